@@ -1,0 +1,47 @@
+"""What can go wrong, as exceptions whose text is what the user reads, and the exit codes of every command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+DONE = 0
+FAILED = 1
+USAGE = 2
+STOPPED = 75
+"""Stopped on a signal with the state saved (EX_TEMPFAIL of sysexits.h): run the same command again to go on."""
+
+
+class CloudsegError(Exception):
+    """The job cannot be done. The message says what is wrong, where, and what to type next."""
+
+    exit_code = FAILED
+
+
+class UsageError(CloudsegError):
+    """The command, a setting or an input file is not what it must be."""
+
+    exit_code = USAGE
+
+
+class DataError(CloudsegError):
+    """A data file is damaged or does not belong to the others."""
+
+
+class Stopped(CloudsegError):
+    """A signal asked the stage to stop; its state is on disk and the same command goes on from there."""
+
+    exit_code = STOPPED
+
+
+def run_command(main: Callable[[], int | None]) -> NoReturn:
+    """Run a command line and leave with its exit code; a user's mistake is one line, not a traceback."""
+    try:
+        sys.exit(main() or DONE)
+    except CloudsegError as error:
+        print(f"{'' if isinstance(error, Stopped) else 'error: '}{error}", file=sys.stderr, flush=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr, flush=True)
+        sys.exit(130)
