@@ -1,0 +1,261 @@
+"""Sharded data on disk: the format (DATA/manifest.json and DATA/shard-00007-of-00064.h5) and how it is read.
+
+A shard is an HDF5 file of n samples. `image` uint8 (n, H, W, 3) RGB and `mask` uint8 (n, H, W) are contiguous
+and uncompressed, so that they are read through a memory map. `truth` uint8 (n, 350, 525) is the same mask at
+the size at which the competition scores, one gzip chunk a sample. `name` (n,) UTF-8, `crc32` uint32 (n,) of
+the image's, the mask's and the truth's bytes one after the other. In both masks bit i is class i of
+`labels.CLASSES`, and bit 7 (`labels.NO_DATA`) a pixel without data, which carries no class. `python -m
+preprocess` writes all this.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from cloudseg.errors import DataError, UsageError
+
+FORMAT = 1
+"""Version of the format; also to be raised when the same input would give other pixels."""
+TRUTH_SIZE = (350, 525)
+"""Height and width at which the competition scores."""
+MANIFEST = "manifest.json"
+MAKE = "python -m preprocess --csv train.csv --images DIR --out"
+
+
+def shard_file(index: int, count: int) -> str:
+    """File name of shard `index` (from 0) of `count`."""
+    return f"shard-{index:05d}-of-{count:05d}.h5"
+
+
+def fingerprint_digest(fingerprint: dict[str, Any]) -> str:
+    """The settings and inputs of a data set as one hexadecimal SHA-256: what a shard carries to say where it
+    belongs."""
+    return hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample: row `index` of shard `shard`.
+
+    `fold` is the fold in which it serves for validation. `areas` (one per class) and `no_data` count pixels
+    of the stored mask, out of H * W.
+    """
+
+    name: str
+    shard: int
+    index: int
+    fold: int
+    areas: tuple[int, ...]
+    no_data: int
+
+
+@dataclass(frozen=True)
+class ShardFile:
+    """One shard: file name, size in bytes, SHA-256 of the file, number of samples (may be 0)."""
+
+    file: str
+    bytes: int
+    sha256: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a data set holds. A sample's number is its place in `samples`; `size` and `truth_size` are
+    (height, width); `digest` is the SHA-256 of manifest.json, which names the whole content (it holds the
+    shards' digests)."""
+
+    folder: Path
+    classes: tuple[str, ...]
+    size: tuple[int, int]
+    truth_size: tuple[int, int]
+    folds: int
+    seed: int
+    fingerprint: dict[str, Any]
+    shards: tuple[ShardFile, ...]
+    samples: tuple[Sample, ...]
+    rejected: int
+    digest: str
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Manifest:
+        """Read `folder`/manifest.json. Raises UsageError if it is not there or of another format version,
+        DataError if it is damaged."""
+        path = Path(folder) / MANIFEST
+        try:
+            text = path.read_bytes()
+        except OSError as error:
+            state = "is not there" if isinstance(error, (FileNotFoundError, NotADirectoryError)) else error.strerror
+            raise UsageError(f"{path} {state}; make the shards first: {MAKE} {folder}") from error
+        try:
+            content = json.loads(text)
+            if content["format"] != FORMAT:
+                raise UsageError(
+                    f"{path} is of format {content['format']}, this program reads {FORMAT}; make the shards "
+                    f"again in a new folder: {MAKE} NEW"
+                )
+            return cls(
+                folder=Path(folder),
+                classes=tuple(content["classes"]),
+                size=(content["size"][0], content["size"][1]),
+                truth_size=(content["truth_size"][0], content["truth_size"][1]),
+                folds=content["folds"],
+                seed=content["seed"],
+                fingerprint=content["fingerprint"],
+                shards=tuple(ShardFile(**shard) for shard in content["shards"]),
+                samples=tuple(Sample(**(s | {"areas": tuple(s["areas"])})) for s in content["samples"]),
+                rejected=content["rejected"],
+                digest=hashlib.sha256(text).hexdigest(),
+            )
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise DataError(
+                f"{path} is damaged ({type(error).__name__}: {error}); the command that made the shards "
+                f"writes it again: {MAKE} {folder}"
+            ) from error
+
+    def indices(self, fold: int, training: bool) -> np.ndarray:
+        """Numbers of the samples to train with (all folds but `fold`) or to validate with (`fold`): int64
+        (n,), ascending. Raises UsageError for a fold that is not there."""
+        if not 0 <= fold < self.folds:
+            raise UsageError(f"fold {fold}: {self.folder} has folds 0 to {self.folds - 1}")
+        folds = np.array([sample.fold for sample in self.samples], np.int64)
+        return np.flatnonzero((folds == fold) != training)
+
+
+class Shards:
+    """The samples of a data set by their numbers. Shards are mapped into memory when first asked for.
+
+    Safe to use from many threads and across fork. What comes from the map is read-only.
+    """
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self._opened: dict[int, _Shard] = {}
+        self._opening = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.manifest.samples)
+
+    def name(self, number: int) -> str:
+        """File name of the image."""
+        return self.manifest.samples[number].name
+
+    def image(self, number: int) -> np.ndarray:
+        """RGB image, uint8 (H, W, 3): a view of the file. Raises DataError if the shard is damaged."""
+        shard, index = self._find(number)
+        return shard.image[index]
+
+    def mask(self, number: int) -> np.ndarray:
+        """Mask bits at the image's size, uint8 (H, W): a view of the file. Raises DataError if the shard is
+        damaged."""
+        shard, index = self._find(number)
+        return shard.mask[index]
+
+    def truth(self, number: int) -> np.ndarray:
+        """Mask bits at the size that is scored, uint8 (350, 525). Raises DataError if the shard is
+        damaged."""
+        shard, index = self._find(number)
+        try:
+            return shard.truth(index)
+        except (zlib.error, ValueError) as error:
+            raise self._damaged(number, str(error)) from error
+
+    def verify(self, number: int) -> None:
+        """Raises DataError, naming sample and shard, if the sample's bytes are not those that were
+        written."""
+        shard, index = self._find(number)
+        checksum = 0
+        for array in (shard.image[index], shard.mask[index], self.truth(number)):
+            checksum = zlib.crc32(array.data, checksum)
+        if checksum != shard.crc32[index] or shard.names[index] != self.name(number):
+            raise self._damaged(number, "its checksum or its name is not the one that was written")
+
+    def _damaged(self, number: int, reason: str) -> DataError:
+        sample, folder = self.manifest.samples[number], self.manifest.folder
+        path = folder / self.manifest.shards[sample.shard].file
+        return DataError(
+            f"{path} is damaged at sample {sample.index} ({sample.name}): {reason}; delete this file and "
+            f"make it again: {MAKE} {folder}"
+        )
+
+    def _find(self, number: int) -> tuple[_Shard, int]:
+        sample = self.manifest.samples[number]
+        shard = self._opened.get(sample.shard)
+        if shard is None:
+            with self._opening:
+                shard = self._opened.get(sample.shard) or _Shard(self.manifest, sample.shard)
+                self._opened[sample.shard] = shard
+        return shard, sample.index
+
+
+class _Shard:
+    """One shard, mapped. HDF5 is asked only where things lie: its library holds one lock for the whole
+    process."""
+
+    def __init__(self, manifest: Manifest, index: int) -> None:
+        entry = manifest.shards[index]
+        path = manifest.folder / entry.file
+        again = f"the command that made it makes it again: {MAKE} {manifest.folder}"
+        try:
+            size = path.stat().st_size
+            if size != entry.bytes:
+                raise DataError(f"{path} has {size} bytes in place of {entry.bytes}; {again}")
+            with h5py.File(path, "r", locking=False) as file:
+                digest = fingerprint_digest(manifest.fingerprint)
+                expected = {"format": FORMAT, "shard": index, "count": entry.count, "fingerprint": digest}
+                for key, value in expected.items():
+                    if file.attrs[key] != value:
+                        raise DataError(
+                            f"{path} does not belong to {manifest.folder / MANIFEST}: its {key} is "
+                            f"{file.attrs[key]!r} in place of {value!r}; {again}"
+                        )
+                self._bytes = np.memmap(path, np.uint8, mode="r")
+                self.image = self._view(file["image"], (entry.count, *manifest.size, 3))
+                self.mask = self._view(file["mask"], (entry.count, *manifest.size))
+                self._truth_size = manifest.truth_size
+                self._truth_chunks = _gzip_chunks(file["truth"], (entry.count, *manifest.truth_size))
+                self.crc32: list[int] = file["crc32"][()].tolist()
+                self.names: list[str] = file["name"].asstr()[()].tolist()
+        except (OSError, KeyError, ValueError, RuntimeError) as error:
+            raise DataError(f"{path} cannot be read ({error}); {again}") from error
+
+    def truth(self, index: int) -> np.ndarray:
+        start, length = self._truth_chunks[index]
+        raw = zlib.decompress(self._bytes[start : start + length].data)
+        return np.frombuffer(raw, np.uint8).reshape(self._truth_size)
+
+    def _view(self, dataset: Any, shape: tuple[int, ...]) -> np.ndarray:
+        """A contiguous dataset as a read-only view of the mapped file."""
+        if dataset.shape != shape or dataset.dtype != np.uint8 or dataset.chunks is not None:
+            raise ValueError(f"{dataset.name} is {dataset.dtype} {dataset.shape}, chunks {dataset.chunks}")
+        if not dataset.size:
+            return np.zeros(shape, np.uint8)
+        start = dataset.id.get_offset()
+        return np.asarray(self._bytes[start : start + dataset.size]).reshape(shape)
+
+
+def _gzip_chunks(dataset: Any, shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Where each sample's gzip stream lies in the file: start and length in bytes."""
+    form = (
+        dataset.shape,
+        dataset.dtype,
+        dataset.chunks,
+        dataset.compression,
+        dataset.shuffle,
+        dataset.fletcher32,
+    )
+    if form != (shape, np.uint8, (1, *shape[1:]), "gzip", False, False):
+        raise ValueError(f"{dataset.name} is stored as {form}")
+    chunks = [dataset.id.get_chunk_info_by_coord((i, 0, 0)) for i in range(shape[0])]
+    if any(chunk.byte_offset is None or chunk.filter_mask for chunk in chunks):
+        raise ValueError(f"a sample is missing in {dataset.name}")
+    return [(chunk.byte_offset, chunk.size) for chunk in chunks]

@@ -1,0 +1,1 @@
+"""JPEG images and the competition's train.csv -> shards: `python -m preprocess --help`."""

@@ -1,0 +1,90 @@
+"""`python -m preprocess`: JPEG images and the competition's train.csv -> shards."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cloudseg.errors import run_command
+from preprocess.settings import Settings, parse_size, processors
+
+EXAMPLES = """\
+examples:
+  python -m preprocess --csv train.csv --images train_images --out data/320x480
+  python -m preprocess --csv train.csv --images train_images --out data/640x960 --size 640x960
+  # one shard per task of a job array (sbatch --array=0-63):
+  python -m preprocess --csv train.csv --images train_images --out data/320x480 --shards 64 \\
+      --shard-index $SLURM_ARRAY_TASK_ID
+
+Killed or out of disk? The same command goes on where it stopped.
+What was left out, and why, is in DATA/rejected.csv.
+"""
+
+
+def size(text: str) -> tuple[int, int]:
+    """--size for argparse, which shows the text of this error only."""
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m preprocess",
+        description=__doc__.partition(": ")[2],
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--csv", type=Path, required=True, metavar="train.csv", help="the competition's label table")
+    add("--images", type=Path, required=True, metavar="DIR", help="folder of the 2100x1400 JPEGs")
+    add("--out", type=Path, required=True, metavar="DATA", help="folder for the shards")
+    add(
+        "--size",
+        type=size,
+        default=Settings.size,
+        metavar="HxW",
+        help="stored height and width, multiples of 32 (default: 320x480)",
+    )
+    add("--shards", type=positive, metavar="N", help="number of shards (default: about 64 MB each)")
+    add("--shard-index", type=int, metavar="I", help="make this one shard only, from 0")
+    add(
+        "--workers",
+        type=positive,
+        default=processors(),
+        metavar="W",
+        help="processes (default: the CPUs that are given, %(default)s here)",
+    )
+    add("--folds", type=positive, default=Settings.folds, metavar="K", help="folds (default: %(default)s)")
+    add(
+        "--seed",
+        type=int,
+        default=Settings.seed,
+        metavar="S",
+        help="of folds and order (default: %(default)s)",
+    )
+    add("--strict", action="store_true", help="stop at the first bad row or image")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Make the shards and print what was done."""
+    args = parse()
+    # OpenCV and HDF5 take a while to import from a cluster's file system; --help does not need them.
+    from preprocess.build import build
+
+    settings = Settings(args.csv, args.images, args.out, args.size, args.shards, args.folds, args.seed)
+    print(build(settings, args.shard_index, args.workers, args.strict))
+
+
+if __name__ == "__main__":
+    run_command(main)

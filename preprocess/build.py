@@ -1,0 +1,143 @@
+"""A whole run: plan, make the shards that are missing in several processes, put the manifest together."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+
+import cv2
+
+from cloudseg.data.labels import Rejection
+from cloudseg.errors import CloudsegError, UsageError
+from preprocess.assemble import REJECTED, assemble
+from preprocess.atomic import clear_leftovers
+from preprocess.fingerprint import refuse_other
+from preprocess.plan import Plan, PlannedImage, make_plan
+from preprocess.progress import Progress
+from preprocess.settings import Settings
+from preprocess.write import Map, Outcome, ShardJob, build_shard, read_record, strict_text
+
+
+def build(settings: Settings, shard_index: int | None, workers: int, strict: bool) -> str:
+    """Make all shards, or one, and say in a line what was done. Shards that are there already are kept.
+
+    Raises UsageError for settings or data that cannot be used, CloudsegError if a process or the disk fails.
+    """
+    started = time.monotonic()
+    plan = make_plan(settings)
+    refuse_other(settings.out, plan.fingerprint)
+    if strict and plan.rejected:
+        raise UsageError(strict_text(plan.rejected[0]))
+    settings.out.mkdir(parents=True, exist_ok=True)
+    clear_leftovers(settings.out)
+    wanted = _wanted(shard_index, len(plan.shards))
+    records = {i: read_record(settings.out, i, plan.fingerprint) for i in wanted}
+    for record in records.values():
+        if strict and record and record["rejected"]:
+            raise UsageError(strict_text(Rejection(**record["rejected"][0])))
+    missing = [i for i in wanted if records[i] is None]
+    if len(missing) < len(wanted):
+        print(
+            f"{len(wanted) - len(missing)} of {len(wanted)} shards were made before and are kept",
+            file=sys.stderr,
+        )
+    _build_missing([_job(settings, plan, i, strict) for i in missing], workers)
+    images = sum(len(plan.shards[i]) for i in missing)
+    return _summary(settings, plan, images, time.monotonic() - started)
+
+
+def _wanted(shard_index: int | None, count: int) -> list[int]:
+    if shard_index is None:
+        return list(range(count))
+    if not 0 <= shard_index < count:
+        raise UsageError(f"--shard-index {shard_index}: the shards are numbered 0 to {count - 1} (--shards {count})")
+    return [shard_index]
+
+
+def _job(settings: Settings, plan: Plan, index: int, strict: bool) -> ShardJob:
+    return ShardJob(settings.out, index, len(plan.shards), settings.size, plan.fingerprint, strict, plan.shards[index])
+
+
+def _build_missing(jobs: list[ShardJob], workers: int) -> None:
+    images = sum(len(job.images) for job in jobs)
+    workers = min(workers, images)
+    with Progress(images) as progress:
+        if workers > 1:
+            _build_in_pool(jobs, workers, progress)
+            return
+        cv2.setNumThreads(1)
+        for job in jobs:
+            build_shard(job, _counting(map, progress))
+
+
+def _build_in_pool(jobs: list[ShardJob], workers: int, progress: Progress) -> None:
+    # Spawned, not forked: OpenCV's threads do not survive a fork, and waiting for them in the child never
+    # ends.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _start_worker, (os.getpid(),)) as pool:
+        try:
+            if len(jobs) >= workers:
+                for done in as_completed([pool.submit(build_shard, job) for job in jobs]):
+                    progress.advance(done.result())
+            else:
+                for job in jobs:
+                    build_shard(job, _counting(pool.map, progress))
+        except BrokenProcessPool as error:
+            raise CloudsegError(
+                "a worker process was killed (out of memory?). What is finished is kept; the same "
+                "command goes on from here, with a smaller --workers if memory is short"
+            ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _counting(over: Map, progress: Progress) -> Map:
+    """The same map, seen by the progress."""
+
+    def counted(make: Callable[[PlannedImage], Outcome], images: tuple[PlannedImage, ...]) -> Iterator[Outcome]:
+        for outcome in over(make, images):
+            yield outcome
+            progress.advance(1)
+
+    return counted
+
+
+def _start_worker(parent: int) -> None:
+    """One thread per process, Ctrl-C left to the parent, and no life after its death (kill -9 tells
+    nobody)."""
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _summary(settings: Settings, plan: Plan, images: int, seconds: float) -> str:
+    speed = f"{images} images looked at in {seconds:.1f} s, {images / max(seconds, 1e-9):.1f} images/s"
+    manifest = assemble(settings.out, plan, settings.size)
+    if manifest is None:
+        there = _count(read_record(settings.out, i, plan.fingerprint) for i in range(len(plan.shards)))
+        return (
+            f"{speed}; {there} of {len(plan.shards)} shards are in {settings.out}. The manifest comes with "
+            "the last of them, or from the same command without --shard-index"
+        )
+    size = sum(shard["bytes"] for shard in manifest["shards"]) / 1e6
+    return (
+        f"{len(manifest['samples'])} samples in {len(plan.shards)} shards, {size:.0f} MB; "
+        f"{manifest['rejected']} rejected (see {settings.out / REJECTED}); {speed}"
+    )
+
+
+def _count(records: Iterable[object]) -> int:
+    return sum(record is not None for record in records)

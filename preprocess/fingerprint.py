@@ -1,0 +1,45 @@
+"""What a folder's shards were made from and how, and the refusal to mix them with shards made otherwise."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cloudseg.data.shards import MANIFEST
+from cloudseg.errors import UsageError
+
+FLAGS = {
+    "format": "the shards' format",
+    "csv_sha256": "the content of --csv",
+    "images_sha256": "the names or sizes of the files in --images",
+    "size": "--size",
+    "shards": "--shards",
+    "folds": "--folds",
+    "seed": "--seed",
+}
+"""The entries of a fingerprint, and what a user knows them as."""
+
+
+def refuse_other(out: Path, fingerprint: dict[str, Any]) -> None:
+    """Raises UsageError if `out` holds shards of another fingerprint: they are neither mixed with nor
+    deleted."""
+    for path in [*sorted(out.glob("shard-*-of-*.json")), out / MANIFEST]:
+        try:
+            there = json.loads(path.read_bytes())["fingerprint"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        differing = [
+            _difference(key, there.get(key), fingerprint[key]) for key in FLAGS if there.get(key) != fingerprint[key]
+        ]
+        if differing:
+            raise UsageError(
+                f"{out} holds shards made otherwise ({path.name}: {'; '.join(differing)}). Give another "
+                f"folder with --out, or delete them first: rm {out}/shard-*-of-*.* {out / MANIFEST}"
+            )
+
+
+def _difference(key: str, there: Any, here: Any) -> str:
+    if key.endswith("sha256"):
+        return f"{FLAGS[key]} is another"
+    return f"{FLAGS[key]} is {there} there, {here} here"

@@ -1,0 +1,125 @@
+"""Which image goes into which shard and fold: worked out from the label table and the image folder alone, so
+that every task of a job array comes to the same plan by itself."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cloudseg.data.labels import ImageLabels, Rejection, read_labels
+from cloudseg.data.shards import FORMAT
+from cloudseg.errors import UsageError
+from preprocess.settings import Settings
+
+SHARD_BYTES = 64 << 20
+"""Size of a shard unless --shards says otherwise: some fifty shards for the competition's images at
+320x480."""
+SUFFIXES = (".jpg", ".jpeg")
+
+
+@dataclass(frozen=True)
+class PlannedImage:
+    """An image that is to become a sample."""
+
+    labels: ImageLabels
+    path: Path
+    fold: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`shards[i]` are the images of shard i in order; `rejected` is what is known to be wrong without opening
+    images."""
+
+    fingerprint: dict[str, Any]
+    shards: tuple[tuple[PlannedImage, ...], ...]
+    rejected: tuple[Rejection, ...]
+
+
+def make_plan(settings: Settings) -> Plan:
+    """Read table and folder and deal the images. Raises UsageError if nothing is left, or fewer images than
+    shards or folds."""
+    settings.check()
+    table, rejected = read_labels(settings.csv)
+    files = _jpegs(settings.images)
+    named = {labels.name for labels in table} | {rejection.image for rejection in rejected}
+    rejected += [
+        Rejection(labels.line, labels.name, "image", "there is no such JPEG in the image folder")
+        for labels in table
+        if labels.name not in files
+    ]
+    rejected += [
+        Rejection(0, name, "image", "the label table has no row for it") for name in files if name not in named
+    ]
+    images = [labels for labels in table if labels.name in files]
+    if not images:
+        example = f", for example {rejected[0]}" if rejected else ""
+        raise UsageError(
+            f"not one image of {settings.images} has labels in {settings.csv}: "
+            f"{len(rejected)} rejected{example}. Check --csv and --images"
+        )
+    shards = settings.shards or _default_shards(len(images), settings.size)
+    for flag, number in (("--shards", shards), ("--folds", settings.folds)):
+        if number > len(images):
+            raise UsageError(f"{flag} {number}: there are {len(images)} images only, give at most {len(images)}")
+    fold = assign_folds(images, settings.folds, settings.seed)
+    dealt = [
+        PlannedImage(labels, settings.images / labels.name, fold[labels.name])
+        for labels in sorted(images, key=lambda labels: _draw(settings.seed, labels.name))
+    ]
+    return Plan(
+        fingerprint={
+            "format": FORMAT,
+            "csv_sha256": _sha256_of_file(settings.csv),
+            "images_sha256": hashlib.sha256(repr(sorted(files.items())).encode(errors="surrogateescape")).hexdigest(),
+            "size": f"{settings.size[0]}x{settings.size[1]}",
+            "shards": shards,
+            "folds": settings.folds,
+            "seed": settings.seed,
+        },
+        shards=tuple(tuple(dealt[i::shards]) for i in range(shards)),
+        rejected=tuple(rejected),
+    )
+
+
+def assign_folds(images: list[ImageLabels], folds: int, seed: int) -> dict[str, int]:
+    """Fold of each image by name, stratified over the combinations of classes.
+
+    Every combination, and every fold as a whole, is spread over the folds as evenly as whole images allow.
+    """
+    ordered = sorted(images, key=lambda labels: (labels.combination, _draw(seed, labels.name)))
+    return {labels.name: place % folds for place, labels in enumerate(ordered)}
+
+
+def _draw(seed: int, name: str) -> bytes:
+    """A number drawn by seed and name alone: sorting by it shuffles in the same way with every version of
+    everything."""
+    return hashlib.sha256(f"{seed} {name}".encode()).digest()
+
+
+def _default_shards(images: int, size: tuple[int, int]) -> int:
+    stored = images * size[0] * size[1] * 4
+    return min(images, -(-stored // SHARD_BYTES))
+
+
+def _jpegs(folder: Path) -> dict[str, int]:
+    """Names of the JPEGs in a folder and their sizes in bytes, ordered by name."""
+    try:
+        with os.scandir(folder) as entries:
+            return dict(
+                sorted(
+                    (entry.name, entry.stat().st_size)
+                    for entry in entries
+                    if entry.name.lower().endswith(SUFFIXES) and entry.is_file()
+                )
+            )
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be read: {error.strerror}") from error
+
+
+def _sha256_of_file(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

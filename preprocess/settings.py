@@ -1,0 +1,61 @@
+"""What a run of preprocess is asked for."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloudseg.data.labels import SOURCE_SIZE
+from cloudseg.errors import UsageError
+
+STRIDE = 32
+"""Height and width are multiples of this: encoders halve an image five times."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the bytes of every shard. `size` is (height, width) of the stored images; `shards` None =
+    by size."""
+
+    csv: Path
+    images: Path
+    out: Path
+    size: tuple[int, int] = (320, 480)
+    shards: int | None = None
+    folds: int = 5
+    seed: int = 0
+
+    def check(self) -> None:
+        """Raises UsageError, which says what to type, for settings that cannot be."""
+        if not self.csv.is_file():
+            raise UsageError(f"{self.csv} is not there: give the competition's label table with --csv train.csv")
+        if not self.images.is_dir():
+            raise UsageError(f"{self.images} is not a folder: give the folder of the JPEGs with --images DIR")
+        if self.out.exists() and not self.out.is_dir():
+            raise UsageError(f"{self.out} is not a folder: give a folder for the shards with --out DATA")
+        if self.folds < 2:
+            raise UsageError(f"--folds {self.folds}: at least 2 are needed, one of them to validate with")
+        if self.shards is not None and self.shards < 1:
+            raise UsageError(f"--shards {self.shards}: at least 1 is needed")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """ "320x480" -> (320, 480), height first. Raises ValueError unless both are multiples of 32 within
+    1400x2100."""
+    height, separator, width = text.partition("x")
+    if not (separator and height.isdecimal() and width.isdecimal()):
+        raise ValueError(f'"{text}" is not HEIGHTxWIDTH, as in 320x480')
+    for given, most in zip((int(height), int(width)), SOURCE_SIZE, strict=True):
+        if given % STRIDE or not 0 < given <= most:
+            raise ValueError(
+                f"{text}: height and width are multiples of {STRIDE}, at most {most // STRIDE * STRIDE} here"
+            )
+    return int(height), int(width)
+
+
+def processors() -> int:
+    """CPUs that this process may use; within a Slurm task no more than the task was given."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    given = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return min(allowed, int(given)) if given.isdecimal() and int(given) else allowed

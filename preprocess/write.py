@@ -1,0 +1,139 @@
+"""Samples -> one shard, and the record beside it, which is written last and says that the shard is whole."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from cloudseg.data.labels import Rejection
+from cloudseg.data.shards import FORMAT, TRUTH_SIZE, fingerprint_digest, shard_file
+from cloudseg.errors import UsageError
+from preprocess.atomic import replacing
+from preprocess.plan import PlannedImage
+from preprocess.samples import MadeSample, make_sample
+
+Outcome = MadeSample | Rejection
+Map = Callable[[Callable[[PlannedImage], Outcome], tuple[PlannedImage, ...]], Iterable[Outcome]]
+
+
+@dataclass(frozen=True)
+class ShardJob:
+    """Shard `index` of `count`, to be made of `images` at `size` (height, width) into the folder `out`."""
+
+    out: Path
+    index: int
+    count: int
+    size: tuple[int, int]
+    fingerprint: dict[str, Any]
+    strict: bool
+    images: tuple[PlannedImage, ...]
+
+    @property
+    def path(self) -> Path:
+        """Where the shard goes."""
+        return self.out / shard_file(self.index, self.count)
+
+
+def build_shard(job: ShardJob, over: Map = map) -> int:
+    """Make one shard and its record, and give back the number of images looked at. `over` says how to map
+    over them.
+
+    The bytes depend on the job alone. Raises UsageError at the first rejected image of a strict job,
+    CloudsegError if the disk is full.
+    """
+    samples: list[MadeSample] = []
+    rejected: list[Rejection] = []
+    for outcome in over(partial(make_sample, size=job.size), job.images):
+        if isinstance(outcome, MadeSample):
+            samples.append(outcome)
+        elif job.strict:
+            raise UsageError(strict_text(outcome))
+        else:
+            rejected.append(outcome)
+    write_record(job, write_shard(job, samples), samples, rejected)
+    return len(job.images)
+
+
+def read_record(out: Path, index: int, fingerprint: dict[str, Any]) -> dict[str, Any] | None:
+    """The record of a shard of this fingerprint that is there as a whole (its size is what was written), or
+    None."""
+    path = out / shard_file(index, fingerprint["shards"])
+    try:
+        record: dict[str, Any] = json.loads(path.with_suffix(".json").read_bytes())
+        whole = record["fingerprint"] == fingerprint and path.stat().st_size == record["file"]["bytes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return record if whole else None
+
+
+def write_shard(job: ShardJob, samples: list[MadeSample]) -> dict[str, Any]:
+    """Write the HDF5 file that `cloudseg.data.shards` describes; gives its entry in the manifest.
+
+    The same samples give the same bytes.
+    """
+    # Made up in memory: HDF5 crashes the process when it meets a full disk, Python's own files raise an
+    # error.
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        _fill(file, job, samples)
+    with replacing(job.path) as temporary:
+        temporary.write_bytes(content.getbuffer())
+    digest = hashlib.sha256(content.getbuffer()).hexdigest()
+    return {"file": job.path.name, "bytes": len(content.getbuffer()), "sha256": digest, "count": len(samples)}
+
+
+def _fill(file: h5py.File, job: ShardJob, samples: list[MadeSample]) -> None:
+    count, (height, width) = len(samples), job.size
+    file.attrs["format"] = FORMAT
+    file.attrs["shard"] = job.index
+    file.attrs["count"] = count
+    file.attrs["fingerprint"] = fingerprint_digest(job.fingerprint)
+    file["crc32"] = np.array([sample.crc32 for sample in samples], np.uint32)
+    file.create_dataset("name", (count,), h5py.string_dtype(), data=[sample.name for sample in samples])
+    image = file.create_dataset("image", (count, height, width, 3), np.uint8)
+    mask = file.create_dataset("mask", (count, height, width), np.uint8)
+    # Extensible, because HDF5 takes no chunk larger than the dataset, and a shard may have lost all its
+    # images.
+    most, chunk = (None, *TRUTH_SIZE), (1, *TRUTH_SIZE)
+    truth = file.create_dataset(
+        "truth", (count, *TRUTH_SIZE), np.uint8, maxshape=most, chunks=chunk, compression="gzip"
+    )
+    for i, sample in enumerate(samples):
+        image[i], mask[i], truth[i] = sample.image, sample.mask, sample.truth
+
+
+def write_record(job: ShardJob, file: dict[str, Any], samples: list[MadeSample], rejected: list[Rejection]) -> None:
+    """Write the record of a shard that is in place: what it belongs to, its entry in the manifest, its
+    samples, and what was left out."""
+    record = {
+        "fingerprint": job.fingerprint,
+        "file": file,
+        "samples": [
+            {
+                "name": sample.name,
+                "shard": job.index,
+                "index": i,
+                "fold": sample.fold,
+                "areas": sample.areas,
+                "no_data": sample.no_data,
+            }
+            for i, sample in enumerate(samples)
+        ],
+        "rejected": [asdict(rejection) for rejection in rejected],
+    }
+    with replacing(job.path.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def strict_text(rejection: Rejection) -> str:
+    """What a strict run says when it stops."""
+    return f"{rejection}. Mend it, or leave out --strict to go on without this image"
