@@ -1,0 +1,114 @@
+"""One picture that shows what the four classes of a generated data set look like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from cloudseg.data.labels import CLASSES, SOURCE_SIZE, ImageLabels, read_labels
+from cloudseg.data.rle import decode
+from cloudseg.data.synthetic.folder import TABLE, TRAIN_FOLDER
+
+COLOURS_BGR = {
+    "Fish": (0, 159, 230),
+    "Flower": (233, 180, 86),
+    "Gravel": (115, 158, 0),
+    "Sugar": (167, 121, 204),
+}
+"""Okabe and Ito's colours, which the colour-blind tell apart."""
+LOOKS = {
+    "Fish": "long spines with slanted ribs",
+    "Flower": "patches in dark rings",
+    "Gravel": "rounded grains along arcs",
+    "Sugar": "fine dust, little order",
+}
+TITLE = "Generated satellite images, one class a column"
+CAPTION = "Outlines: the label boxes. Bottom row: close-ups of the first row. Black: no data between two swaths."
+
+# Everything is drawn at twice the size and halved at the end: OpenCV's stroke fonts look poor otherwise.
+WIDTH, GAP = 2800, 28
+TILE = (WIDTH - 5 * GAP) // 4, 442
+HEAD, COLUMN_HEAD = 150, 116
+BACKGROUND, INK = (30, 24, 20), (240, 240, 240)
+
+
+def contact_sheet(folder: Path) -> np.ndarray:
+    """Two images and a close-up of each class of the data set in `folder`: uint8 (about 850, 1400, 3) BGR."""
+    tile_width, tile_height = TILE
+    height = HEAD + COLUMN_HEAD + 3 * (tile_height + GAP)
+    sheet = np.full((height, WIDTH, 3), BACKGROUND, np.uint8)
+    _write(sheet, TITLE, (GAP, 70), 1.9, INK, 3)
+    _write(sheet, CAPTION, (GAP, 124), 1.05, (190, 190, 190), 2)
+    for column, (name, chosen) in enumerate(_examples(read_labels(folder / TABLE)[0]).items()):
+        x = GAP + column * (tile_width + GAP)
+        _write(sheet, name, (x, HEAD + 50), 1.7, COLOURS_BGR[name], 4)
+        _write(sheet, LOOKS[name], (x, HEAD + 96), 1.1, INK, 2)
+        for row, tile in enumerate(_tiles(folder, name, chosen)):
+            y = HEAD + COLUMN_HEAD + row * (tile_height + GAP)
+            sheet[y : y + tile_height, x : x + tile_width] = tile
+    return cv2.resize(sheet, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+
+
+def _examples(images: list[ImageLabels]) -> dict[str, list[ImageLabels]]:
+    """Two images for each class, none twice: with few other classes and much of this one."""
+    chosen: dict[str, list[ImageLabels]] = {}
+    left = list(images)
+    for i, name in enumerate(CLASSES):
+        having = [image for image in left if image.runs[i]]
+        having.sort(key=lambda image: (sum(map(bool, image.runs)) > 2, -_area(image.runs[i])))
+        chosen[name] = having[:2]
+        left = [image for image in left if image not in chosen[name]]
+    return chosen
+
+
+def _area(runs: str) -> int:
+    return sum(map(int, runs.split()[1::2]))
+
+
+def _tiles(folder: Path, name: str, chosen: list[ImageLabels]) -> list[np.ndarray]:
+    """The chosen images with outlines, then a close-up of the class in the first: uint8, as large as TILE."""
+    tiles = []
+    close_up: list[np.ndarray] = []
+    for image in chosen:
+        pixels = cv2.imread(str(folder / TRAIN_FOLDER / image.name))
+        masks = {label: decode(runs, *SOURCE_SIZE) for label, runs in zip(CLASSES, image.runs, strict=True) if runs}
+        tiles.append(_outlined(pixels, masks))
+        close_up = close_up or [_close_up(pixels, masks[name])]
+    return tiles + close_up
+
+
+def _outlined(pixels: np.ndarray, masks: dict[str, np.ndarray]) -> np.ndarray:
+    tile = cv2.resize(pixels, TILE, interpolation=cv2.INTER_AREA)
+    for name, mask in masks.items():
+        small = cv2.resize(mask.astype(np.uint8), TILE, interpolation=cv2.INTER_AREA)
+        outlines, _ = cv2.findContours(small, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(tile, outlines, -1, COLOURS_BGR[name], 4, cv2.LINE_AA)
+        x, y, _, _ = cv2.boundingRect(max(outlines, key=cv2.contourArea))
+        _write(tile, name, (x + 10, y + 34), 1.0, COLOURS_BGR[name], 2)
+    return tile
+
+
+def _close_up(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A cut-out of the size of a tile, at the image's own scale, from where the class is all around."""
+    width, height = TILE
+    around = 2 * width, 2 * height
+    share = cv2.boxFilter(mask.astype(np.float32), -1, around, borderType=cv2.BORDER_CONSTANT)
+    row, column = np.unravel_index(int(share.argmax()), share.shape)
+    top = int(np.clip(row - height // 2, 0, SOURCE_SIZE[0] - height))
+    left = int(np.clip(column - width // 2, 0, SOURCE_SIZE[1] - width))
+    return pixels[top : top + height, left : left + width]
+
+
+def _write(
+    canvas: np.ndarray,
+    text: str,
+    at: tuple[int, int],
+    size: float,
+    colour: tuple[int, int, int],
+    thickness: int,
+) -> None:
+    """Text on a dark edge, so that it can be read over clouds; `at` is the left end of its base line."""
+    for shade, extra in ((BACKGROUND, 6), (colour, 0)):
+        cv2.putText(canvas, text, at, cv2.FONT_HERSHEY_DUPLEX, size, shade, thickness + extra, cv2.LINE_AA)
