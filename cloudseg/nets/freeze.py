@@ -1,0 +1,63 @@
+"""Which layers train: the decoder always, of the encoder the last ones that hold a share of its parameters."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from cloudseg.nets.models import Network
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What trains in a stage."""
+
+    encoder_layers: tuple[str, ...]
+    """Names of the encoder's layers that train, from first to last."""
+    encoder_share: float
+    """Share of the encoder's parameters that they hold: what the layer boundaries allow, near what was asked."""
+
+    def __str__(self) -> str:
+        if not self.encoder_layers:
+            return "the decoder; the encoder is frozen, BatchNorm statistics included"
+        return (
+            f"the decoder and {len(self.encoder_layers)} encoder layers from {self.encoder_layers[0]} on, "
+            f"{self.encoder_share:.1%} of the encoder's parameters"
+        )
+
+
+def plan(layers: Sequence[tuple[str, int]], share: float) -> Plan:
+    """Choose the last of `layers` (name, number of parameters), in order, that hold about `share` of all.
+
+    The cut is at the layer boundary nearest to `share`; 0 takes none, 1 takes all.
+    """
+    total = sum(count for _, count in layers)
+    held, best, cut = 0, abs(share), len(layers)
+    for index in range(len(layers) - 1, -1, -1):
+        held += layers[index][1]
+        if (distance := abs(held / total - share)) < best or share == 1.0:
+            best, cut = distance, index
+    chosen = layers[cut:]
+    return Plan(tuple(name for name, _ in chosen), sum(count for _, count in chosen) / total)
+
+
+def freeze(network: Network, share: float) -> Plan:
+    """Let the decoder and the last `share` of the encoder train, and nothing else.
+
+    A frozen BatchNorm layer keeps its statistics too: Keras runs it in inference mode.
+    """
+    sizes = [(name, network.model.get_layer(name).count_params()) for name in network.encoder]
+    chosen = plan(sizes, share)
+    frozen = set(network.encoder) - set(chosen.encoder_layers)
+    for layer in network.model.layers:
+        layer.trainable = layer.name not in frozen
+    return chosen
+
+
+def moving_statistics(model: tf.keras.Model) -> list[tf.Variable]:
+    """The BatchNorm means and variances that training updates: those of layers that are not frozen."""
+    return [variable for layer in model.layers if layer.trainable for variable in layer.non_trainable_variables]

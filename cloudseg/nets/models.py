@@ -1,0 +1,91 @@
+"""Networks by name: four-channel U-Nets from segmentation_models, as logits, with how they want their input."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable
+
+os.environ.setdefault("SM_FRAMEWORK", "tf.keras")
+
+import tensorflow as tf
+
+with contextlib.redirect_stdout(None):  # it prints a greeting
+    import segmentation_models as sm
+from segmentation_models.backbones.backbones_factory import Backbones
+
+from cloudseg.nets import names
+
+DECODERS: dict[str, Callable[..., tf.keras.Model]] = {
+    "unet": sm.Unet,
+    "linknet": sm.Linknet,
+    "fpn": sm.FPN,
+    "pspnet": sm.PSPNet,
+}
+NUMBER_OF_CLASSES = 4
+BATCHNORM_MOMENTUM = 0.9
+"""Of the moving statistics. Keras's 0.99 needs some 500 steps to follow; a stage may have fewer."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    model: tf.keras.Model
+    """float32 (n, H, W, 3), scaled -> float32 logits (n, H, W, 4)."""
+    encoder: tuple[str, ...]
+    """Names of the encoder's layers, in the order of the model."""
+    scale: Callable[[tf.Tensor], tf.Tensor]
+    """uint8 RGB -> what the encoder expects."""
+
+    def logits(self, images: tf.Tensor, training: bool) -> tf.Tensor:
+        """uint8 (n, H, W, 3) -> float32 (n, H, W, 4)."""
+        return self.model(self.scale(images), training=training)
+
+
+def build(name: str, size: tuple[int, int], pretrained: bool, batchnorm: bool = True) -> Network:
+    """The network `name` for images of `size` (height, width), with random weights from TensorFlow's seed.
+
+    `pretrained` says that its encoder will be filled with published weights, and so how its input is scaled.
+    `batchnorm` is the decoder's. Raises UsageError for an unknown name.
+    """
+    decoder, encoder = names.parse(name)
+    layers = _encoder_layers(encoder, size)
+    tf.keras.backend.reset_uids()
+    model = DECODERS[decoder](
+        encoder,
+        input_shape=(*size, 3),
+        classes=NUMBER_OF_CLASSES,
+        activation="linear",
+        encoder_weights=None,
+        **({"decoder_use_batchnorm": batchnorm} if decoder in ("unet", "linknet") else {}),
+    )
+    for layer in model.layers:
+        if isinstance(layer, tf.keras.layers.BatchNormalization):
+            layer.momentum = BATCHNORM_MOMENTUM
+    network_layers = tuple(layer.name for layer in model.layers if layer.name in layers and layer.weights)
+    if pretrained:
+        preprocess = sm.get_preprocessing(encoder)
+        return Network(model, network_layers, lambda images: preprocess(tf.cast(images, tf.float32)))
+    # A random encoder has no statistics of its own for raw pixel values.
+    return Network(model, network_layers, lambda images: tf.cast(images, tf.float32) / 127.5 - 1.0)
+
+
+def _encoder_layers(encoder: str, size: tuple[int, int]) -> set[str]:
+    """Names of the encoder's layers in any network that segmentation_models builds on it.
+
+    It builds the encoder first and the decoder onto the encoder's own layers, so with Keras's counters reset
+    before each they have the same names, automatic ones too.
+    """
+    tf.keras.backend.reset_uids()
+    with tf.Graph().as_default():  # only the names are wanted: variables of a graph are never filled
+        alone = Backbones.get_backbone(
+            encoder,
+            input_shape=(*size, 3),
+            weights=None,
+            include_top=False,
+            backend=tf.keras.backend,
+            layers=tf.keras.layers,
+            models=tf.keras.models,
+            utils=tf.keras.utils,
+        )
+    return {layer.name for layer in alone.layers}

@@ -1,0 +1,36 @@
+"""What networks and losses are called; without TensorFlow, so that a wrong name fails at launch."""
+
+from __future__ import annotations
+
+from cloudseg.config import nearest
+from cloudseg.errors import UsageError
+
+DECODERS = ("unet", "linknet", "fpn", "pspnet")
+ENCODERS = (
+    "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
+    "seresnet18", "seresnet34", "seresnet50", "seresnet101", "seresnet152",
+    "resnext50", "resnext101", "seresnext50", "seresnext101", "senet154",
+    "vgg16", "vgg19", "densenet121", "densenet169", "densenet201",
+    "inceptionv3", "inceptionresnetv2", "mobilenet", "mobilenetv2",
+    "efficientnetb0", "efficientnetb1", "efficientnetb2", "efficientnetb3",
+    "efficientnetb4", "efficientnetb5", "efficientnetb6", "efficientnetb7",
+)  # fmt: skip
+LOSSES = ("bce", "dice", "bce_dice")
+
+
+def parse(name: str) -> tuple[str, str]:
+    """'unet-resnet34' -> ('unet', 'resnet34'). Raises UsageError with the nearest name there is."""
+    decoder, _, encoder = name.partition("-")
+    if decoder not in DECODERS or encoder not in ENCODERS:
+        known = [f"{d}-{e}" for d in DECODERS for e in ENCODERS]
+        hint = nearest(name, known)
+        if not hint.startswith("; did"):
+            hint = f"; it is DECODER-ENCODER, of {', '.join(DECODERS)} and {', '.join(ENCODERS)}"
+        raise UsageError(f"network: there is no {name!r}{hint}")
+    return decoder, encoder
+
+
+def check_loss(name: str) -> None:
+    """Raises UsageError for a loss that there is not."""
+    if name not in LOSSES:
+        raise UsageError(f"loss: there is no {name!r}{nearest(name, LOSSES)}")

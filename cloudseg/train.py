@@ -1,0 +1,41 @@
+"""Train one stage of a run: what srun, mpirun or plain python starts, one process a GPU.
+
+  python -m cloudseg.train --run runs/NAME --stage frozen              on this machine, alone
+  srun --ntasks-per-node=4 python -m cloudseg.train --run runs/NAME --stage frozen
+  mpirun -np 4 python -m cloudseg.train --run runs/NAME --stage frozen
+
+The same command goes on from the stage's last checkpoint, or says that the stage is done. A run that does not
+exist yet is made with the settings given. The chain of all stages: python -m cloudseg.launch --stages all
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cloudseg import config, run
+from cloudseg.errors import run_command
+from cloudseg.training import rank
+from cloudseg.training.stages import STAGES
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m cloudseg.train",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--run", type=Path, default=Path(run.DEFAULT), help=f"the run's folder (default {run.DEFAULT})")
+    parser.add_argument("--stage", choices=STAGES, required=True)
+    config.add_arguments(parser)
+    args = parser.parse_args()
+    prepared = run.prepare(args.run, config.from_arguments(args))
+
+    with rank.started(prepared) as (comm, stop):
+        from cloudseg.training.loop import train_stage
+
+        train_stage(prepared, args.stage, comm, stop)
+
+
+if __name__ == "__main__":
+    run_command(main)

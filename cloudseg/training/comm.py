@@ -1,0 +1,152 @@
+"""The ranks of one training step behind one seam: `Solo` for one process, `Horovod` for many.
+
+The only module that imports Horovod.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from cloudseg.errors import CloudsegError
+from cloudseg.training import placement, rendezvous
+
+EXTERNAL_STARTERS = {"HOROVOD_RANK": "HOROVOD_SIZE", "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE"}
+"""Set by horovodrun and by Open MPI's mpirun, after which Horovod finds the other ranks without our help."""
+
+
+class Comm(Protocol):
+    rank: int
+    size: int
+    device: str
+    """What this rank computes on, in words."""
+
+    def mean(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Element-wise mean over the ranks. May be traced; every rank must call it in the same order."""
+
+    def broadcast(self, variables: list[tf.Variable]) -> None:
+        """Rank 0's values into every rank's variables."""
+
+    def sum(self, array: np.ndarray) -> np.ndarray:
+        """Element-wise sum over the ranks, of the input's shape, in float64: exact for counts below 2**53."""
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every rank's value (picklable), in order of rank, on every rank."""
+
+    def any(self, flag: bool) -> bool:
+        """Whether any rank's flag is set; it is how the ranks agree to stop in the same step."""
+
+    def barrier(self) -> None: ...
+
+
+class Solo:
+    """One process."""
+
+    rank, size = 0, 1
+
+    def __init__(self) -> None:
+        self.device = claim_device(0, 1)
+
+    def mean(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+        return tensors
+
+    def broadcast(self, variables: list[tf.Variable]) -> None:
+        pass
+
+    def sum(self, array: np.ndarray) -> np.ndarray:
+        return np.asarray(array, np.float64)
+
+    def gather(self, value: Any) -> list[Any]:
+        return [value]
+
+    def any(self, flag: bool) -> bool:
+        return flag
+
+    def barrier(self) -> None:
+        pass
+
+
+class Horovod:
+    """All ranks of a step. Collectives are ordered by the program: ranks must stay in lock step."""
+
+    def __init__(self) -> None:
+        import horovod.tensorflow as hvd
+
+        self._hvd = hvd
+        hvd.init()
+        self.rank: int = hvd.rank()
+        self.size: int = hvd.size()
+        self.device = claim_device(hvd.local_rank(), hvd.local_size())
+        # The first collective: past it, every rank has met the others.
+        self.barrier()
+
+    def mean(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+        # One group is one fused buffer: without it fusion follows the clock, and with it the order of
+        # summation, so that four ranks would end with other weights in every run.
+        return self._hvd.grouped_allreduce(tensors, op=self._hvd.Average, name="mean")
+
+    def broadcast(self, variables: list[tf.Variable]) -> None:
+        self._hvd.broadcast_variables(variables, root_rank=0)
+
+    def sum(self, array: np.ndarray) -> np.ndarray:
+        tensor = tf.convert_to_tensor(np.asarray(array, np.float64))
+        return self._hvd.allreduce(tensor, op=self._hvd.Sum, name="sum").numpy()
+
+    def gather(self, value: Any) -> list[Any]:
+        return self._hvd.allgather_object(value, name="gather")
+
+    def any(self, flag: bool) -> bool:
+        return bool(self.sum(np.array([float(flag)]))[0] > 0)
+
+    def barrier(self) -> None:
+        self.sum(np.zeros(1))
+
+
+def start(folder: Path) -> Comm:
+    """The communicator of this process, from how it was started.
+
+    Alone; by horovodrun or mpirun; or by a plain srun or `cloudseg.cluster.steps`, whose ranks meet through a
+    file in `folder`, which all nodes must share.
+    """
+    # A rank that went silent must end the others, not hold the allocation until its walltime.
+    os.environ.setdefault("HOROVOD_STALL_CHECK_TIME_SECONDS", "60")
+    os.environ.setdefault("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", "600")
+    os.environ.setdefault("HOROVOD_GLOO_TIMEOUT_SECONDS", "120")
+    for rank, size in EXTERNAL_STARTERS.items():
+        if rank in os.environ:
+            comm = Horovod()
+            if comm.size != int(os.environ[size]):
+                raise CloudsegError(
+                    f"{os.environ[size]} ranks were started, but Horovod sees {comm.size}: it was built without "
+                    "what starts them. Use srun, horovodrun --gloo, or env/setup.sh where mpicxx is on the PATH"
+                )
+            return comm
+    place = placement.read(os.environ)
+    if place is None or place.size == 1:
+        return Solo()
+    with rendezvous.joined(place, folder):
+        return Horovod()
+
+
+def claim_device(local_rank: int, local_size: int) -> str:
+    """Give this process its GPU, or its share of the CPUs, and say which, in words.
+
+    Must come before TensorFlow's first operation.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        # srun --gpus-per-task shows each rank its own GPU only.
+        gpu = gpus[local_rank] if len(gpus) > 1 else gpus[0]
+        tf.config.set_visible_devices(gpu, "GPU")
+        tf.config.experimental.set_memory_growth(gpu, True)
+        return gpu.name
+    threads = placement.threads_per_rank(os.environ, len(os.sched_getaffinity(0)), local_size)
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    # The order of summation inside an operation; GPUs lack deterministic kernels for some of ours.
+    tf.config.experimental.enable_op_determinism()
+    return f"{threads} CPU thread{'s' if threads > 1 else ''}"

@@ -1,0 +1,89 @@
+"""Where a process stands among the ranks, read from what its starter put into the environment. No Horovod."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+
+from cloudseg.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    rank: int
+    local_rank: int
+    node: int
+    tasks_per_node: tuple[int, ...]
+    """Ranks on each node; nodes may hold different numbers of them."""
+    key: str
+    """Names this start of this step: no other start, not even of the same job after a requeue, has it."""
+
+    @property
+    def size(self) -> int:
+        return sum(self.tasks_per_node)
+
+    @property
+    def local_size(self) -> int:
+        return self.tasks_per_node[self.node]
+
+    @property
+    def cross_rank(self) -> int:
+        """Horovod's number of this node among those that have this local rank."""
+        return sum(tasks > self.local_rank for tasks in self.tasks_per_node[: self.node])
+
+    @property
+    def cross_size(self) -> int:
+        return sum(tasks > self.local_rank for tasks in self.tasks_per_node)
+
+
+def read(environ: Mapping[str, str]) -> Placement | None:
+    """The placement that `cloudseg.cluster.steps` or a plain srun gives, None for a process on its own.
+
+    Raises UsageError if the ranks were not dealt to the nodes in blocks.
+    """
+    if "CLOUDSEG_LOCAL_STEP" in environ:
+        return Placement(
+            rank=int(environ["CLOUDSEG_RANK"]),
+            local_rank=int(environ["CLOUDSEG_RANK"]),
+            node=0,
+            tasks_per_node=(int(environ["CLOUDSEG_SIZE"]),),
+            key=environ["CLOUDSEG_LOCAL_STEP"],
+        )
+    # A batch script has SLURM_PROCID too, but only a step that srun started has SLURM_STEP_TASKS_PER_NODE
+    # and a rank's own SLURM_LOCALID beside it; the batch step's id is not a small number.
+    if "SLURM_STEP_TASKS_PER_NODE" not in environ or "SLURM_PROCID" not in environ:
+        return None
+    rank, local_rank = int(environ["SLURM_PROCID"]), int(environ["SLURM_LOCALID"])
+    node = int(environ["SLURM_NODEID"])
+    tasks = parse_tasks_per_node(environ["SLURM_STEP_TASKS_PER_NODE"])
+    if rank != sum(tasks[:node]) + local_rank:
+        raise UsageError(
+            f"rank {rank} is task {local_rank} of node {node}: ranks must fill one node after the other; "
+            "start with srun --distribution=block"
+        )
+    names = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
+    return Placement(rank, local_rank, node, tasks, "-".join(environ.get(name, "0") for name in names))
+
+
+def parse_tasks_per_node(text: str) -> tuple[int, ...]:
+    """Slurm's run-length form: '2(x3),1' -> (2, 2, 2, 1)."""
+    out: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part)
+        if not match:
+            raise UsageError(f"SLURM_STEP_TASKS_PER_NODE={text}: not of the form 4(x2),1")
+        out += [int(match[1])] * int(match[2] or 1)
+    return tuple(out)
+
+
+def threads_per_rank(environ: Mapping[str, str], cpus: int, local_size: int) -> int:
+    """CPU threads for one rank, of the `cpus` this process may run on.
+
+    Where Slurm binds tasks, `cpus` is the rank's own share already; elsewhere all ranks of the node share them.
+    """
+    asked = int(environ.get("SLURM_CPUS_PER_TASK", 0))
+    if asked and cpus == asked:
+        return cpus
+    share = max(1, cpus // local_size)
+    return min(asked, share) if asked else share

@@ -1,0 +1,137 @@
+"""Forms Horovod's Gloo ring without horovodrun, mpirun, PMIx or ssh: rank 0 publishes an address in a file.
+
+Horovod reads who it is and where to meet from HOROVOD_* variables; `horovodrun` sets them over ssh. Ranks that
+srun has started already need no ssh: rank 0 opens Horovod's own rendezvous server and writes its address into
+a folder that all nodes share.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from cloudseg.errors import CloudsegError
+from cloudseg.run import write_json
+from cloudseg.training.placement import Placement
+
+TIMEOUT_S = 300.0
+"""How long ranks wait for rank 0; a busy file system may take minutes to give out an import."""
+
+
+@contextlib.contextmanager
+def joined(placement: Placement, folder: Path) -> Iterator[None]:
+    """Within this context `hvd.init()` finds the other ranks.
+
+    Rank 0 serves until it leaves the context, so every rank must be past a first collective by then.
+    """
+    file = folder / f"rendezvous-{placement.key}.json"
+    server: Any = None
+    if placement.rank == 0:
+        server, port = _serve(placement)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(file, {"address": own_address(len(placement.tasks_per_node)), "port": port})
+    try:
+        meeting = _wait_for(file)
+        os.environ.update(
+            horovod_environment(placement, meeting["address"], meeting["port"], _interface(meeting["address"]))
+        )
+        yield
+    finally:
+        if server is not None:
+            file.unlink(missing_ok=True)
+            server.stop()
+
+
+def horovod_environment(placement: Placement, address: str, port: int, interface: str) -> dict[str, str]:
+    """The variables from which Horovod's Gloo controller knows its place."""
+    return {
+        "HOROVOD_RANK": str(placement.rank),
+        "HOROVOD_SIZE": str(placement.size),
+        "HOROVOD_LOCAL_RANK": str(placement.local_rank),
+        "HOROVOD_LOCAL_SIZE": str(placement.local_size),
+        "HOROVOD_CROSS_RANK": str(placement.cross_rank),
+        "HOROVOD_CROSS_SIZE": str(placement.cross_size),
+        # Only has to differ between nodes.
+        "HOROVOD_HOSTNAME": f"node{placement.node}",
+        "HOROVOD_GLOO_RENDEZVOUS_ADDR": address,
+        "HOROVOD_GLOO_RENDEZVOUS_PORT": str(port),
+        "HOROVOD_GLOO_IFACE": interface,
+        # Both: with the first alone a Horovod that was built with MPI aborts at its first operation.
+        "HOROVOD_CONTROLLER": "gloo",
+        "HOROVOD_CPU_OPERATIONS": "gloo",
+    }
+
+
+def own_address(nodes: int) -> str:
+    """An IPv4 address of this host that the other nodes reach; CLOUDSEG_INTERFACE names the network to use."""
+    if nodes == 1:
+        return "127.0.0.1"
+    addresses = _ipv4_by_interface()
+    wanted = os.environ.get("CLOUDSEG_INTERFACE")
+    if wanted:
+        if wanted not in addresses:
+            raise CloudsegError(
+                f"CLOUDSEG_INTERFACE={wanted}: this node has {', '.join(sorted(addresses))}; "
+                "set `interface` in the site file"
+            )
+        return addresses[wanted]
+    with contextlib.suppress(OSError):
+        by_name = socket.gethostbyname(socket.gethostname())
+        # Debian maps a host's own name to 127.0.1.1, which other nodes do not reach.
+        if not ipaddress.ip_address(by_name).is_loopback and by_name in addresses.values():
+            return by_name
+    for name in sorted(addresses):
+        if not ipaddress.ip_address(addresses[name]).is_loopback:
+            return addresses[name]
+    raise CloudsegError("this node has no network address but loopback; the other nodes cannot reach it")
+
+
+def _interface(address: str) -> str:
+    """The network interface of this host from which `address` is reached."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((address, 9))  # sends nothing: connecting a datagram socket only picks the route
+        own = probe.getsockname()[0]
+    for name, candidate in _ipv4_by_interface().items():
+        if candidate == own:
+            return name
+    raise CloudsegError(f"no network interface holds {own}, from which {address} is reached")
+
+
+def _ipv4_by_interface() -> dict[str, str]:
+    return {
+        name: entry.address
+        for name, entries in psutil.net_if_addrs().items()
+        for entry in entries
+        if entry.family == socket.AF_INET
+    }
+
+
+def _serve(placement: Placement) -> tuple[Any, int]:
+    from horovod.runner.common.util.hosts import HostInfo, get_host_assignments
+    from horovod.runner.http.http_server import RendezvousServer
+
+    hosts = [HostInfo(f"node{i}", tasks) for i, tasks in enumerate(placement.tasks_per_node)]
+    server = RendezvousServer(verbose=0)
+    port = server.start()
+    server.init(get_host_assignments(hosts, placement.size, placement.size))
+    return server, port
+
+
+def _wait_for(file: Path) -> dict[str, Any]:
+    deadline = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(FileNotFoundError):
+            # Listing the folder makes network file systems look again instead of answering from their cache.
+            list(file.parent.iterdir())
+            return json.loads(file.read_text())
+        time.sleep(0.05)
+    raise CloudsegError(f"rank 0 did not publish its address in {file} within {TIMEOUT_S:.0f} s; see its log")

@@ -1,0 +1,75 @@
+"""What a stage starts from: the encoder's weights, the stage before, or its own last checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from cloudseg.errors import DataError, UsageError
+from cloudseg.nets import names, weights
+from cloudseg.nets.models import Network
+from cloudseg.run import Run
+from cloudseg.training import checkpoint, stages
+from cloudseg.training.checkpoint import Progress
+from cloudseg.training.comm import Comm
+
+
+def fill(run: Run, stage: str, network: Network) -> dict[str, Any]:
+    """Give `network` the weights that `stage` starts from, and say which, for its DONE.json.
+
+    Raises UsageError if the stage before is not done, DataError if its weights are not those it wrote.
+    """
+    before = stages.predecessor(stage)
+    if before is None:
+        chosen = run.settings.weights
+        if chosen != "none":
+            weights.load(network.model, network.encoder, names.parse(run.settings.network)[1], chosen)
+        return {"stage": None, "weights": chosen}
+    done = run.done(before)
+    if done is None:
+        raise UsageError(
+            f"stage {stage} starts from stage {before}, which is not done; "
+            f"type: python -m cloudseg.launch --stages {before},{stage} --run {run.path}"
+        )
+    digest = load_best(run, before, network.model)
+    return {"stage": before, "weights_sha256": digest}
+
+
+def load_best(run: Run, stage: str, model: tf.keras.Model) -> str:
+    """Fill `model` with the best weights of a finished stage; returns their sha256.
+
+    Raises DataError if they are not those that the stage wrote.
+    """
+    path: Path = run.best_weights(stage)
+    done = run.done(stage)
+    digest = checkpoint.sha256(path)
+    if done is None or digest != done["weights_sha256"]:
+        raise DataError(f"{path} is not what stage {stage} wrote: its sha256 is {digest}, not that of DONE.json")
+    checkpoint.load_weights(path, model)
+    return digest
+
+
+def resume(
+    run: Run, stage: str, comm: Comm, model: tf.keras.Model, optimizer: tf.keras.optimizers.Optimizer
+) -> Progress:
+    """Where `stage` goes on; rank 0 looks, loads, and tells the others.
+
+    Only rank 0's `model` and `optimizer` are filled: broadcast them.
+    Raises UsageError on every rank if the checkpoint is of another number of ranks.
+    """
+    progress = Progress(stage=stage, epoch=0, step=0, seed=run.settings.seed, ranks=comm.size)
+    if comm.rank == 0:
+        found = checkpoint.newest(run.checkpoints(stage))
+        if found is not None:
+            path, progress = found
+            if progress.ranks == comm.size:
+                checkpoint.load_weights(path, model, optimizer)
+    progress = comm.gather(progress)[0]
+    if progress.ranks != comm.size:
+        raise UsageError(
+            f"{run.checkpoints(stage)} is of {progress.ranks} ranks and this step has {comm.size}; start it on as "
+            "many (sbatch --nodes, --ntasks-per-node; or launch --nodes, --tasks-per-node)"
+        )
+    return progress

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from cloudseg import run
+from cloudseg.errors import UsageError
+
+GIVEN = [("--data", {"data": "/shards", "seed": 3})]
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_the_environment(monkeypatch):
+    for name in ("CLOUDSEG_DATA", "CLOUDSEG_CONFIG", "CLOUDSEG_SET"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_a_new_run_keeps_the_settings_it_began_with(tmp_path):
+    made = run.prepare(tmp_path / "r", GIVEN)
+    assert run.open_run(tmp_path / "r").settings == made.settings
+    assert made.settings.seed == 3
+
+
+def test_the_same_settings_again_are_fine(tmp_path):
+    first = run.prepare(tmp_path / "r", GIVEN)
+    assert run.prepare(tmp_path / "r", GIVEN).settings == first.settings
+    assert run.prepare(tmp_path / "r", []).settings == first.settings
+
+
+def test_other_settings_are_refused_with_the_difference(tmp_path):
+    run.prepare(tmp_path / "r", GIVEN)
+    with pytest.raises(UsageError, match="seed: 3 -> 4"):
+        run.prepare(tmp_path / "r", [("--set", {"seed": 4})])
+
+
+def test_another_recipe_is_refused_by_what_it_changes(tmp_path):
+    run.prepare(tmp_path / "r", GIVEN)
+    with pytest.raises(UsageError, match=r"stage\.full\.epochs: 5 -> 10"):
+        run.prepare(tmp_path / "r", [("--set", {"recipe": "demo"})])
+
+
+def test_the_environment_fills_in_for_a_new_run_only(tmp_path, monkeypatch):
+    monkeypatch.setenv("CLOUDSEG_DATA", "/shards")
+    monkeypatch.setenv("CLOUDSEG_SET", "batch=2 network=unet-resnet18")
+    made = run.prepare(tmp_path / "r", [])
+    assert (made.settings.data, made.settings.batch, made.settings.network) == ("/shards", 2, "unet-resnet18")
+    monkeypatch.setenv("CLOUDSEG_SET", "batch=9")
+    assert run.prepare(tmp_path / "r", []).settings.batch == 2
+
+
+def test_many_ranks_that_start_a_run_at_once_agree(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: run.prepare(tmp_path / "r", GIVEN), range(32)))
+    assert {m.settings_digest() for m in made} == {made[0].settings_digest()}
+    assert [path.name for path in (tmp_path / "r").iterdir()] == ["run.toml"]
+
+
+def test_a_run_that_is_not_there_says_what_to_type(tmp_path):
+    with pytest.raises(UsageError, match="python -m cloudseg.launch --stages all --run"):
+        run.open_run(tmp_path / "nothing")
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    file = tmp_path / "DONE.json"
+    run.write_json(file, {"dice": 0.5})
+    with pytest.raises(TypeError):
+        run.write_json(file, {"dice": object()})
+    assert file.read_text() == '{\n  "dice": 0.5\n}\n'
+    assert list(tmp_path.iterdir()) == [file]
