@@ -1,0 +1,93 @@
+"""Scores of a finished run on its validation fold, on any number of ranks."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from cloudseg.data.labels import CLASSES
+from cloudseg.data.shards import Manifest, Shards
+from cloudseg.errors import UsageError
+from cloudseg.nets import models, scores
+from cloudseg.nets.losses import LOSSES
+from cloudseg.results import figures, postprocess
+from cloudseg.run import Run, write_json
+from cloudseg.training import stages, start
+from cloudseg.training.comm import Comm
+from cloudseg.training.validation import Validator
+
+
+def evaluate(run: Run, comm: Comm) -> None:
+    """Write thresholds.json, curves.png and metrics.json of the last finished stage of `run`, metrics.json last.
+
+    Raises UsageError if no stage is finished, DataError if its weights are not those it wrote.
+    """
+    finished = [stage for stage in stages.STAGES if run.done(stage)]
+    if not finished:
+        raise UsageError(
+            f"{run.path}: no stage is done yet; type: python -m cloudseg.launch --stages all --run {run.path}"
+        )
+    stage, settings = finished[-1], run.settings
+    shards = Shards(Manifest.load(settings.data))
+    samples = shards.manifest.indices(settings.fold, training=False)
+    network = models.build(settings.network, shards.manifest.size, settings.weights != "none", settings.batchnorm)
+    digest = start.load_best(run, stage, network.model)
+    validate = Validator(network, LOSSES[settings.loss], shards, samples, settings.batch, comm, postprocess.THRESHOLDS)
+    loss, counts = validate()
+    if comm.rank == 0:
+        metrics = {
+            "stage": stage,
+            "weights_sha256": digest,
+            "fold": settings.fold,
+            "images": len(samples),
+            "loss": loss,
+            **summary(counts),
+        }
+        run.evaluation.mkdir(exist_ok=True)
+        write_json(run.evaluation / "thresholds.json", named(postprocess.tune(counts)))
+        figures.curves(run)
+        write_json(run.metrics, metrics)
+        show(run, metrics)
+    comm.barrier()
+
+
+def summary(counts: np.ndarray) -> dict[str, Any]:
+    """The scores that pixel counts (n, C, T, 3) over postprocess.THRESHOLDS give.
+
+    `dice` is the competition's, with thresholds and areas that each half of the images got from the other half;
+    `dice_untuned` has threshold 0.5 and no smallest area; `dice_all_empty` predicts nothing anywhere.
+    `iou_per_class` is the intersection over the union of the pixels of all images.
+    """
+    tuned = postprocess.cross_tuned(counts)
+    half = counts[:, :, postprocess.THRESHOLDS.index(0.5)]
+    dice = scores.dice(tuned)
+    return {
+        "dice": float(dice.mean()),
+        "dice_per_class": by_class(dice.mean(axis=0)),
+        "iou_per_class": by_class(scores.iou(tuned.sum(axis=0))),
+        "dice_untuned": float(scores.dice(half).mean()),
+        "dice_all_empty": scores.all_empty(half),
+    }
+
+
+def by_class(values: np.ndarray) -> dict[str, float]:
+    return {name: float(value) for name, value in zip(CLASSES, values, strict=True)}
+
+
+def named(choices: list[postprocess.Choice]) -> dict[str, Any]:
+    """What `predict` needs to turn probabilities into masks, chosen on all validation images."""
+    return {
+        name: {"threshold": postprocess.THRESHOLDS[choice.threshold], "min_area": choice.area}
+        for name, choice in zip(CLASSES, choices, strict=True)
+    }
+
+
+def show(run: Run, metrics: dict[str, Any]) -> None:
+    per_class = ", ".join(f"{name} {value:.3f}" for name, value in metrics["dice_per_class"].items())
+    print(
+        f"dice {metrics['dice']:.4f} on {metrics['images']} validation images ({per_class});\n"
+        f"untuned {metrics['dice_untuned']:.4f}, all empty {metrics['dice_all_empty']:.4f}; {run.metrics}"
+    )
+    sys.stdout.flush()
