@@ -1,0 +1,70 @@
+"""Queues the chain with submitit; the only module that imports it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import submitit
+
+from cloudseg.cluster import batch, slurm
+from cloudseg.cluster.slurm import Job
+from cloudseg.errors import CloudsegError
+from cloudseg.run import Run, write_json
+
+
+class _Executor(submitit.SlurmExecutor):
+    """submitit with our own sbatch text: the same that people submit by hand.
+
+    The function runs once, in the batch step on the first node, and starts the ranks with srun. So there is one
+    pickle a job and one process that knows whether the stage ended, stopped or failed.
+    """
+
+    def __init__(self, folder: Path, job: Job) -> None:
+        super().__init__(folder, python="python")
+        self._job = job
+
+    def _make_submission_file_text(self, command: str, uid: str) -> str:
+        return slurm.script(dataclasses.replace(self._job, command=command))
+
+
+def queued(run: Run) -> dict[str, str]:
+    """Stage -> job id, of those of this run's jobs that Slurm still holds, pending or running."""
+    try:
+        ids: dict[str, str] = json.loads((run.jobs / "queued.json").read_text())
+    except FileNotFoundError:
+        return {}
+    answer = subprocess.run(
+        ["squeue", "--me", "--noheader", "--format=%i|%T"], capture_output=True, text=True, check=False
+    )
+    if answer.returncode:
+        raise CloudsegError(f"squeue does not answer, so nothing was queued: {answer.stderr.strip()}")
+    active = slurm.active_jobs(answer.stdout)
+    return {stage: number for stage, number in ids.items() if number in active}
+
+
+def submit(run: Run, jobs: dict[str, Job], announce: Callable[[str, str], None]) -> dict[str, str]:
+    """Queue `jobs` (by stage), each after the success of the one before; returns stage -> job id.
+
+    Raises CloudsegError with sbatch's own words if it refuses one; what was queued before it is cancelled.
+    """
+    folder = run.jobs / "submitit"
+    folder.mkdir(parents=True, exist_ok=True)
+    ids: dict[str, str] = {}
+    before = ""
+    for stage, job in jobs.items():
+        executor = _Executor(folder, dataclasses.replace(job, dependency=before))
+        try:
+            submitted = executor.submit(batch.run_stage, run.path, stage)
+        except submitit.core.utils.FailedJobError as error:
+            if ids:
+                subprocess.run(["scancel", *ids.values()], check=False)
+            raise CloudsegError(f"sbatch refused the job of stage {stage}, so nothing is queued: {error}") from None
+        ids[stage] = submitted.job_id
+        write_json(run.jobs / "queued.json", ids)
+        before = slurm.afterok(submitted.job_id)
+        announce(stage, submitted.job_id)
+    return ids

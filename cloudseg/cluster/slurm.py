@@ -1,0 +1,145 @@
+"""Slurm's side as text: an sbatch script from a Job, and what squeue answers. Pure functions."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from cloudseg.cluster.sites import Resources, Site
+from cloudseg.run import DEFAULT
+from cloudseg.training.stages import STAGES
+
+SIGNAL_LEAD_S = 120
+"""Seconds before the walltime at which ranks are told to save and leave. Slurm looks every 30 s."""
+
+EVALUATE = "evaluate"
+CHAIN = (*STAGES, EVALUATE)
+"""What `launch --stages all` queues, in order."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One batch job; `script` gives its text."""
+
+    name: str
+    resources: Resources
+    command: str
+    """Started once, on the first node; it starts the ranks."""
+    log: str
+    sbatch: tuple[str, ...] = ()
+    exports: tuple[tuple[str, str], ...] = ()
+    dependency: str = ""
+    array: str = ""
+    comment: tuple[str, ...] = ()
+
+
+def script(job: Job) -> str:
+    """The text that sbatch is given."""
+    need = job.resources
+    options = [
+        f"--job-name=cloudseg-{job.name}",
+        f"--partition={need.partition}",
+        f"--nodes={need.nodes}",
+        f"--ntasks-per-node={need.tasks_per_node}",
+        f"--cpus-per-task={need.cpus_per_task}",
+        *([f"--gres=gpu:{need.gpus_per_node}"] if need.gpus_per_node else []),
+        f"--time={need.time}",
+        *([f"--array={job.array}"] if job.array else []),
+        f"--output={job.log}",
+        "--open-mode=append",
+        "--requeue",
+        f"--signal=USR2@{SIGNAL_LEAD_S}",
+        *job.sbatch,
+        *([f"--dependency={job.dependency}", "--kill-on-invalid-dep=yes"] if job.dependency else []),
+    ]
+    lines = [
+        "#!/usr/bin/env bash",
+        *(f"# {line}".rstrip() for line in job.comment),
+        *(f"#SBATCH {option}" for option in options),
+        "",
+        "set -euo pipefail",
+        *(f'export {name}="{value}"' for name, value in job.exports),
+        'cd "${CLOUDSEG_HOME:-$SLURM_SUBMIT_DIR}"',
+        "source env/activate.sh",
+        f"exec {job.command}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def stage_job(stage: str, site: Site, run: str, log: str, **changes: int | str) -> Job:
+    """The job of one stage, or of the evaluation; `changes` replace what the site says of its resources."""
+    resources = site.evaluate if stage == EVALUATE else site.train
+    return Job(
+        name=stage,
+        resources=dataclasses.replace(resources, **changes),  # type: ignore[arg-type]
+        command=f"python -m cloudseg.job --run {run} --stage {stage}",
+        log=log,
+        sbatch=site.sbatch,
+    )
+
+
+def preprocess_job(site: Site, array: str) -> Job:
+    """One array task a shard."""
+    return Job(
+        name="preprocess",
+        resources=site.preprocess,
+        command=(
+            "python -m preprocess \\\n"
+            '  --csv "${CLOUDSEG_CSV:?the train.csv}" --images "${CLOUDSEG_IMAGES:?the folder of its JPEGs}" \\\n'
+            '  --out "${CLOUDSEG_DATA:?the folder for the shards}" --size "${CLOUDSEG_SIZE:-320x480}" \\\n'
+            '  --shards "${CLOUDSEG_SHARDS:-$SLURM_ARRAY_TASK_COUNT}" --shard-index "$SLURM_ARRAY_TASK_ID"'
+        ),
+        log="cloudseg-preprocess-%A_%a.log",
+        sbatch=site.sbatch,
+        array=array,
+    )
+
+
+def handwritten(site: Site) -> dict[str, str]:
+    """The files of jobs/, by name: what people sbatch without the launcher, told by environment variables."""
+    run = f'"${{CLOUDSEG_RUN:-{DEFAULT}}}"'
+    numbers = {f"train_stage{number}.slurm": stage for number, stage in enumerate(STAGES, 1)}
+    files = {}
+    for name, stage in {**numbers, "evaluate.slurm": EVALUATE}.items():
+        job = stage_job(stage, site, run, f"cloudseg-{stage}-%j.log")
+        files[name] = script(dataclasses.replace(job, comment=_usage(name, stage)))
+    preprocess = dataclasses.replace(preprocess_job(site, array="0-31"), comment=_PREPROCESS_USAGE)
+    return {**files, "preprocess.slurm": script(preprocess)}
+
+
+def _usage(name: str, stage: str) -> tuple[str, ...]:
+    task = "Scores of a trained run" if stage == EVALUATE else f"Stage {stage!r} of a run"
+    return (
+        f"{task}, submitted by hand from the project's folder; more or fewer GPUs by sbatch's own options:",
+        "",
+        f"  CLOUDSEG_DATA=DATA sbatch jobs/{name}",
+        f"  CLOUDSEG_DATA=DATA sbatch --nodes=1 --ntasks-per-node=2 --gres=gpu:2 jobs/{name}",
+        "",
+        f"CLOUDSEG_RUN (default {DEFAULT}) is the run; if it is new, its settings come from CLOUDSEG_DATA,",
+        "CLOUDSEG_CONFIG (a TOML file) and CLOUDSEG_SET (as in 'network=unet-resnet18 seed=1').",
+        "CLOUDSEG_SITE names the file in env/sites. Submitted again, it goes on from the last checkpoint.",
+    )
+
+
+_PREPROCESS_USAGE = (
+    "JPEGs and train.csv to shards, one array task a shard, submitted by hand from the project's folder:",
+    "",
+    "  CLOUDSEG_CSV=train.csv CLOUDSEG_IMAGES=train_images CLOUDSEG_DATA=DATA sbatch jobs/preprocess.slurm",
+    "",
+    "As many shards as array tasks; to do single ones again: CLOUDSEG_SHARDS=32 sbatch --array=5,9 ...",
+    "CLOUDSEG_SIZE (default 320x480) is height x width. Submitted again, it makes what is missing.",
+)
+
+
+def afterok(job_id: str) -> str:
+    return f"afterok:{job_id}"
+
+
+def active_jobs(squeue: str) -> dict[str, str]:
+    """Job id -> state, from the output of `squeue --noheader --format=%i|%T`."""
+    return dict(line.strip().split("|", 1) for line in squeue.splitlines() if "|" in line)
+
+
+def submitit_command(folder: Path) -> str:
+    """What submitit lets a job run: it unpickles a function from `folder` and calls it."""
+    return f"python -u -m submitit.core._submit {folder}"

@@ -1,0 +1,32 @@
+"""One batch job of the chain: starts the ranks of a stage, and requeues itself if they stopped with work left.
+
+  python -m cloudseg.job --run runs/NAME --stage frozen
+
+The last line of jobs/train_stage1.slurm; in a Slurm job the ranks are its tasks, elsewhere processes of this machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cloudseg import config, run
+from cloudseg.cluster import batch, slurm
+from cloudseg.errors import run_command
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m cloudseg.job", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--run", type=Path, default=Path(run.DEFAULT), help=f"the run's folder (default {run.DEFAULT})")
+    parser.add_argument("--stage", choices=slurm.CHAIN, required=True)
+    parser.add_argument("--ranks", type=int, help="processes on this machine, outside Slurm (default 1)")
+    config.add_arguments(parser)
+    args = parser.parse_args()
+    prepared = run.prepare(args.run, config.from_arguments(args))
+    batch.run_stage(prepared.path, args.stage, args.ranks)
+
+
+if __name__ == "__main__":
+    run_command(main)

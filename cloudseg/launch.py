@@ -1,0 +1,186 @@
+"""Queue the chain of fine-tuning stages as Slurm jobs and return, or run it here.
+
+  python -m cloudseg.launch --stages all --data DATA                   frozen, partial, full, evaluate
+  python -m cloudseg.launch --stages all --data DATA --dry-run         the scripts it would submit
+  python -m cloudseg.launch --stages full,evaluate --run runs/NAME     the end of a chain
+  python -m cloudseg.launch --stages all --data DATA --cluster local --tasks-per-node 2
+
+Stages that are done are left alone, so the same command goes on where a chain ended. Settings that a run began
+with stay; new ones want a new run: --run runs/OTHER.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from cloudseg import config, run
+from cloudseg.cluster import sites, slurm, snapshot
+from cloudseg.data.shards import Manifest
+from cloudseg.errors import CloudsegError, Stopped, UsageError, run_command
+from cloudseg.nets import names, weights
+from cloudseg.run import Run
+from cloudseg.training import stages
+
+
+def parser() -> argparse.ArgumentParser:
+    out = argparse.ArgumentParser(
+        prog="python -m cloudseg.launch",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    out.add_argument("--stages", required=True, help=f"all, or some of {','.join(slurm.CHAIN)}", type=parse_stages)
+    out.add_argument("--run", type=Path, default=Path(run.DEFAULT), help=f"the run's folder (default {run.DEFAULT})")
+    out.add_argument("--dry-run", action="store_true", help="print the sbatch scripts, and do nothing")
+    config.add_arguments(out)
+    where = out.add_argument_group("where it runs")
+    where.add_argument(
+        "--cluster", choices=("auto", "slurm", "local"), default="auto", help="auto: Slurm where there is sbatch"
+    )
+    where.add_argument("--site", metavar="NAME", help="site file in env/sites (default: $CLOUDSEG_SITE, else ruche)")
+    where.add_argument("--nodes", type=int, help="nodes of each stage (default: the site's)")
+    where.add_argument("--tasks-per-node", type=int, help="ranks a node: one a GPU (default: the site's; 1 here)")
+    where.add_argument("--partition", help="in place of the site's")
+    where.add_argument("--time", metavar="HH:MM:SS", help="walltime of each stage, in place of the site's")
+    return out
+
+
+def parse_stages(text: str) -> list[str]:
+    """'all' or 'full,frozen' -> stages in the order in which they run."""
+    chosen = slurm.CHAIN if text == "all" else text.split(",")
+    for name in chosen:
+        if name not in slurm.CHAIN:
+            raise argparse.ArgumentTypeError(f"there is no stage {name!r}; all, or some of {','.join(slurm.CHAIN)}")
+    return [name for name in slurm.CHAIN if name in chosen]
+
+
+def main() -> None:
+    args = parser().parse_args()
+    in_slurm = args.cluster == "slurm" or (args.cluster == "auto" and shutil.which("sbatch") is not None)
+    if args.dry_run:
+        dry_run(args)
+        return
+    prepared = run.prepare(args.run, config.from_arguments(args))
+    check(prepared)
+    left = remaining(prepared, args.stages)
+    if not left:
+        print(f"{', '.join(args.stages)}: all done in {args.run}; results: {prepared.metrics}")
+        return
+    if in_slurm:
+        queue_chain(prepared, left, args)
+    else:
+        run_here(prepared, left, args.tasks_per_node or 1)
+
+
+def check(prepared: Run) -> None:
+    """What would fail in the night fails now. Raises UsageError with what to type."""
+    settings = prepared.settings
+    Manifest.load(settings.data).indices(settings.fold, training=True)
+    _, encoder = names.parse(settings.network)
+    names.check_loss(settings.loss)
+    if not prepared.done(stages.STAGES[0]):
+        weights.require(settings.weights, encoder)
+
+
+def remaining(prepared: Run, chosen: list[str]) -> list[str]:
+    """Those of `chosen` that are not done. Raises UsageError if what they start from is neither done nor chosen."""
+    left = [stage for stage in chosen if not prepared.done(stage)]
+    for stage in left:
+        before = stages.predecessor(stage) if stage != slurm.EVALUATE else None
+        if before and before not in left and not prepared.done(before):
+            raise UsageError(
+                f"stage {stage} starts from stage {before}, which is not done; type: --stages {before},{','.join(left)}"
+            )
+    return left
+
+
+def stage_jobs(folder: Path, chosen: list[str], args: argparse.Namespace, code: str) -> dict[str, slurm.Job]:
+    """The jobs of `chosen` stages, by stage."""
+    site = sites.load(args.site)
+    changes: dict[str, Any] = {"nodes": args.nodes, "tasks_per_node": args.tasks_per_node}
+    changes |= {"partition": args.partition, "time": args.time}
+    if args.tasks_per_node and site.train.gpus_per_node:
+        changes["gpus_per_node"] = args.tasks_per_node
+    changes = {key: value for key, value in changes.items() if value is not None}
+    exports = (
+        ("CLOUDSEG_HOME", code),
+        ("CLOUDSEG_VENV", sys.prefix),
+        ("CLOUDSEG_SITE", str(sites.file(args.site))),
+        ("SUBMITIT_EXECUTOR", "slurm"),
+    )
+    jobs = {}
+    for stage in chosen:
+        log = str(run.jobs_folder(folder) / f"{stage}.log")
+        job = slurm.stage_job(stage, site, str(folder), log, **changes)
+        command = slurm.submitit_command(run.jobs_folder(folder) / "submitit")
+        jobs[stage] = dataclasses.replace(job, exports=exports, command=command)
+    return jobs
+
+
+def dry_run(args: argparse.Namespace) -> None:
+    """Print what would be submitted; needs no data, no Slurm and no TensorFlow."""
+    folder = args.run.resolve()
+    before = ""
+    for stage, job in stage_jobs(folder, args.stages, args, str(folder / "code" / "SNAPSHOT")).items():
+        dependency = slurm.afterok(f"JOB_ID_OF_{before.upper()}") if before else ""
+        print(f"# sbatch script of stage {stage}")
+        print(slurm.script(dataclasses.replace(job, dependency=dependency)))
+        before = stage
+    try:
+        given = [*config.from_environment(), *config.from_arguments(args)]
+        Manifest.load(run.open_run(args.run).settings.data if not given else config.resolve(given).data)
+    except UsageError as error:
+        print(f"note: without --dry-run this would stop: {error}", file=sys.stderr)
+
+
+def queue_chain(prepared: Run, left: list[str], args: argparse.Namespace) -> None:
+    """Submit `left` as a chain, unless jobs of this run are queued already."""
+    from cloudseg.cluster import jobs
+
+    if shutil.which("sbatch") is None:
+        raise UsageError("--cluster slurm: there is no sbatch on this machine; type: --cluster local")
+    active = jobs.queued(prepared)
+    if active:
+        listed = ", ".join(f"{stage} {number}" for stage, number in active.items())
+        print(f"{args.run}: these jobs are queued already, so nothing is queued twice: {listed}")
+        print(f"stop them first with: scancel {' '.join(active.values())}")
+        return
+    prepared.jobs.mkdir(parents=True, exist_ok=True)
+    code = snapshot.take(prepared.path / "code")
+    todo = stage_jobs(prepared.path, left, args, str(code))
+
+    def announce(stage: str, number: str) -> None:
+        need = todo[stage].resources
+        print(
+            f"{stage:9} job {number}: {need.nodes} node{'s' * (need.nodes > 1)} x {need.tasks_per_node} ranks, "
+            f"{need.partition}, at most {need.time}; log {todo[stage].log}",
+            flush=True,
+        )
+
+    ids = jobs.submit(prepared, todo, announce)
+    print(f"each starts when the one before has succeeded; watch: squeue --job {','.join(ids.values())}")
+    print(f"follow: tail -F {todo[left[0]].log}\nstop all: scancel {' '.join(ids.values())}")
+
+
+def run_here(prepared: Run, left: list[str], ranks: int) -> None:
+    """The chain on this machine, one stage after the other, `ranks` processes each."""
+    for stage in left:
+        began = time.monotonic()
+        command = [sys.executable, "-m", "cloudseg.job", "--run", str(prepared.path), "--stage", stage]
+        code = subprocess.call([*command, "--ranks", str(ranks)])
+        if code == Stopped.exit_code:
+            raise Stopped(f"go on with: python -m cloudseg.launch --stages all --run {prepared.path} --cluster local")
+        if code:
+            raise CloudsegError(f"the chain ends here, at stage {stage}; {prepared.path} keeps what was done")
+        print(f"{stage} done in {time.monotonic() - began:.0f} s", flush=True)
+    print(f"results: {prepared.metrics}")
+
+
+if __name__ == "__main__":
+    run_command(main)

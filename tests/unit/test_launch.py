@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cloudseg import launch, run
+from cloudseg.errors import UsageError
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = ("launch", "job", "train", "evaluate", "weights", "demo")
+
+
+def cloudseg(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("CLOUDSEG_", "SLURM_"))}
+    return subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", *arguments],
+        cwd=cwd,
+        env={**clean, "PYTHONPATH": str(ROOT), **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def said(process: subprocess.CompletedProcess[str]) -> list[str]:
+    """The lines of stderr that are the command's own."""
+    return [line for line in process.stderr.splitlines() if not line.startswith("import time:")]
+
+
+def imported(process: subprocess.CompletedProcess[str]) -> set[str]:
+    rows = (line.rsplit("|", 1) for line in process.stderr.splitlines() if line.startswith("import time:"))
+    return {row[-1].strip().split(".")[0] for row in rows}
+
+
+@pytest.mark.parametrize("module", [*(f"cloudseg.{name}" for name in COMMANDS), "preprocess"])
+def test_help_needs_no_tensorflow(module, tmp_path):
+    process = cloudseg(module, "--help", cwd=tmp_path)
+    assert process.returncode == 0
+    assert "usage: python -m" in process.stdout
+    assert not imported(process) & {"tensorflow", "horovod", "keras"}
+
+
+def test_a_dry_run_prints_the_four_scripts_and_needs_no_slurm_and_no_tensorflow(tmp_path):
+    process = cloudseg("cloudseg.launch", "--stages", "all", "--dry-run", cwd=tmp_path, PATH="/nowhere")
+    assert process.returncode == 0
+    assert process.stdout.count("#!/usr/bin/env bash") == 4
+    assert process.stdout.count("#SBATCH --dependency=afterok:JOB_ID_OF_") == 3
+    assert not imported(process) & {"tensorflow", "horovod", "keras", "submitit"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_data_one_line_says_what_to_type(tmp_path):
+    process = cloudseg("cloudseg.launch", "--stages", "all", cwd=tmp_path)
+    assert process.returncode == 2
+    assert len(said(process)) == 1
+    assert "python -m preprocess --csv" in said(process)[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_shards_that_are_not_there_are_named(tmp_path):
+    process = cloudseg("cloudseg.launch", "--stages", "all", "--data", "nothing", cwd=tmp_path)
+    assert process.returncode == 2
+    assert "nothing/manifest.json is not there" in said(process)[0]
+
+
+def test_an_unknown_stage_is_refused(tmp_path):
+    process = cloudseg("cloudseg.launch", "--stages", "frozen,ful", cwd=tmp_path)
+    assert process.returncode == 2
+    assert "no stage 'ful'" in process.stderr
+
+
+def test_stages_run_in_the_order_of_the_chain_however_they_are_named():
+    assert launch.parse_stages("evaluate,full,frozen") == ["frozen", "full", "evaluate"]
+
+
+@pytest.fixture
+def prepared(tmp_path) -> run.Run:
+    return run.prepare(tmp_path / "r", [("--data", {"data": "/shards"})])
+
+
+def finish(prepared: run.Run, stage: str) -> None:
+    prepared.stage(stage).mkdir()
+    prepared.done_file(stage).write_text(json.dumps({"stage": stage}))
+
+
+def test_a_chain_goes_on_from_the_first_stage_that_is_not_done(prepared):
+    finish(prepared, "frozen")
+    assert launch.remaining(prepared, ["frozen", "partial", "full"]) == ["partial", "full"]
+
+
+def test_a_stage_whose_start_is_missing_is_refused_with_what_to_type(prepared):
+    with pytest.raises(UsageError, match="--stages frozen,partial"):
+        launch.remaining(prepared, ["partial"])
+
+
+def test_missing_imagenet_weights_are_noticed_at_launch(prepared, tmp_path, monkeypatch):
+    monkeypatch.setenv("CLOUDSEG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(launch.Manifest, "load", lambda path: launch_manifest())
+    with pytest.raises(UsageError, match="python -m cloudseg.weights fetch resnet34"):
+        launch.check(prepared)
+
+
+def launch_manifest():
+    class AnyFold:
+        def indices(self, fold, training):
+            return []
+
+    return AnyFold()
+
+
+def test_wrong_names_of_networks_and_losses_are_noticed_at_launch(tmp_path, monkeypatch):
+    monkeypatch.setattr(launch.Manifest, "load", lambda path: launch_manifest())
+    for number, (key, value, hint) in enumerate(
+        [("network", "unet-resnet43", "unet-resnet34"), ("loss", "bce_dise", "bce_dice")]
+    ):
+        wrong = run.prepare(tmp_path / str(number), [("--set", {"data": "/shards", key: value})])
+        with pytest.raises(UsageError, match=f"did you mean '{hint}'"):
+            launch.check(wrong)

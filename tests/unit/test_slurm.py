@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from cloudseg import launch
+from cloudseg.cluster import sites, slurm
+from cloudseg.errors import UsageError
+
+ROOT = Path(__file__).resolve().parents[2]
+RUCHE = sites.load("ruche")
+
+
+@pytest.mark.parametrize("name", sorted(slurm.handwritten(RUCHE)))
+def test_the_files_in_jobs_are_what_the_launcher_renders(name):
+    assert (ROOT / "jobs" / name).read_text() == slurm.handwritten(RUCHE)[name], "make jobs-files writes them again"
+
+
+def test_jobs_holds_nothing_else():
+    assert {path.name for path in (ROOT / "jobs").iterdir()} == set(slurm.handwritten(RUCHE))
+
+
+@pytest.mark.parametrize(("stage", "file"), [("frozen", "train_stage1.slurm"), ("evaluate", "evaluate.slurm")])
+def test_a_launched_job_differs_from_the_submitted_one_only_in_paths_and_what_runs_it(stage, file, tmp_path):
+    args = launch.parser().parse_args(["--stages", stage, "--run", str(tmp_path), "--site", "ruche"])
+    launched = slurm.script(launch.stage_jobs(tmp_path, [stage], args, "CODE")[stage]).splitlines()
+    by_hand = [line for line in (ROOT / "jobs" / file).read_text().splitlines() if not line.startswith("# ")]
+    by_hand = [line for line in by_hand if line != "#"]
+    only = ("#SBATCH --output=", "export ", "exec ")
+    assert [line for line in launched if not line.startswith(only)] == [
+        line for line in by_hand if not line.startswith(only)
+    ]
+
+
+def test_a_dependent_is_cancelled_when_what_it_waits_for_fails():
+    job = slurm.stage_job("full", RUCHE, "runs/r", "log")
+    text = slurm.script(dataclasses.replace(job, dependency=slurm.afterok("41")))
+    assert "#SBATCH --dependency=afterok:41\n#SBATCH --kill-on-invalid-dep=yes\n" in text
+
+
+def test_options_come_before_the_first_command():
+    lines = slurm.script(slurm.preprocess_job(RUCHE, "0-3")).splitlines()
+    last_option = max(i for i, line in enumerate(lines) if line.startswith("#SBATCH"))
+    assert all(line.startswith("#") for line in lines[: last_option + 1])
+
+
+def test_squeue_is_read_by_job():
+    assert slurm.active_jobs("12|PENDING\n13|RUNNING\n\n") == {"12": "PENDING", "13": "RUNNING"}
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in sites.FOLDER.glob("*.toml")))
+def test_every_site_file_loads(name):
+    assert sites.load(name).train.partition
+
+
+def test_an_unknown_site_is_refused_with_the_nearest():
+    with pytest.raises(UsageError, match="did you mean 'ruche'"):
+        sites.load("rouche")
+
+
+def test_a_wrong_key_in_a_site_file_is_named(tmp_path):
+    (tmp_path / "x.toml").write_text((sites.FOLDER / "ruche.toml").read_text() + "cpus_per_tasks = 3\n")
+    with pytest.raises(UsageError, match="did you mean 'cpus_per_task'"):
+        sites.load(str(tmp_path / "x.toml"))

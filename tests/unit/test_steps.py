@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cloudseg.cluster import steps
+
+
+def python(code: str) -> list[str]:
+    return ["-c", code]
+
+
+def test_every_rank_is_told_its_number(tmp_path):
+    code = "import os, pathlib; pathlib.Path(os.environ['OUT'], os.environ['CLOUDSEG_RANK']).touch()"
+    os.environ["OUT"] = str(tmp_path)
+    try:
+        assert steps.local(python(code), 3) == 0
+    finally:
+        del os.environ["OUT"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(("code", "expected"), [("raise SystemExit(75)", 75), ("raise SystemExit(2)", 2)])
+def test_the_ranks_exit_code_is_the_steps(code, expected):
+    assert steps.local(python(code), 2) == expected
+
+
+def test_a_rank_that_is_killed_ends_the_step_as_a_shell_would_say(monkeypatch):
+    monkeypatch.setattr(steps, "GRACE_S", 0.2)
+    code = "import os, time; os.kill(os.getpid(), 9) if os.environ['CLOUDSEG_RANK'] == '1' else time.sleep(60)"
+    began = time.monotonic()
+    assert steps.local(python(code), 2) == 128 + signal.SIGKILL
+    assert time.monotonic() - began < 30
+
+
+def test_ranks_do_not_outlive_what_started_them(tmp_path):
+    rank = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    starter = subprocess.Popen(
+        [sys.executable, "-c", f"from cloudseg.cluster import steps; steps.local(['-c', {rank!r}], 1)"]
+    )
+    try:
+        pid = wait_for(lambda: (tmp_path / "pid").read_text() if (tmp_path / "pid").exists() else "")
+    finally:
+        starter.kill()
+        starter.wait()
+    assert wait_for(lambda: not runs(int(pid)))
+
+
+def test_a_stop_signal_reaches_the_ranks_and_is_waited_for(tmp_path):
+    rank = (
+        "import pathlib, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *a: sys.exit(75))\n"
+        f"pathlib.Path({str(tmp_path / 'ready')!r}).touch()\n"
+        "time.sleep(60)"
+    )
+    starter = subprocess.Popen(
+        [sys.executable, "-c", f"from cloudseg.cluster import steps; exit(steps.local(['-c', {rank!r}], 1))"]
+    )
+    try:
+        assert wait_for((tmp_path / "ready").exists)
+        starter.terminate()
+        assert starter.wait(30) == 75
+    finally:
+        starter.kill()
+
+
+def test_srun_takes_cpus_from_the_job_and_the_sites_options():
+    command = steps.srun_command({"SLURM_CPUS_PER_TASK": "10"}, ["--exclusive"])
+    assert command[0] == "srun"
+    assert {"--cpus-per-task=10", "--kill-on-bad-exit=1", "--mpi=none", "--exclusive"} <= set(command)
+
+
+def wait_for(condition, seconds: float = 20.0):
+    deadline = time.monotonic() + seconds
+    while not (value := condition()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return value
+
+
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
