@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cloudseg import config
+from cloudseg import atomic, config
 from cloudseg.config import Settings
 from cloudseg.errors import UsageError
 from cloudseg.training import stages
@@ -90,7 +88,8 @@ def prepare(path: Path, given: list[tuple[str, Mapping[str, Any]]]) -> Run:
     if not file.exists():
         settings = config.resolve([*config.from_environment(), *given])
         path.mkdir(parents=True, exist_ok=True)
-        if _write_once(file, config.to_table(settings)):
+        text = "# The settings of this run, fixed by its first command.\n" + toml(config.to_table(settings))
+        if atomic.create(file, text.encode()):
             return Run(path.resolve(), settings)
     run = open_run(path)
     if given:
@@ -108,39 +107,7 @@ def prepare(path: Path, given: list[tuple[str, Mapping[str, Any]]]) -> Run:
     return run
 
 
-def write_json(path: Path, value: Any) -> None:
-    """JSON that is there whole or not at all."""
-    write_atomic(path, (json.dumps(value, indent=2) + "\n").encode())
+def toml(table: Mapping[str, Any]) -> str:
+    import tomli_w  # not for --help
 
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write beside `path`, fsync, rename over it: a crash leaves the old file or the new one, never half."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as handle:
-        try:
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-            Path(handle.name).chmod(0o644)
-            Path(handle.name).replace(path)
-        except BaseException:
-            Path(handle.name).unlink(missing_ok=True)
-            raise
-
-
-def _write_once(file: Path, table: dict[str, Any]) -> bool:
-    """Whether this process made `file`; False if another was first."""
-    import tomli_w
-
-    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".run.toml.", delete=False) as handle:
-        temporary = Path(handle.name)
-        handle.write(b"# The settings of this run, fixed by its first command.\n" + tomli_w.dumps(table).encode())
-        handle.flush()
-        os.fsync(handle.fileno())
-    try:
-        temporary.chmod(0o644)
-        os.link(temporary, file)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink()
-    return True
+    return tomli_w.dumps(table)

@@ -8,11 +8,11 @@ They go to $CLOUDSEG_CACHE/weights (default ~/.cache/cloudseg/weights), which th
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import urllib.error
 import urllib.request
 
+from cloudseg.atomic import replacing
 from cloudseg.errors import CloudsegError, UsageError, run_command
 from cloudseg.nets import weights
 
@@ -30,20 +30,17 @@ def fetch(encoder: str) -> None:
         print(f"{file} is there")
         return
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
     print(f"fetching {source.url}", flush=True)
-    try:
-        with urllib.request.urlopen(source.url, timeout=60) as response, partial.open("wb") as out:
-            shutil.copyfileobj(response, out)
+    with replacing(file) as partial:
+        try:
+            with urllib.request.urlopen(source.url, timeout=60) as response, partial.open("wb") as out:
+                shutil.copyfileobj(response, out)
+        except urllib.error.URLError as error:
+            raise CloudsegError(
+                f"{source.url}: {error}; without internet here, fetch it elsewhere and put it at {file}"
+            ) from None
         if weights.md5(partial) != source.md5:
             raise CloudsegError(f"{source.url}: what came has another digest than published; type it again")
-        partial.rename(file)
-    except (urllib.error.URLError, OSError) as error:
-        raise CloudsegError(
-            f"{source.url}: {error}; without internet here, fetch it elsewhere and put it at {file}"
-        ) from None
-    finally:
-        partial.unlink(missing_ok=True)
     print(f"{file} is there now")
 
 

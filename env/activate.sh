@@ -12,7 +12,7 @@ case $cloudseg_site in
 esac
 if [ ! -r "$cloudseg_site" ]; then
   echo "error: CLOUDSEG_SITE: $PWD/$cloudseg_site is not there; there are: $(ls env/sites 2>/dev/null | tr '\n' ' ')" >&2
-  exit 2
+  return 2
 fi
 for cloudseg_module in $(sed -n 's/^modules *= *\[\(.*\)\].*/\1/p' "$cloudseg_site" | tr -d '",'); do
   module load "$cloudseg_module"
@@ -25,6 +25,6 @@ unset cloudseg_site cloudseg_module cloudseg_key cloudseg_value
 CLOUDSEG_VENV=${CLOUDSEG_VENV:-$PWD/.venv}
 if [ ! -x "$CLOUDSEG_VENV/bin/python" ]; then
   echo "error: $CLOUDSEG_VENV holds no Python; on the login node type: env/setup.sh --gpu" >&2
-  exit 2
+  return 2
 fi
 export PATH="$CLOUDSEG_VENV/bin:$PATH"

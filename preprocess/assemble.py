@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from cloudseg.atomic import replacing
 from cloudseg.data.labels import CLASSES, Rejection
 from cloudseg.data.shards import FORMAT, MANIFEST, TRUTH_SIZE
 from cloudseg.errors import UsageError
-from preprocess.atomic import replacing
 from preprocess.plan import Plan
 from preprocess.write import read_record
 

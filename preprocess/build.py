@@ -14,15 +14,18 @@ from concurrent.futures.process import BrokenProcessPool
 
 import cv2
 
+from cloudseg.atomic import clear_leftovers
 from cloudseg.data.labels import Rejection
 from cloudseg.errors import CloudsegError, UsageError
 from preprocess.assemble import REJECTED, assemble
-from preprocess.atomic import clear_leftovers
 from preprocess.fingerprint import refuse_other
 from preprocess.plan import Plan, PlannedImage, make_plan
 from preprocess.progress import Progress
 from preprocess.settings import Settings
 from preprocess.write import Map, Outcome, ShardJob, build_shard, read_record, strict_text
+
+OUTPUTS = r"shard-\d{5}-of-\d{5}\.(?:h5|json)|manifest\.json|rejected\.csv"
+"""Names of the files that a run writes, as a regular expression."""
 
 
 def build(settings: Settings, shard_index: int | None, workers: int, strict: bool) -> str:
@@ -36,7 +39,7 @@ def build(settings: Settings, shard_index: int | None, workers: int, strict: boo
     if strict and plan.rejected:
         raise UsageError(strict_text(plan.rejected[0]))
     settings.out.mkdir(parents=True, exist_ok=True)
-    clear_leftovers(settings.out)
+    clear_leftovers(settings.out, of=OUTPUTS)
     wanted = _wanted(shard_index, len(plan.shards))
     records = {i: read_record(settings.out, i, plan.fingerprint) for i in wanted}
     for record in records.values():

@@ -15,8 +15,8 @@ import numpy as np
 from cloudseg.data.labels import SOURCE_SIZE
 
 BLACK = 10
-"""Brightest channel of a near-black pixel at half size. JPEG noise in the band stays below; dark ocean is 20
-to 40."""
+"""Brightest channel of a near-black pixel at half size. JPEG noise in the band stays below, dark ocean
+is 20 to 40."""
 MEAN_BLACK = 2.0
 """Mean of the brightest channel over a band, at most: real bands have 0.1 to 0.4."""
 LEAST_BAND = 0.001
@@ -96,7 +96,9 @@ def black_band(image: np.ndarray) -> np.ndarray:
     joined = cv2.morphologyEx((brightest <= BLACK).astype(np.uint8), cv2.MORPH_CLOSE, _KERNEL)
     near = cv2.morphologyEx(joined, cv2.MORPH_OPEN, _KERNEL)
     count, areas, boxes, _ = cv2.connectedComponentsWithStats(near, connectivity=4)
-    dark = np.bincount(areas[near > 0], weights=np.minimum(brightest, BLACK + 1)[near > 0], minlength=count)
+    # Capped, so that a bright coast line in a band does not make it an ocean.
+    capped = np.minimum(brightest, BLACK + 1)
+    dark = np.bincount(areas[near > 0], weights=capped[near > 0], minlength=count)
     left, top, width, height, pixels = boxes.T
     border = (left == 0) | (top == 0) | (left + width == near.shape[1]) | (top + height == near.shape[0])
     band = border & (pixels >= LEAST_BAND * near.size) & (dark <= MEAN_BLACK * pixels)

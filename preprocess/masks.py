@@ -76,7 +76,6 @@ def _areas(sums: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _edges(pixels: int, cells: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For the edges of equal cells: the pixel corners before and after, and the way between them in 1 /
-    cells."""
+    """For the edges of equal cells: the pixel corners before and after, and the way between them in 1/cells."""
     before, way = np.divmod(np.arange(cells + 1) * pixels, cells)
     return before, np.minimum(before + 1, pixels), way

@@ -15,8 +15,7 @@ from cloudseg.errors import UsageError
 from preprocess.settings import Settings
 
 SHARD_BYTES = 64 << 20
-"""Size of a shard unless --shards says otherwise: some fifty shards for the competition's images at
-320x480."""
+"""Size of a shard unless --shards says otherwise: some fifty for the competition's images at 320x480."""
 SUFFIXES = (".jpg", ".jpeg")
 
 

@@ -14,10 +14,10 @@ from typing import Any
 import h5py
 import numpy as np
 
+from cloudseg.atomic import replacing
 from cloudseg.data.labels import Rejection
 from cloudseg.data.shards import FORMAT, TRUTH_SIZE, fingerprint_digest, shard_file
 from cloudseg.errors import UsageError
-from preprocess.atomic import replacing
 from preprocess.plan import PlannedImage
 from preprocess.samples import MadeSample, make_sample
 
@@ -80,8 +80,7 @@ def write_shard(job: ShardJob, samples: list[MadeSample]) -> dict[str, Any]:
 
     The same samples give the same bytes.
     """
-    # Made up in memory: HDF5 crashes the process when it meets a full disk, Python's own files raise an
-    # error.
+    # In memory first: HDF5 crashes the process when it meets a full disk; a file of Python raises an error.
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
         _fill(file, job, samples)
@@ -101,8 +100,7 @@ def _fill(file: h5py.File, job: ShardJob, samples: list[MadeSample]) -> None:
     file.create_dataset("name", (count,), h5py.string_dtype(), data=[sample.name for sample in samples])
     image = file.create_dataset("image", (count, height, width, 3), np.uint8)
     mask = file.create_dataset("mask", (count, height, width), np.uint8)
-    # Extensible, because HDF5 takes no chunk larger than the dataset, and a shard may have lost all its
-    # images.
+    # Extensible, because HDF5 takes no chunk larger than the dataset, and every image may be rejected.
     most, chunk = (None, *TRUTH_SIZE), (1, *TRUTH_SIZE)
     truth = file.create_dataset(
         "truth", (count, *TRUTH_SIZE), np.uint8, maxshape=most, chunks=chunk, compression="gzip"

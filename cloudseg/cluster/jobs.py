@@ -10,10 +10,11 @@ from pathlib import Path
 
 import submitit
 
+from cloudseg.atomic import write_json
 from cloudseg.cluster import batch, slurm
 from cloudseg.cluster.slurm import Job
 from cloudseg.errors import CloudsegError
-from cloudseg.run import Run, write_json
+from cloudseg.run import Run
 
 
 class _Executor(submitit.SlurmExecutor):

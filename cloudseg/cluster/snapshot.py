@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from cloudseg.run import write_json
+from cloudseg.atomic import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("cloudseg", "preprocess", "env")

@@ -14,8 +14,8 @@ from types import FrameType
 
 from cloudseg.errors import DONE, STOPPED
 
-GRACE_S = 60.0
-"""How long the other ranks may take to notice that one has died."""
+GRACE_S = 60
+"""How long the other ranks may take to end when one has ended."""
 
 
 def srun(arguments: Sequence[str], extra: Sequence[str]) -> int:
@@ -28,7 +28,10 @@ def srun_command(environ: Mapping[str, str], extra: Sequence[str]) -> list[str]:
     """srun and its options; the layout comes from the job."""
     command = [
         "srun",
-        "--kill-on-bad-exit=1",
+        # Ranks that stop leave one after the other, rank 0 last, after the checkpoint: no rank's exit kills the rest
+        # at once, and a rank's death does after a while if they do not notice it themselves.
+        "--kill-on-bad-exit=0",
+        f"--wait={GRACE_S}",
         "--distribution=block",
         # Horovod's ranks find each other without PMI; a site's default plugin may not even load.
         "--mpi=none",

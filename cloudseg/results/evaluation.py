@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from cloudseg.atomic import write_json
 from cloudseg.data.labels import CLASSES
 from cloudseg.data.shards import Manifest, Shards
 from cloudseg.errors import UsageError
 from cloudseg.nets import models, scores
 from cloudseg.nets.losses import LOSSES
 from cloudseg.results import figures, postprocess
-from cloudseg.run import Run, write_json
+from cloudseg.run import Run
 from cloudseg.training import stages, start
 from cloudseg.training.comm import Comm
 from cloudseg.training.validation import Validator

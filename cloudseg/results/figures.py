@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from cloudseg import atomic
 from cloudseg.data.labels import CLASSES
-from cloudseg.run import Run, write_atomic
+from cloudseg.run import Run
 from cloudseg.training.stages import STAGES
 
 COLOURS = {"Fish": "#E69F00", "Flower": "#56B4E9", "Gravel": "#009E73", "Sugar": "#CC79A7"}
@@ -43,5 +44,5 @@ def curves(run: Run) -> Path:
     path = run.evaluation / "curves.png"
     with io.BytesIO() as buffer:
         figure.savefig(buffer, format="png", dpi=120)
-        write_atomic(path, buffer.getvalue())
+        atomic.write(path, buffer.getvalue())
     return path

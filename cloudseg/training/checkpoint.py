@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -13,8 +12,8 @@ import h5py
 import numpy as np
 import tensorflow as tf
 
+from cloudseg.atomic import replacing, write_json
 from cloudseg.errors import DataError
-from cloudseg.run import write_json
 
 OPTIMIZER = "optimizer_state"
 
@@ -41,21 +40,14 @@ def save_weights(path: Path, model: tf.keras.Model, optimizer: tf.keras.optimize
 
     Appears whole or not at all; returns its sha256.
     """
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
+    with replacing(path) as temporary:
         model.save_weights(temporary)
         if optimizer is not None:
             with h5py.File(temporary, "a") as file:
                 group = file.create_group(OPTIMIZER)
                 for index, variable in enumerate(optimizer.variables):
                     group.create_dataset(f"{index:05d}", data=variable.numpy(), track_times=False)
-        with temporary.open("rb+") as handle:
-            os.fsync(handle.fileno())
-            digest = hashlib.file_digest(handle, "sha256").hexdigest()
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return digest
+        return sha256(temporary)
 
 
 def load_weights(path: Path, model: tf.keras.Model, optimizer: tf.keras.optimizers.Optimizer | None = None) -> None:

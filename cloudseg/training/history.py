@@ -6,8 +6,8 @@ import csv
 import io
 from pathlib import Path
 
+from cloudseg import atomic
 from cloudseg.data.labels import CLASSES
-from cloudseg.run import write_atomic
 
 COLUMNS = (
     "epoch", "step", "lr", "loss", "val_loss", "dice",
@@ -33,4 +33,4 @@ def append(path: Path, row: dict[str, float]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     writer.writerow({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
-    write_atomic(path, out.getvalue().encode())
+    atomic.write(path, out.getvalue().encode())

@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 from tqdm import tqdm
 
+from cloudseg.atomic import write_json
 from cloudseg.data import feed
 from cloudseg.data.augment import Augmenter
 from cloudseg.data.labels import CLASSES
@@ -21,7 +22,7 @@ from cloudseg.errors import CloudsegError, Stopped
 from cloudseg.nets import freeze, models, scores
 from cloudseg.nets.losses import LOSSES, Loss
 from cloudseg.nets.masks import unpack
-from cloudseg.run import Run, write_json
+from cloudseg.run import Run
 from cloudseg.training import checkpoint, history, start
 from cloudseg.training.comm import Comm
 from cloudseg.training.schedule import learning_rate

@@ -19,8 +19,8 @@ from typing import Any
 
 import psutil
 
+from cloudseg.atomic import write_json
 from cloudseg.errors import CloudsegError
-from cloudseg.run import write_json
 from cloudseg.training.placement import Placement
 
 TIMEOUT_S = 300.0

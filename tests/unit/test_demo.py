@@ -219,8 +219,8 @@ def test_a_failed_write_leaves_no_file_that_looks_whole(tmp_path: Path, monkeypa
     def full(self: Path, target: Path) -> None:
         raise OSError(28, "No space left on device", str(target))
 
-    monkeypatch.setattr(Path, "rename", full)
-    with pytest.raises(CloudsegError, match=r"\.jpg: No space left on device; the same command goes on from here"):
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(CloudsegError, match=r"\.jpg cannot be written: No space left on device"):
         demo.main(["--out", str(tmp_path), "--images", "1", "--test-images", "0", "--processes", "1"])
     assert contents(tmp_path) == {}
 

@@ -20,12 +20,12 @@ import cv2
 import numpy as np
 import pytest
 
+from cloudseg.atomic import clear_leftovers, replacing
 from cloudseg.data import rle
 from cloudseg.data.labels import CLASSES, HEADER, NO_DATA, SOURCE_SIZE, ImageLabels, read_labels
 from cloudseg.data.shards import TRUTH_SIZE, Manifest, Shards
 from cloudseg.errors import CloudsegError, UsageError
-from preprocess.atomic import clear_leftovers, replacing
-from preprocess.build import build
+from preprocess.build import OUTPUTS, build
 from preprocess.fingerprint import refuse_other
 from preprocess.images import ImageError, black_band, read_image
 from preprocess.masks import at_least_half, mask_bits
@@ -399,6 +399,15 @@ def test_a_shard_that_is_not_whole_is_made_again(
     assert contents(again.out) == contents(undisturbed)
 
 
+def test_a_run_clears_what_a_dead_one_left(source: Settings, undisturbed: Path, tmp_path: Path) -> None:
+    again = into(source, Path(shutil.copytree(undisturbed, tmp_path / "out")))
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (again.out / f".tmp-{os.uname().nodename}-{dead.pid}.shard-00001-of-00003.h5").write_bytes(b"half")
+    build(again, None, 1, strict=False)
+    assert contents(again.out) == contents(undisturbed)
+
+
 def workers_of(process: int) -> list[int]:
     """Children that work for it (not multiprocessing's own tracker of semaphores)."""
     children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
@@ -760,16 +769,16 @@ def test_only_temporary_files_of_dead_runs_are_cleared(tmp_path: Path) -> None:
     dead = subprocess.Popen(["true"])
     dead.wait()
     host = os.uname().nodename
-    name = ".shard-00001-of-00003.h5.tmp"
+    name = "shard-00001-of-00003.h5"
     keep = {
-        f"{name}-{host}-{os.getpid()}",
-        f"{name}-elsewhere-{dead.pid}",
-        f".something.tmp-{host}-{dead.pid}",
-        "shard-00001-of-00003.h5",
+        f".tmp-{host}-{os.getpid()}.{name}",
+        f".tmp-elsewhere-{dead.pid}.{name}",
+        f".tmp-{host}-{dead.pid}.something",
+        name,
     }
-    for file in (*keep, f"{name}-{host}-{dead.pid}", f".manifest.json.tmp-{host}-{dead.pid}"):
+    for file in (*keep, f".tmp-{host}-{dead.pid}.{name}", f".tmp-{host}-{dead.pid}.manifest.json"):
         (tmp_path / file).touch()
-    clear_leftovers(tmp_path)
+    clear_leftovers(tmp_path, OUTPUTS)
     assert set(contents(tmp_path)) == keep
 
 

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cloudseg import run
+from cloudseg import atomic, run
 from cloudseg.errors import UsageError
 
 GIVEN = [("--data", {"data": "/shards", "seed": 3})]
@@ -63,8 +63,8 @@ def test_a_run_that_is_not_there_says_what_to_type(tmp_path):
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     file = tmp_path / "DONE.json"
-    run.write_json(file, {"dice": 0.5})
+    atomic.write_json(file, {"dice": 0.5})
     with pytest.raises(TypeError):
-        run.write_json(file, {"dice": object()})
+        atomic.write_json(file, {"dice": object()})
     assert file.read_text() == '{\n  "dice": 0.5\n}\n'
     assert list(tmp_path.iterdir()) == [file]

@@ -238,6 +238,14 @@ def test_verify_names_the_sample_with_a_changed_pixel(data: Path, kind: str) -> 
         shards.verify(1)
 
 
+def test_verify_finds_samples_that_the_manifest_names_otherwise(data: Path) -> None:
+    content = json.loads((data / MANIFEST).read_text(encoding="utf-8"))
+    content["samples"][1]["name"] = "another.jpg"
+    (data / MANIFEST).write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(DataError, match=r"shard-00000-of-00003.h5 is damaged at sample 1 \(another.jpg\)"):
+        Shards(Manifest.load(data)).verify(1)
+
+
 def test_a_damaged_truth_is_found_when_read(data: Path) -> None:
     path = data / shard_file(0, 3)
     with h5py.File(path) as file:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import uuid
 from itertools import islice
 from pathlib import Path
 
+from cloudseg import atomic
 from cloudseg.errors import UsageError
 
 RECORD = "demo.json"
@@ -23,12 +23,7 @@ def publish(path: Path, content: bytes) -> None:
         if path.read_bytes() != content:
             raise UsageError(f"{path} has other content; move it away, or give a new folder with --out")
         return
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        temporary.write_bytes(content)
-        temporary.rename(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    atomic.write(path, content)
 
 
 def holds(folder: Path, record: dict[str, int], images: set[str]) -> bool:

@@ -1,0 +1,91 @@
+"""Files that are either whole or not there, whatever dies while they are written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from cloudseg.errors import CloudsegError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path` to write to; on leaving, what was written is on disk and bears the name.
+
+    The temporary name ends like `path`'s. If anything goes wrong, `path` is as it was. Raises CloudsegError if the
+    file cannot be written.
+    """
+    temporary = path.with_name(f".tmp-{socket.gethostname()}-{os.getpid()}.{path.name}")
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise CloudsegError(
+            f"{path} cannot be written: {reason}. What is finished is kept; when there is room (see df "
+            "and your quota), the same command goes on from here"
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Replace `path` by `content`. Raises CloudsegError if it cannot be written."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace `path` by `value` as JSON. Raises CloudsegError if it cannot be written."""
+    write(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def create(path: Path, content: bytes) -> bool:
+    """Write `path` unless it is there; whether this call did. Of many at once exactly one does."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tmp-") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fchmod(handle.fileno(), 0o644)
+        os.fsync(handle.fileno())
+        try:
+            os.link(handle.name, path)
+        except FileExistsError:
+            return False
+    return True
+
+
+def clear_leftovers(folder: Path, of: str) -> None:
+    """Delete the temporary files, of names that match the expression `of`, whose process on this machine is gone."""
+    pattern = re.compile(rf"\.tmp-(.+)-(\d+)\.(?:{of})")
+    for path in folder.glob(".tmp-*"):
+        match = pattern.fullmatch(path.name)
+        if match and match[1] == socket.gethostname() and not _alive(int(match[2])):
+            path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
