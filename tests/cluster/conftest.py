@@ -1,0 +1,115 @@
+"""A real Slurm cluster on this machine: two nodes with four pretended V100 each, and Ruche's partitions."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LAB = ROOT / "tests" / "lab" / "slurm-lab.sh"
+SMALL = "network=unet-resnet18 weights=none recipe=demo batch=1"
+PATIENCE_S = 900
+
+
+def lab(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([LAB, *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cluster() -> Iterator[None]:
+    """Up for these tests and down after them, unless it was up before."""
+    possible = lab("check")
+    if possible.returncode:
+        pytest.skip(f"no Slurm cluster can run here: {(possible.stderr or possible.stdout).strip()}")
+    was_up = lab("status").returncode == 0
+    up = lab("up")
+    assert up.returncode == 0, up.stdout + up.stderr
+    yield
+    if not was_up:
+        lab("down")
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's folder as a user has it, with logs and runs of its own."""
+    folder = tmp_path_factory.mktemp("project")
+    for part in ("cloudseg", "preprocess", "env", "jobs"):
+        (folder / part).symlink_to(ROOT / part)
+    (folder / ".venv").symlink_to(sys.prefix)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shell(project: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Type a command in the project's folder, on the login node."""
+
+    def type_(command: str, expect: int | None = 0, **environ: str) -> subprocess.CompletedProcess[str]:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("CLOUDSEG_", "SLURM_", "SBATCH_"))}
+        process = subprocess.run(
+            ["bash", "-c", command],
+            cwd=project,
+            env={**clean, "PATH": f"{sys.prefix}/bin:{clean['PATH']}", **environ},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        if expect is not None:
+            logs = "".join(f"\n--- {log}\n{log.read_text()}" for log in project.rglob("*.log"))
+            assert process.returncode == expect, process.stdout + process.stderr + logs
+        return process
+
+    return type_
+
+
+@pytest.fixture(scope="session")
+def images(project: Path, shell: Callable) -> Path:
+    """Generated images with labels."""
+    shell("python -m cloudseg.demo --out images --images 15 --test-images 1")
+    return project / "images"
+
+
+@pytest.fixture(scope="session")
+def data(project: Path, shell: Callable, images: Path) -> Path:
+    """Shards, made by an array job."""
+    shell(
+        "sbatch --wait --array=0-2 jobs/preprocess.slurm",
+        CLOUDSEG_CSV=str(images / "train.csv"),
+        CLOUDSEG_IMAGES=str(images / "train_images"),
+        CLOUDSEG_DATA=str(project / "shards"),
+        CLOUDSEG_SIZE="64x96",
+    )
+    return project / "shards"
+
+
+def accounts(*jobs: str) -> list[dict[str, str]]:
+    """What sacct says of the jobs, in the order of their ids."""
+    columns = ("JobID", "State", "Start", "End", "NNodes", "ExitCode")
+    answer = subprocess.run(
+        ["sacct", "--allocations", "--noheader", "--parsable2", f"--jobs={','.join(jobs)}",
+         f"--format={','.join(columns)}"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    rows = [dict(zip(columns, line.split("|"), strict=True)) for line in answer.stdout.splitlines()]
+    return sorted(rows, key=lambda row: int(row["JobID"].split("_")[0]))
+
+
+def wait_for_end(*jobs: str) -> list[dict[str, str]]:
+    """Wait until none of the jobs is queued or running; returns what sacct says of them."""
+    deadline = time.monotonic() + PATIENCE_S
+    ended = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY")
+    while time.monotonic() < deadline:
+        queue = subprocess.run(["squeue", "--noheader", "--format=%i"], capture_output=True, text=True, check=True)
+        if not set(jobs) & set(queue.stdout.split()):
+            rows = accounts(*jobs)
+            if len(rows) == len(jobs) and all(row["State"].startswith(ended) for row in rows):
+                return rows
+        time.sleep(0.5)
+    raise TimeoutError(f"jobs {jobs} did not end in {PATIENCE_S} s: {accounts(*jobs)}")

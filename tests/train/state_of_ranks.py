@@ -1,0 +1,26 @@
+"""Train one epoch of the full stage and write a digest of every variable of this rank: OUT/rank-N.json."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+from cloudseg.run import open_run
+from cloudseg.training import rank
+
+run, out = open_run(Path(sys.argv[1])), Path(sys.argv[2])
+# The first stage starts from nothing; here it trains the encoder too, so that all BatchNorm statistics move.
+full = dataclasses.replace(run.settings.stage["full"], epochs=1)
+run = dataclasses.replace(run, settings=dataclasses.replace(run.settings, stage={"frozen": full}))
+with rank.started(run) as (comm, stop):
+    from cloudseg.training.loop import Trainer
+
+    trainer = Trainer(run, "frozen", comm, stop)
+    trainer.train_epoch(0)
+    variables = [*trainer.network.model.variables, *trainer.optimizer.variables]
+    state = {f"{i} {v.name}": hashlib.sha256(v.numpy().tobytes()).hexdigest() for i, v in enumerate(variables)}
+    (out / f"rank-{comm.rank}.json").write_text(json.dumps({"rank": comm.rank, **state}))
+    comm.barrier()

@@ -1,0 +1,75 @@
+"""What must not depend on how many ranks there are, and what must be equal on all of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.train.conftest import ROOT, SMALL, environment, losses
+
+NO_BATCHNORM = (
+    "network=unet-vgg16",
+    "weights=none",
+    "batchnorm=false",
+    "loss=bce",
+    "recipe=demo",
+    "stage.frozen.encoder=1.0",
+    "stage.frozen.epochs=3",
+    "stage.frozen.lr=1e-4",
+)
+
+
+def test_one_rank_and_two_have_the_same_loss_curve(train, tmp_path):
+    for ranks, batch in ((1, 4), (2, 2)):
+        train(tmp_path / str(ranks), "frozen", ranks, *NO_BATCHNORM, f"batch={batch}")
+    for column in ("loss", "val_loss"):
+        one, two = (losses(tmp_path / ranks, "frozen", column) for ranks in ("1", "2"))
+        assert len(one) == len(two) == 3
+        assert np.abs(np.subtract(one, two)).max() <= 1e-5
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_ranks_end_with_bit_identical_weights_and_batchnorm_statistics(data, tmp_path, ranks):
+    from cloudseg import config, run
+    from cloudseg.cluster import steps
+
+    layers = [("test", config.parse_assignment(text)) for text in (*SMALL, "batch=1")]
+    prepared = run.prepare(tmp_path / "run", [("test", {"data": str(data)}), *layers])
+    script = [str(Path(__file__).with_name("state_of_ranks.py")), str(prepared.path), str(tmp_path)]
+    with pytest.MonkeyPatch.context() as patch:
+        for name in set(os.environ) - set(environment()):
+            patch.delenv(name)
+        patch.setenv("PYTHONPATH", str(ROOT))
+        assert steps.local(script, ranks) == 0
+    states = [json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in range(ranks)]
+    assert [state.pop("rank") for state in states] == list(range(ranks))
+    assert any("moving_variance" in name for name in states[0])
+    assert all(state == states[0] for state in states)
+
+
+@pytest.mark.parametrize("starter", ["horovodrun", "mpirun"])
+def test_external_starters_work_too(data, tmp_path, starter):
+    options = {"horovodrun": ["--gloo"], "mpirun": ["--allow-run-as-root", "--oversubscribe"]}
+    program = Path(sys.executable).with_name(starter) if starter == "horovodrun" else starter
+    try:
+        subprocess.run([program, "--version"], check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip(f"{starter} is not on this machine: Horovod was built without MPI")
+    settings = [option for setting in (*SMALL, "stage.frozen.epochs=1") for option in ("--set", setting)]
+    train = ["-m", "cloudseg.train", "--run", str(tmp_path / "run"), "--stage", "frozen", "--data", str(data)]
+    process = subprocess.run(
+        [program, "-np", "2", *options[starter], sys.executable, *train, *settings],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert json.loads((tmp_path / "run" / "1-frozen" / "DONE.json").read_text())["ranks"] == 2

@@ -1,0 +1,156 @@
+"""What each stage changes, and what it hands to the next."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.train.conftest import ROOT, SMALL, done, environment, stage_folder
+
+SETTINGS = (*SMALL, *(f"stage.{stage}.epochs=1" for stage in ("frozen", "partial", "full")), "stage.full.hold=0")
+
+
+@pytest.fixture(scope="module")
+def chain(data, tmp_path_factory):
+    """A run whose three stages and evaluation the launcher ran here, on 2 ranks."""
+    run = tmp_path_factory.mktemp("chain") / "run"
+    settings = [option for setting in SETTINGS for option in ("--set", setting)]
+    process = subprocess.run(
+        [sys.executable, "-m", "cloudseg.launch", "--stages", "all", "--cluster", "local", "--tasks-per-node", "2",
+         "--run", str(run), "--data", str(data), *settings],
+        cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stdout
+    return run
+
+
+@pytest.fixture(scope="module")
+def weights(chain):
+    """Weights by layer name: at the start, and after each stage."""
+    import tensorflow as tf
+
+    from cloudseg.nets import models
+    from cloudseg.training import checkpoint
+
+    tf.keras.utils.set_random_seed(0)
+    network = models.build("unet-resnet18", (64, 96), pretrained=False)
+
+    def by_layer():
+        return {
+            layer.name: [np.copy(w) for w in layer.get_weights()] for layer in network.model.layers if layer.weights
+        }
+
+    states = {"start": by_layer()}
+    for stage in ("frozen", "partial", "full"):
+        checkpoint.load_weights(stage_folder(chain, stage) / "best.weights.h5", network.model)
+        states[stage] = by_layer()
+    return network, states
+
+
+def changed(before, after) -> set[str]:
+    return {
+        name for name in before if any(not np.array_equal(a, b) for a, b in zip(before[name], after[name], strict=True))
+    }
+
+
+def test_frozen_means_frozen(weights):
+    network, states = weights
+    moved = changed(states["start"], states["frozen"])
+    assert moved
+    assert moved & set(network.encoder) == set()
+    assert any("bn" in name for name in network.encoder)
+
+
+def test_stage_two_changes_exactly_the_announced_layers(chain, weights):
+    network, states = weights
+    announced = set(done(chain, "partial")["encoder_layers_trained"])
+    assert 0.1 < done(chain, "partial")["encoder_share_trained"] < 0.35
+    moved = changed(states["frozen"], states["partial"])
+    assert moved & set(network.encoder) == announced
+    assert moved - set(network.encoder) == changed(states["start"], states["frozen"])
+
+
+def test_stage_three_changes_every_layer(weights):
+    _, states = weights
+    assert changed(states["partial"], states["full"]) == set(states["full"])
+
+
+def test_each_stage_starts_from_the_digest_its_predecessor_wrote(chain):
+    assert done(chain, "frozen")["started_from"] == {"stage": None, "weights": "none"}
+    for before, after in (("frozen", "partial"), ("partial", "full")):
+        assert done(chain, after)["started_from"] == {
+            "stage": before,
+            "weights_sha256": done(chain, before)["weights_sha256"],
+        }
+
+
+def test_the_evaluation_scores_the_last_stage(chain):
+    metrics = json.loads((chain / "evaluate" / "metrics.json").read_text())
+    assert metrics["weights_sha256"] == done(chain, "full")["weights_sha256"]
+    assert {"dice", "dice_per_class", "iou_per_class", "dice_all_empty"} <= metrics.keys()
+    assert set(metrics["dice_per_class"]) == {"Fish", "Flower", "Gravel", "Sugar"}
+
+
+def test_the_score_agrees_with_one_computed_by_other_means(chain, data, weights):
+    """OpenCV's resize and set arithmetic on pixels, an image at a time, against counts from the graph."""
+    import cv2
+
+    from cloudseg.data.shards import Manifest, Shards
+
+    network, _ = weights  # filled with the last stage's
+    shards = Shards(Manifest.load(data))
+    dice = []
+    for number in shards.manifest.indices(0, training=False):
+        logits = network.model.predict(np.float32(shards.image(number))[None] / 127.5 - 1, verbose=0)[0]
+        probabilities = cv2.resize(1 / (1 + np.exp(-logits)), (525, 350), interpolation=cv2.INTER_LINEAR)
+        truth = shards.truth(number)
+        for c in range(4):
+            predicted = set(np.flatnonzero((probabilities[..., c] > 0.5) & (truth < 0x80)))
+            actual = set(np.flatnonzero(truth & (1 << c)))
+            total = len(predicted) + len(actual)
+            dice.append(2 * len(predicted & actual) / total if total else 1.0)
+    metrics = json.loads((chain / "evaluate" / "metrics.json").read_text())
+    assert len(dice) == 4 * metrics["images"]
+    assert metrics["dice_untuned"] == pytest.approx(np.mean(dice), abs=1e-3)
+
+
+def test_the_score_does_not_depend_on_the_number_of_ranks(chain, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(chain, copy)
+    shutil.rmtree(copy / "evaluate")
+    subprocess.run(
+        [sys.executable, "-m", "cloudseg.evaluate", "--run", str(copy)], cwd=ROOT, env=environment(), check=True
+    )
+    two, one = (json.loads((run / "evaluate" / "metrics.json").read_text()) for run in (chain, copy))
+    assert one.keys() == two.keys()
+    for key in ("dice", "dice_untuned", "dice_all_empty", "loss"):
+        assert one[key] == pytest.approx(two[key], abs=1e-4)
+
+
+def test_a_finished_chain_says_so_and_trains_nothing(chain, data):
+    before = {path: path.stat().st_mtime_ns for path in chain.rglob("*") if path.is_file()}
+    process = subprocess.run(
+        [sys.executable, "-m", "cloudseg.launch", "--stages", "all", "--cluster", "local", "--run", str(chain)],
+        cwd=ROOT, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert process.returncode == 0
+    assert "all done" in process.stdout
+    assert {path: path.stat().st_mtime_ns for path in chain.rglob("*") if path.is_file()} == before
+
+
+def test_damaged_weights_of_the_stage_before_are_refused(chain, train, tmp_path):
+    import shutil
+
+    copy = tmp_path / "run"
+    shutil.copytree(chain, copy)
+    shutil.rmtree(copy / "2-partial")
+    best = copy / "1-frozen" / "best.weights.h5"
+    content = bytearray(best.read_bytes())
+    content[len(content) // 2] ^= 1
+    best.write_bytes(content)
+    assert "is not what stage frozen wrote" in train(copy, "partial", 1, expect=1)
