@@ -1,0 +1,30 @@
+# Every target is complete on a fresh machine with Python 3.11, a C++ compiler, make and a package registry.
+
+PYTHON := .venv/bin/python
+DEMO   := demo-data
+
+.PHONY: env demo check test
+
+env:
+	@env/setup.sh
+
+# The whole job, small: data, shards, three stages on 2 Horovod ranks, scores.
+demo: env
+	@$(PYTHON) -m cloudseg.demo --out $(DEMO) --images 120
+	@$(PYTHON) -m preprocess --csv $(DEMO)/train.csv --images $(DEMO)/train_images --out $(DEMO)/shards --size 128x192
+	@$(PYTHON) -m cloudseg.launch --stages all --cluster local --tasks-per-node 2 --run runs/demo \
+	  --data $(DEMO)/shards --set recipe=demo --set network=unet-resnet18 --set weights=none --set batch=4
+
+check: env
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
+	@$(PYTHON) -m pytest -q tests/unit
+
+test: check
+	@$(PYTHON) -m pytest -q tests/train tests/cluster
+
+# jobs/ holds what the launcher renders for the default site; a test compares.
+jobs-files: env
+	@$(PYTHON) -c "import pathlib; from cloudseg.cluster import sites, slurm; \
+	  [pathlib.Path('jobs', name).write_text(text) for name, text in slurm.handwritten(sites.load('ruche')).items()]"
