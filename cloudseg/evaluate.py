@@ -6,21 +6,13 @@ srun --ntasks-per-node=4 python -m cloudseg.evaluate --run runs/NAME
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 from cloudseg import run
 from cloudseg.errors import run_command
 from cloudseg.training import rank
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m cloudseg.evaluate",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--run", type=Path, default=Path(run.DEFAULT), help=f"the run's folder (default {run.DEFAULT})")
+    parser = run.parser("evaluate", __doc__)
     args = parser.parse_args()
     opened = run.open_run(args.run)
 

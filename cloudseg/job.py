@@ -7,19 +7,13 @@ The last line of jobs/train_stage1.slurm; in a Slurm job the ranks are its tasks
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 from cloudseg import config, run
 from cloudseg.cluster import batch, slurm
 from cloudseg.errors import run_command
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m cloudseg.job", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--run", type=Path, default=Path(run.DEFAULT), help=f"the run's folder (default {run.DEFAULT})")
+    parser = run.parser("job", __doc__)
     parser.add_argument("--stage", choices=slurm.CHAIN, required=True)
     parser.add_argument("--ranks", type=int, help="processes on this machine, outside Slurm (default 1)")
     config.add_arguments(parser)

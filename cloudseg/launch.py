@@ -30,13 +30,8 @@ from cloudseg.training import stages
 
 
 def parser() -> argparse.ArgumentParser:
-    out = argparse.ArgumentParser(
-        prog="python -m cloudseg.launch",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    out = run.parser("launch", __doc__)
     out.add_argument("--stages", required=True, help=f"all, or some of {','.join(slurm.CHAIN)}", type=parse_stages)
-    out.add_argument("--run", type=Path, default=Path(run.DEFAULT), help=f"the run's folder (default {run.DEFAULT})")
     out.add_argument("--dry-run", action="store_true", help="print the sbatch scripts, and do nothing")
     config.add_arguments(out)
     where = out.add_argument_group("where it runs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import hashlib
 import json
@@ -105,6 +106,17 @@ def prepare(path: Path, given: list[tuple[str, Mapping[str, Any]]]) -> Run:
                 + f"\ngo on with: --run {path} and no settings; or begin another: --run runs/OTHER"
             )
     return run
+
+
+def parser(command: str, description: str | None) -> argparse.ArgumentParser:
+    """The parser of `python -m cloudseg.COMMAND`, which works on a run."""
+    out = argparse.ArgumentParser(
+        prog=f"python -m cloudseg.{command}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    out.add_argument("--run", type=Path, default=Path(DEFAULT), help=f"the run's folder (default {DEFAULT})")
+    return out
 
 
 def toml(table: Mapping[str, Any]) -> str:

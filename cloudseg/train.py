@@ -10,9 +10,6 @@ exist yet is made with the settings given. The chain of all stages: python -m cl
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 from cloudseg import config, run
 from cloudseg.errors import run_command
 from cloudseg.training import rank
@@ -20,12 +17,7 @@ from cloudseg.training.stages import STAGES
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m cloudseg.train",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--run", type=Path, default=Path(run.DEFAULT), help=f"the run's folder (default {run.DEFAULT})")
+    parser = run.parser("train", __doc__)
     parser.add_argument("--stage", choices=STAGES, required=True)
     config.add_arguments(parser)
     args = parser.parse_args()

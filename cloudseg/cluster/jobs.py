@@ -63,7 +63,9 @@ def submit(run: Run, jobs: dict[str, Job], announce: Callable[[str, str], None])
         except submitit.core.utils.FailedJobError as error:
             if ids:
                 subprocess.run(["scancel", *ids.values()], check=False)
-            raise CloudsegError(f"sbatch refused the job of stage {stage}, so nothing is queued: {error}") from None
+            raise CloudsegError(
+                f"sbatch refused the job of stage {stage}, so none is queued (to run here: --cluster local):\n{error}"
+            ) from None
         ids[stage] = submitted.job_id
         write_json(run.jobs / "queued.json", ids)
         before = slurm.afterok(submitted.job_id)

@@ -9,7 +9,6 @@ import os
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import tensorflow as tf
 
 from cloudseg.errors import CloudsegError
@@ -31,16 +30,11 @@ class Comm(Protocol):
     def broadcast(self, variables: list[tf.Variable]) -> None:
         """Rank 0's values into every rank's variables."""
 
-    def sum(self, array: np.ndarray) -> np.ndarray:
-        """Element-wise sum over the ranks, of the input's shape, in float64: exact for counts below 2**53."""
-
     def gather(self, value: Any) -> list[Any]:
         """Every rank's value (picklable), in order of rank, on every rank."""
 
-    def any(self, flag: bool) -> bool:
-        """Whether any rank's flag is set; it is how the ranks agree to stop in the same step."""
-
-    def barrier(self) -> None: ...
+    def barrier(self) -> None:
+        """Wait for all ranks."""
 
 
 class Solo:
@@ -57,14 +51,8 @@ class Solo:
     def broadcast(self, variables: list[tf.Variable]) -> None:
         pass
 
-    def sum(self, array: np.ndarray) -> np.ndarray:
-        return np.asarray(array, np.float64)
-
     def gather(self, value: Any) -> list[Any]:
         return [value]
-
-    def any(self, flag: bool) -> bool:
-        return flag
 
     def barrier(self) -> None:
         pass
@@ -92,18 +80,11 @@ class Horovod:
     def broadcast(self, variables: list[tf.Variable]) -> None:
         self._hvd.broadcast_variables(variables, root_rank=0)
 
-    def sum(self, array: np.ndarray) -> np.ndarray:
-        tensor = tf.convert_to_tensor(np.asarray(array, np.float64))
-        return self._hvd.allreduce(tensor, op=self._hvd.Sum, name="sum").numpy()
-
     def gather(self, value: Any) -> list[Any]:
         return self._hvd.allgather_object(value, name="gather")
 
-    def any(self, flag: bool) -> bool:
-        return bool(self.sum(np.array([float(flag)]))[0] > 0)
-
     def barrier(self) -> None:
-        self.sum(np.zeros(1))
+        self._hvd.allreduce(tf.zeros(1), name="barrier")
 
 
 def start(folder: Path) -> Comm:

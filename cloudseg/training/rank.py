@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from cloudseg.errors import CloudsegError
 from cloudseg.run import Run
 
 if TYPE_CHECKING:
@@ -24,6 +25,16 @@ def started(run: Run) -> Iterator[tuple[Comm, StopFlag]]:
     stop.install()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    import tensorflow as tf
+
     from cloudseg.training import comm
 
-    yield comm.start(run.jobs), stop
+    communicator = comm.start(run.jobs)
+    try:
+        yield communicator, stop
+    except tf.errors.OpError as error:
+        if "Horovod has been shut down" not in error.message:
+            raise
+        raise CloudsegError(
+            f"rank {communicator.rank} ends because another rank did; its reason is the one to read"
+        ) from None

@@ -76,6 +76,7 @@ def test_one_rank_killed_ends_the_step_on_all(data, train, tmp_path, undisturbed
     code, said = disturb(run, data, lambda process: os.kill(children(process.pid)[1], signal.SIGKILL))
     assert code == 1
     assert f"stage frozen failed with exit code {128 + signal.SIGKILL}" in said
+    assert "rank 0 ends because another rank did" in said
     train(run, "frozen", 2, *SETTINGS)
     assert_same_end(run, undisturbed)
 
