@@ -1,0 +1,231 @@
+#!/usr/bin/env bash
+# Makes the Python environment: the locked packages, Horovod built for them, and this project.
+#
+#   env/setup.sh [--gpu] [--no-mpi] [--help]
+#
+#   --gpu      TensorFlow with CUDA; Horovod with NCCL where nvcc is loaded
+#   --no-mpi   Horovod without MPI, even where mpicxx is there
+#
+# PYTHON           the Python 3.11 to use (default: python3.11)
+# CLOUDSEG_VENV    the environment's folder (default: .venv in the project)
+# CLOUDSEG_CACHE   where built Horovod wheels are kept (default: ~/.cache/cloudseg)
+#
+# Run it again at any time: it does what is missing, and after an interruption it completes the rest.
+# Exit codes: 0 ready, 1 failed, 2 wrong usage.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+venv=$(realpath -m "${CLOUDSEG_VENV:-$root/.venv}")
+cache=${CLOUDSEG_CACHE:-$HOME/.cache/cloudseg}
+gpu=no
+horovod_flags=()
+
+# A cluster's modules and a user's pip settings must not leak packages into the environment, or out of it.
+unset PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX
+export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+
+say() { echo "setup: $*"; }
+die() { echo "setup: $*" >&2; exit 1; }
+wrong_usage() { echo "setup: $*" >&2; exit 2; }
+usage() { sed -n '2,/^set -/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; }
+digest() { sha256sum | cut -d' ' -f1; }
+
+logged() {  # logged NAME COMMAND...: runs it silently; when it fails, shows the end of its log
+  local log=$venv/setup-$1.log
+  shift
+  if ! "$@" </dev/null >"$log" 2>&1; then
+    tail -n 15 "$log" >&2
+    die "failed: $(basename "$1") ${*:2:3} ...; the whole log is $log"
+  fi
+}
+
+# ---------------------------------------------------------------- what there is
+base_of() {  # which Python an interpreter is, or, of an environment's, which one it was made with
+  "$1" -c 'import os, sys; print(os.path.realpath(sys.base_prefix), *sys.version_info)'
+}
+
+is_python_311() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; }
+
+find_python() {
+  local name
+  if [ -n "${PYTHON:-}" ]; then
+    is_python_311 "$PYTHON" || wrong_usage "PYTHON=$PYTHON is not a Python 3.11"
+    python=$PYTHON
+    return 0
+  fi
+  for name in "$venv/bin/python" python3.11 python3; do
+    if is_python_311 "$name"; then
+      # of an environment, the Python it was made with
+      python=$("$name" -c 'import sys; print(sys._base_executable)')
+      return 0
+    fi
+  done
+  die "Python 3.11 is needed, and there is no python3.11 here. On a cluster: module load python/3.11" \
+    "(module avail python shows the names); on Debian 12: apt install python3.11-venv; or tell where it is:" \
+    "PYTHON=/path/to/python3.11 env/setup.sh"
+}
+
+check_machine() {
+  "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+    die "$python cannot make environments: install its venv part (Debian: apt install python3.11-venv)"
+  "$python" -c '
+import platform, sys
+name, version = platform.libc_ver()
+old = name == "glibc" and tuple(map(int, version.split("."))) < (2, 28)
+sys.exit(platform.system() != "Linux" or platform.machine() != "x86_64" or old)' ||
+    die "the locked packages are for Linux on x86_64 with glibc 2.28 or newer (RHEL 8, Debian 10, later);" \
+      "here: $(uname -sm), $(getconf GNU_LIBC_VERSION 2>/dev/null || echo 'no glibc')"
+}
+
+recorded() { sed -n "s/^$1=//p" "$venv/horovod.stamp" 2>/dev/null || true; }
+
+find_digests() {  # one of what Horovod depends on, one of everything; to be compared with the stamps
+  local facts name
+  facts_now=$("$root/env/build_horovod.sh" --venv "$venv" ${horovod_flags[@]+"${horovod_flags[@]}"} --facts)
+  facts=$facts_now
+  # A module that happens not to be loaded today is no reason to build a poorer Horovod than there is.
+  for name in mpi cuda; do
+    [[ " $facts " != *" $name=none "* ]] || [ -z "$(recorded $name)" ] ||
+      facts=${facts/$name=none/$name=$(recorded $name)}
+  done
+  horovod_digest=$({
+    echo "$(base_of "$python") ${horovod_flags[*]-} $facts"
+    grep -hE '^(tensorflow|numpy|setuptools)' "$lock"
+    cat "$root/env/build_horovod.sh" "$root"/env/patches/*
+  } | digest)
+  everything_digest=$({
+    echo "$horovod_digest $root $venv"
+    cat "$lock" "$root/env/setup.sh" "$root/setup.cfg" "$root/pyproject.toml"
+  } | digest)
+}
+
+is_ready() {
+  [ "$(cat "$venv/setup.stamp" 2>/dev/null)" = "$everything_digest" ] && is_python_311 "$venv/bin/python"
+}
+
+# ---------------------------------------------------------------- the steps
+one_at_a_time() {
+  command -v flock >/dev/null || return 0
+  mkdir -p "$cache"
+  exec 9>"$cache/setup-$(echo "$venv" | digest | cut -c1-12).lock"
+  local code=0
+  flock -n -E 75 9 || code=$?
+  case $code in
+    0) ;;
+    75) say "another setup is at work on $venv, waiting for it"; flock 9 ;;
+    *) say "$cache is on a file system without locks: do not run two setups at once" ;;
+  esac
+}
+
+wrong_environment() {  # true if what is there cannot be completed, only made anew
+  local other=tensorflow
+  [ $gpu = yes ] && other=tensorflow_cpu
+  ! is_python_311 "$venv/bin/python" ||
+    [ "$(base_of "$venv/bin/python")" != "$(base_of "$python")" ] ||
+    ! "$venv/bin/python" -m pip --version >/dev/null 2>&1 ||
+    # the two TensorFlows hold the same files, so one cannot be taken out from under the other
+    compgen -G "$venv/lib/python3.11/site-packages/$other-*.dist-info" >/dev/null
+}
+
+make_environment() {
+  if [ -e "$venv" ] && [ ! -e "$venv/pyvenv.cfg" ] && [ -n "$(ls -A "$venv")" ]; then
+    wrong_usage "$venv holds something else than a Python environment: move it away, or set CLOUDSEG_VENV"
+  fi
+  if wrong_environment; then
+    say "making an environment in $venv, some seconds"
+    "$python" -m venv --clear "$venv" || die "$python -m venv $venv failed"
+  fi
+  rm -f "$venv/setup.stamp"
+  # a package whose installation was cut short has no RECORD yet, but pip would take it for installed
+  local info
+  for info in "$venv"/lib/python3.11/site-packages/*.dist-info; do
+    [ -e "$info/RECORD" ] || rm -rf "$info"
+  done
+}
+
+install_packages() {
+  say "installing the packages of env/$(basename "$lock"), $package_time unless all are there"
+  # No resolving, as the lock is complete. No compiling either: the check below imports what is used, which
+  # leaves the compiled files of just that behind.
+  logged packages "$venv/bin/python" -m pip install --require-hashes --no-deps --only-binary :all: \
+    --no-compile -r "$lock"
+}
+
+install_horovod() {
+  local wheel
+  [ "$(recorded digest)" != "$horovod_digest" ] || return 0
+  wheel=$("$root/env/build_horovod.sh" --venv "$venv" ${horovod_flags[@]+"${horovod_flags[@]}"}) || exit 1
+  rm -f "$venv/horovod.stamp"
+  say "installing $(basename "$wheel")"
+  logged horovod "$venv/bin/python" -m pip install --no-index --no-deps --force-reinstall --no-compile \
+    "$wheel"
+  # what was built now is what counts from now on
+  tr ' ' '\n' <<<"$facts_now" >"$venv/horovod.stamp"
+  find_digests
+  echo "digest=$horovod_digest" >>"$venv/horovod.stamp"
+}
+
+install_project() {
+  say "installing this project into the environment, some seconds"
+  logged project "$venv/bin/python" -m pip install --no-deps --no-build-isolation -e "$root"
+  logged check "$venv/bin/python" -m pip check
+}
+
+check_environment() {
+  say "checking: importing everything and one Horovod allreduce, 10 to 30 seconds"
+  logged horovod-check timeout 300 "$venv/bin/python" -c '
+import os
+for name in [name for name in os.environ if name.startswith("HOROVOD_")]:
+    del os.environ[name]  # whoever runs this inside a job is still one process here
+os.environ.update(HOROVOD_CONTROLLER="gloo", HOROVOD_CPU_OPERATIONS="gloo", SM_FRAMEWORK="tf.keras",
+                  TF_CPP_MIN_LOG_LEVEL="3", NO_ALBUMENTATIONS_UPDATE="1", MPLBACKEND="Agg")
+import albumentations, cv2, h5py, matplotlib.pyplot, pandas, submitit, tomli_w, tqdm
+import tensorflow as tf
+import horovod.tensorflow.keras as hvd
+import segmentation_models
+import cloudseg, preprocess
+
+hvd.init()
+with tf.device("/cpu:0"):
+    total = hvd.allreduce(tf.constant([1.0, 2.0]), op=hvd.Sum).numpy().tolist()
+assert hvd.size() == 1 and total == [1.0, 2.0], (hvd.size(), total)
+built = [("Gloo", hvd.gloo_built()), ("MPI", hvd.mpi_built()), ("NCCL", hvd.nccl_built())]
+print(f"TensorFlow {tf.__version__}, Horovod with", ", ".join(name for name, there in built if there))'
+  ready=$(tail -n 1 "$venv/setup-horovod-check.log")
+}
+
+main() {
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --gpu) gpu=yes ;;
+      --no-mpi) horovod_flags+=(--no-mpi) ;;
+      -h | --help) usage; exit 0 ;;
+      *) wrong_usage "unknown option $1 (env/setup.sh --help shows them)" ;;
+    esac
+    shift
+  done
+  lock=$root/env/requirements.txt
+  local package_time="about 1 minute"
+  if [ $gpu = yes ]; then
+    lock=$root/env/requirements-gpu.txt
+    horovod_flags+=(--gpu)
+    package_time="3 GB, about 5 minutes"
+  fi
+  find_python
+  find_digests
+  if is_ready; then say "nothing to do, $venv is ready"; return 0; fi
+  check_machine
+  one_at_a_time
+  find_digests
+  if is_ready; then say "$venv is ready"; return 0; fi
+  make_environment
+  install_packages
+  install_horovod
+  install_project
+  check_environment
+  echo "$everything_digest" >"$venv/setup.stamp"
+  say "ready after $SECONDS s: $ready"
+  say "next: source $venv/bin/activate"
+}
+
+main "$@"
