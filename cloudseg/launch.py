@@ -14,17 +14,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from cloudseg import config, run
-from cloudseg.cluster import sites, slurm, snapshot
+from cloudseg import config, preflight, run
+from cloudseg.cluster import batch, sites, slurm, snapshot
 from cloudseg.data.shards import Manifest
-from cloudseg.errors import CloudsegError, Stopped, UsageError, run_command
-from cloudseg.nets import names, weights
+from cloudseg.errors import UsageError, run_command
 from cloudseg.run import Run
 from cloudseg.training import stages
 
@@ -62,25 +60,15 @@ def main() -> None:
         dry_run(args)
         return
     prepared = run.prepare(args.run, config.from_arguments(args))
-    check(prepared)
     left = remaining(prepared, args.stages)
     if not left:
         print(f"{', '.join(args.stages)}: all done in {args.run}; results: {prepared.metrics}")
         return
+    preflight.check(prepared.settings)
     if in_slurm:
         queue_chain(prepared, left, args)
     else:
         run_here(prepared, left, args.tasks_per_node or 1)
-
-
-def check(prepared: Run) -> None:
-    """What would fail in the night fails now. Raises UsageError with what to type."""
-    settings = prepared.settings
-    Manifest.load(settings.data).indices(settings.fold, training=True)
-    _, encoder = names.parse(settings.network)
-    names.check_loss(settings.loss)
-    if not prepared.done(stages.STAGES[0]):
-        weights.require(settings.weights, encoder)
 
 
 def remaining(prepared: Run, chosen: list[str]) -> list[str]:
@@ -167,12 +155,7 @@ def run_here(prepared: Run, left: list[str], ranks: int) -> None:
     """The chain on this machine, one stage after the other, `ranks` processes each."""
     for stage in left:
         began = time.monotonic()
-        command = [sys.executable, "-m", "cloudseg.job", "--run", str(prepared.path), "--stage", stage]
-        code = subprocess.call([*command, "--ranks", str(ranks)])
-        if code == Stopped.exit_code:
-            raise Stopped(f"go on with: python -m cloudseg.launch --stages all --run {prepared.path} --cluster local")
-        if code:
-            raise CloudsegError(f"the chain ends here, at stage {stage}; {prepared.path} keeps what was done")
+        batch.run_stage(prepared.path, stage, ranks)
         print(f"{stage} done in {time.monotonic() - began:.0f} s", flush=True)
     print(f"results: {prepared.metrics}")
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cloudseg import atomic, config
+from cloudseg import atomic, config, preflight
 from cloudseg.config import Settings
 from cloudseg.errors import UsageError
 from cloudseg.training import stages
@@ -83,11 +83,13 @@ def prepare(path: Path, given: list[tuple[str, Mapping[str, Any]]]) -> Run:
 
     Safe when many ranks or two launchers do it at once: the first to link its `run.toml` wins, the others
     compare theirs with it. The environment only fills in for a run that is new.
-    Raises UsageError with a line a difference if the run has other settings.
+    Raises UsageError with a line a difference if the run has other settings, or for settings that could not
+    work: nothing is written then.
     """
     file = path / "run.toml"
     if not file.exists():
         settings = config.resolve([*config.from_environment(), *given])
+        preflight.check(settings)
         path.mkdir(parents=True, exist_ok=True)
         text = "# The settings of this run, fixed by its first command.\n" + toml(config.to_table(settings))
         if atomic.create(file, text.encode()):

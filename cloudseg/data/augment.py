@@ -22,6 +22,8 @@ class Augmenter:
     """
 
     def __init__(self, size: tuple[int, int]) -> None:
+        # Samples are made in several threads already, and some of OpenCV's pixels depend on how many it uses.
+        cv2.setNumThreads(1)
         self._size = size
         self._threads = threading.local()  # a pipeline holds its random generator: one a thread
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudseg import launch, run
+from cloudseg import launch, preflight, run
 from cloudseg.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,7 +79,8 @@ def test_stages_run_in_the_order_of_the_chain_however_they_are_named():
 
 
 @pytest.fixture
-def prepared(tmp_path) -> run.Run:
+def prepared(tmp_path, monkeypatch) -> run.Run:
+    monkeypatch.setattr(preflight, "check", lambda settings: None)
     return run.prepare(tmp_path / "r", [("--data", {"data": "/shards"})])
 
 
@@ -96,28 +97,3 @@ def test_a_chain_goes_on_from_the_first_stage_that_is_not_done(prepared):
 def test_a_stage_whose_start_is_missing_is_refused_with_what_to_type(prepared):
     with pytest.raises(UsageError, match="--stages frozen,partial"):
         launch.remaining(prepared, ["partial"])
-
-
-def test_missing_imagenet_weights_are_noticed_at_launch(prepared, tmp_path, monkeypatch):
-    monkeypatch.setenv("CLOUDSEG_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(launch.Manifest, "load", lambda path: launch_manifest())
-    with pytest.raises(UsageError, match="python -m cloudseg.weights fetch resnet34"):
-        launch.check(prepared)
-
-
-def launch_manifest():
-    class AnyFold:
-        def indices(self, fold, training):
-            return []
-
-    return AnyFold()
-
-
-def test_wrong_names_of_networks_and_losses_are_noticed_at_launch(tmp_path, monkeypatch):
-    monkeypatch.setattr(launch.Manifest, "load", lambda path: launch_manifest())
-    for number, (key, value, hint) in enumerate(
-        [("network", "unet-resnet43", "unet-resnet34"), ("loss", "bce_dise", "bce_dice")]
-    ):
-        wrong = run.prepare(tmp_path / str(number), [("--set", {"data": "/shards", key: value})])
-        with pytest.raises(UsageError, match=f"did you mean '{hint}'"):
-            launch.check(wrong)
