@@ -46,8 +46,8 @@ RECIPES: dict[str, dict[str, Stage]] = {
     # For a hundred small generated images and an encoder that starts at random: most of the time goes into
     # the stage that trains everything.
     "demo": {
-        "frozen": Stage(encoder=0.0, epochs=4, lr=3e-3, warmup_steps=10),
-        "partial": Stage(encoder=0.2, epochs=4, lr=2e-3, warmup_steps=10),
-        "full": Stage(encoder=1.0, epochs=10, lr=2e-3, hold=4, decay=20.0, warmup_steps=10),
+        "frozen": Stage(encoder=0.0, epochs=3, lr=3e-3, warmup_steps=10),
+        "partial": Stage(encoder=0.2, epochs=3, lr=2e-3, warmup_steps=10),
+        "full": Stage(encoder=1.0, epochs=9, lr=2e-3, hold=3, decay=20.0, warmup_steps=10),
     },
 }

@@ -38,7 +38,7 @@ def test_other_settings_are_refused_with_the_difference(tmp_path):
 
 def test_another_recipe_is_refused_by_what_it_changes(tmp_path):
     run.prepare(tmp_path / "r", GIVEN)
-    with pytest.raises(UsageError, match=r"stage\.full\.epochs: 5 -> 10"):
+    with pytest.raises(UsageError, match=r"stage\.full\.epochs: 5 -> 9"):
         run.prepare(tmp_path / "r", [("--set", {"recipe": "demo"})])
 
 
