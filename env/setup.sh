@@ -18,6 +18,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$(realpath -m "${CLOUDSEG_VENV:-$root/.venv}")
 cache=${CLOUDSEG_CACHE:-$HOME/.cache/cloudseg}
 gpu=no
+no_mpi=no
 horovod_flags=()
 
 # A cluster's modules and a user's pip settings must not leak packages into the environment, or out of it.
@@ -85,11 +86,12 @@ find_digests() {  # one of what Horovod depends on, one of everything; to be com
   facts=$facts_now
   # A module that happens not to be loaded today is no reason to build a poorer Horovod than there is.
   for name in mpi cuda; do
-    [[ " $facts " != *" $name=none "* ]] || [ -z "$(recorded $name)" ] ||
+    if [ -n "$(recorded $name)" ] && [ $name$no_mpi != mpiyes ]; then
       facts=${facts/$name=none/$name=$(recorded $name)}
+    fi
   done
   horovod_digest=$({
-    echo "$(base_of "$python") ${horovod_flags[*]-} $facts"
+    echo "$(base_of "$python") $facts"
     grep -hE '^(tensorflow|numpy|setuptools)' "$lock"
     cat "$root/env/build_horovod.sh" "$root"/env/patches/*
   } | digest)
@@ -136,10 +138,10 @@ make_environment() {
     "$python" -m venv --clear "$venv" || die "$python -m venv $venv failed"
   fi
   rm -f "$venv/setup.stamp"
-  # a package whose installation was cut short has no RECORD yet, but pip would take it for installed
+  # pip takes a package whose installation was cut short for installed; INSTALLER is written after all files
   local info
   for info in "$venv"/lib/python3.11/site-packages/*.dist-info; do
-    [ -e "$info/RECORD" ] || rm -rf "$info"
+    [ -e "$info/INSTALLER" ] || rm -rf "$info"
   done
 }
 
@@ -198,7 +200,7 @@ main() {
   while [ $# -gt 0 ]; do
     case $1 in
       --gpu) gpu=yes ;;
-      --no-mpi) horovod_flags+=(--no-mpi) ;;
+      --no-mpi) no_mpi=yes; horovod_flags+=(--no-mpi) ;;
       -h | --help) usage; exit 0 ;;
       *) wrong_usage "unknown option $1 (env/setup.sh --help shows them)" ;;
     esac
