@@ -1,9 +1,9 @@
 # Every target is complete on a fresh machine with Python 3.11, a C++ compiler, make and a package registry.
 
-PYTHON := .venv/bin/python
+PYTHON := $(or $(CLOUDSEG_VENV),.venv)/bin/python
 DEMO   := demo-data
 
-.PHONY: env demo check test
+.PHONY: env demo check lint unit test jobs-files
 
 env:
 	@env/setup.sh
@@ -16,9 +16,14 @@ demo: env
 	  --data $(DEMO)/shards --set recipe=demo --set network=unet-resnet18 --set weights=none --set batch=4
 
 check: env
+	@$(MAKE) --no-print-directory -j2 --output-sync=target lint unit
+
+lint: env
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
+
+unit: env
 	@$(PYTHON) -m pytest -q tests/unit
 
 test: check

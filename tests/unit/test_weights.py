@@ -28,7 +28,7 @@ def published(tmp_path, monkeypatch):
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Quiet)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}/resnet18.h5"
     digest = hashlib.md5(CONTENT).hexdigest()
     monkeypatch.setitem(weights.IMAGENET, "resnet18", weights.Source(url, digest))
