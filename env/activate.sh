@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by every job, in the folder that holds the code: what differs between sites, then Python.
 #
 # CLOUDSEG_SITE   name of a file in env/sites, or a path of one (default: ruche)

@@ -130,12 +130,16 @@ wrong_environment() {  # true if what is there cannot be completed, only made an
 }
 
 make_environment() {
-  if [ -e "$venv" ] && [ ! -e "$venv/pyvenv.cfg" ] && [ -n "$(ls -A "$venv")" ]; then
+  if [ -e "$venv" ] && [ ! -e "$venv/pyvenv.cfg" ] && [ -n "$(find "$venv" -type f -print -quit)" ]; then
     wrong_usage "$venv holds something else than a Python environment: move it away, or set CLOUDSEG_VENV"
   fi
   if wrong_environment; then
     say "making an environment in $venv, some seconds"
-    "$python" -m venv --clear "$venv" || die "$python -m venv $venv failed"
+    # renamed first: cut short halfway, a deletion would leave a folder that nobody recognises
+    rm -rf "$venv.old"
+    [ ! -e "$venv" ] || mv -T "$venv" "$venv.old"
+    rm -rf "$venv.old"
+    "$python" -m venv "$venv" || die "$python -m venv $venv failed"
   fi
   rm -f "$venv/setup.stamp"
   # pip takes a package whose installation was cut short for installed; INSTALLER is written after all files
