@@ -3,9 +3,28 @@
 
 from __future__ import annotations
 
+import re
+from typing import NamedTuple
+
 import numpy as np
 
 from cloudseg.errors import DataError
+
+_WORD = re.compile(r"\S+", re.ASCII)
+_DIGITS_AND_SPACE = b"0123456789 \t\n\v\f\r"
+
+
+class Runs(NamedTuple):
+    """Stretches of true pixels, in ascending order and disjoint: int64 (n,) `starts` and `ends`, 0-indexed and
+    half open, in the flat column-major order of an image (position = column * height + row)."""
+
+    starts: np.ndarray
+    ends: np.ndarray
+
+    @classmethod
+    def none(cls) -> Runs:
+        """No true pixel."""
+        return cls(np.empty(0, np.int64), np.empty(0, np.int64))
 
 
 class RunsError(DataError, ValueError):
@@ -19,13 +38,18 @@ def encode(mask: np.ndarray) -> str:
     disjoint and as long as possible; a mask with no true pixel is the empty string. Raises ValueError for
     anything but a two-dimensional bool array.
     """
+    starts, ends = find(mask)
+    return " ".join(map(str, np.column_stack((starts + 1, ends - starts)).ravel().tolist()))
+
+
+def find(mask: np.ndarray) -> Runs:
+    """The runs, as long as possible, of a bool mask (H, W). Raises ValueError for anything else."""
     if mask.ndim != 2 or mask.dtype != np.bool_:
         raise ValueError(f"a mask is a bool array (H, W), not {mask.dtype} {mask.shape}")
     flat = np.zeros(mask.size + 2, bool)
     flat[1:-1] = mask.ravel(order="F")
     edges = np.flatnonzero(flat[1:] != flat[:-1])
-    runs = np.column_stack((edges[::2] + 1, edges[1::2] - edges[::2]))
-    return " ".join(map(str, runs.ravel().tolist()))
+    return Runs(edges[::2], edges[1::2])
 
 
 def decode(runs: str, height: int, width: int) -> np.ndarray:
@@ -33,35 +57,51 @@ def decode(runs: str, height: int, width: int) -> np.ndarray:
     string.
 
     The array is in column-major (Fortran) order, which is the order of the runs. Runs may touch each other.
-    Raises RunsError, whose text names the first offending run, if the numbers do not come in pairs, are not
-    positive integers, leave the image, overlap or are not in ascending order.
+    Raises RunsError as `parse` does.
     """
-    starts, lengths = _parse(runs, height * width)
-    ends = starts + lengths
-    stretches = np.zeros(2 * len(starts) + 1, np.int64)
-    stretches[0:-1:2] = starts - np.concatenate(([0], ends[:-1]))
-    stretches[1::2] = lengths
-    stretches[-1] = height * width - (ends[-1] if len(ends) else 0)
-    flat = np.repeat(np.arange(len(stretches)) % 2 == 1, stretches)
+    starts, ends = parse(runs, height * width)
+    borders = np.zeros(2 * len(starts) + 2, np.int64)
+    borders[1:-1:2], borders[2:-1:2], borders[-1] = starts, ends, height * width
+    flat = np.repeat(np.arange(len(borders) - 1) % 2 == 1, np.diff(borders))
     return flat.reshape(width, height).T
 
 
-def _parse(runs: str, pixels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Starts (0-indexed) and lengths, int64 (n,), checked against an image of so many pixels."""
-    words = runs.split()
-    if not all(word.isascii() and word.isdigit() and len(word) < 19 for word in words):
-        wrong = next(word for word in words if not (word.isascii() and word.isdigit() and len(word) < 19))
+def parse(text: str, pixels: int) -> Runs:
+    """The runs of a text, checked against an image of so many pixels.
+
+    Raises RunsError, whose text names the first offending run, if the numbers do not come in pairs, are not
+    positive integers, leave the image, overlap or are not in ascending order.
+    """
+    if text.encode(errors="replace").translate(None, delete=_DIGITS_AND_SPACE):
+        wrong = next(word for word in _WORD.findall(text) if not (word.isascii() and word.isdigit()))
         raise RunsError(f"{_shown(wrong)} is not a positive integer")
-    if len(words) % 2:
-        raise RunsError(f"{len(words)} numbers: runs are pairs of start and length, the last one has no length")
-    numbers = np.array(words, dtype=np.int64).reshape(-1, 2)
+    # What is too large for 64 bits becomes the largest number, which leaves every image.
+    numbers = np.fromstring(text.strip(), np.int64, sep=" ")
+    if len(numbers) % 2:
+        raise RunsError(f"{len(numbers)} numbers: runs are pairs of start and length, the last one has no length")
+    numbers = numbers.reshape(-1, 2)
     starts, lengths = numbers[:, 0] - 1, numbers[:, 1]
     _refuse(starts < 0, numbers, "starts at 0: the first pixel is number 1")
     _refuse(lengths < 1, numbers, "has no length")
     _refuse((starts >= pixels) | (lengths > pixels - starts), numbers, f"leaves the image of {pixels} pixels")
-    before = np.concatenate(([0], starts[:-1] + lengths[:-1])) if len(starts) else starts
-    _refuse(starts < before, numbers, "overlaps the run before it or comes out of order")
-    return starts, lengths
+    ends = starts + lengths
+    _refuse(starts < np.concatenate(([0], ends[:-1])), numbers, "overlaps the run before it or comes out of order")
+    return Runs(starts, ends)
+
+
+def subtract(runs: Runs, holes: Runs) -> Runs:
+    """What of `runs` lies outside `holes`."""
+    # Between holes lie gaps, one more than holes; a run becomes its overlaps with the gaps that it reaches.
+    gap_starts = np.concatenate(([np.iinfo(np.int64).min], holes.ends))
+    gap_ends = np.concatenate((holes.starts, [np.iinfo(np.int64).max]))
+    first = np.searchsorted(gap_ends, runs.starts, "right")
+    reached = np.searchsorted(gap_starts, runs.ends, "left") - first
+    run = np.repeat(np.arange(len(reached)), reached)
+    gap = np.arange(len(run)) + np.repeat(first - (np.cumsum(reached) - reached), reached)
+    starts = np.maximum(runs.starts[run], gap_starts[gap])
+    ends = np.minimum(runs.ends[run], gap_ends[gap])
+    some = ends > starts
+    return Runs(starts[some], ends[some])
 
 
 def _refuse(wrong: np.ndarray, numbers: np.ndarray, reason: str) -> None:

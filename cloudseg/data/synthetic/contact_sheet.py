@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from cloudseg.data.labels import CLASSES, SOURCE_SIZE, ImageLabels, read_labels
-from cloudseg.data.rle import decode
+from cloudseg.data.labels import CLASSES, SOURCE_SIZE, ImageLabels, RunTable
+from cloudseg.data.rle import Runs
 from cloudseg.data.synthetic.folder import TABLE, TRAIN_FOLDER
 
 COLOURS_BGR = {
@@ -41,39 +41,48 @@ def contact_sheet(folder: Path) -> np.ndarray:
     sheet = np.full((height, WIDTH, 3), BACKGROUND, np.uint8)
     _write(sheet, TITLE, (GAP, 70), 1.9, INK, 3)
     _write(sheet, CAPTION, (GAP, 124), 1.05, (190, 190, 190), 2)
-    for column, (name, chosen) in enumerate(_examples(read_labels(folder / TABLE)[0]).items()):
+    table = RunTable(folder / TABLE)
+    for column, (name, chosen) in enumerate(_examples(table).items()):
         x = GAP + column * (tile_width + GAP)
         _write(sheet, name, (x, HEAD + 50), 1.7, COLOURS_BGR[name], 4)
         _write(sheet, LOOKS[name], (x, HEAD + 96), 1.1, INK, 2)
-        for row, tile in enumerate(_tiles(folder, name, chosen)):
+        for row, tile in enumerate(_tiles(table, folder / TRAIN_FOLDER, name, chosen)):
             y = HEAD + COLUMN_HEAD + row * (tile_height + GAP)
             sheet[y : y + tile_height, x : x + tile_width] = tile
     return cv2.resize(sheet, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
 
 
-def _examples(images: list[ImageLabels]) -> dict[str, list[ImageLabels]]:
+def _examples(table: RunTable) -> dict[str, list[ImageLabels]]:
     """Two images for each class, none twice: with few other classes and much of this one."""
     chosen: dict[str, list[ImageLabels]] = {}
-    left = list(images)
+    left = table.read()[0]
     for i, name in enumerate(CLASSES):
-        having = [image for image in left if image.runs[i]]
-        having.sort(key=lambda image: (sum(map(bool, image.runs)) > 2, -_area(image.runs[i])))
-        chosen[name] = having[:2]
+        areas = {image: _area(table.runs(image, i)) for image in left if image.rows[i]}
+        chosen[name] = sorted(areas, key=lambda image: (image.combination.bit_count() > 2, -areas[image]))[:2]
         left = [image for image in left if image not in chosen[name]]
     return chosen
 
 
-def _area(runs: str) -> int:
-    return sum(map(int, runs.split()[1::2]))
+def _area(runs: Runs) -> int:
+    return int((runs.ends - runs.starts).sum())
 
 
-def _tiles(folder: Path, name: str, chosen: list[ImageLabels]) -> list[np.ndarray]:
+def _mask(runs: Runs) -> np.ndarray:
+    """The runs as bool (1400, 2100)."""
+    height, width = SOURCE_SIZE
+    flat = np.zeros(height * width, bool)
+    for start, end in zip(*runs, strict=True):
+        flat[start:end] = True
+    return flat.reshape(width, height).T
+
+
+def _tiles(table: RunTable, images: Path, name: str, chosen: list[ImageLabels]) -> list[np.ndarray]:
     """The chosen images with outlines, then a close-up of the class in the first: uint8, as large as TILE."""
     tiles = []
     close_up: list[np.ndarray] = []
     for image in chosen:
-        pixels = cv2.imread(str(folder / TRAIN_FOLDER / image.name))
-        masks = {label: decode(runs, *SOURCE_SIZE) for label, runs in zip(CLASSES, image.runs, strict=True) if runs}
+        pixels = cv2.imread(str(images / image.name))
+        masks = {label: _mask(table.runs(image, i)) for i, label in enumerate(CLASSES) if image.rows[i]}
         tiles.append(_outlined(pixels, masks))
         close_up = close_up or [_close_up(pixels, masks[name])]
     return tiles + close_up
