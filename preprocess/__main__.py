@@ -15,6 +15,7 @@ examples:
   # one shard per task of a job array (sbatch --array=0-63):
   python -m preprocess --csv train.csv --images train_images --out data/320x480 --shards 64 \\
       --shard-index $SLURM_ARRAY_TASK_ID
+  python -m preprocess --verify data/320x480
 
 Killed or out of disk? The same command goes on where it stopped.
 What was left out, and why, is in DATA/rejected.csv.
@@ -37,7 +38,7 @@ def positive(text: str) -> int:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """The command line: --verify alone, or a label table, --images and --out."""
     parser = argparse.ArgumentParser(
         prog="python -m preprocess",
         description=__doc__.partition(": ")[2],
@@ -45,9 +46,12 @@ def parse() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--csv", type=Path, required=True, metavar="train.csv", help="the competition's label table")
-    add("--images", type=Path, required=True, metavar="DIR", help="folder of the 2100x1400 JPEGs")
-    add("--out", type=Path, required=True, metavar="DATA", help="folder for the shards")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--csv", type=Path, metavar="train.csv", help="the competition's label table")
+    source.add_argument("--boxes", type=Path, metavar="FILE", help="in its place: the published boxes of all labellers")
+    source.add_argument("--verify", type=Path, metavar="DATA", help="make nothing; check every digest of DATA")
+    add("--images", type=Path, metavar="DIR", help="folder of the 2100x1400 JPEGs")
+    add("--out", type=Path, metavar="DATA", help="folder for the shards")
     add(
         "--size",
         type=size,
@@ -72,17 +76,37 @@ def parse() -> argparse.Namespace:
         metavar="S",
         help="of folds and order (default: %(default)s)",
     )
+    add("--allow-resize", action="store_true", help="take images of other sizes; labels are scaled with them")
     add("--strict", action="store_true", help="stop at the first bad row or image")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if not args.verify and not (args.images and args.out):
+        parser.error("give the images with --images DIR and a folder for the shards with --out DATA")
+    return args
 
 
 def main() -> None:
-    """Make the shards and print what was done."""
+    """Make the shards, or check them, and print what was done."""
     args = parse()
     # OpenCV and HDF5 take a while to import from a cluster's file system; --help does not need them.
+    from cloudseg.data.boxes import BoxTable
+    from cloudseg.data.labels import RunTable
     from preprocess.build import build
+    from preprocess.verify import verify
 
-    settings = Settings(args.csv, args.images, args.out, args.size, args.shards, args.folds, args.seed)
+    if args.verify:
+        print(verify(args.verify, args.workers))
+        return
+
+    settings = Settings(
+        table=RunTable(args.csv) if args.csv else BoxTable(args.boxes),
+        images=args.images,
+        out=args.out,
+        size=args.size,
+        shards=args.shards,
+        folds=args.folds,
+        seed=args.seed,
+        allow_resize=args.allow_resize,
+    )
     print(build(settings, args.shard_index, args.workers, args.strict))
 
 

@@ -11,12 +11,14 @@ from cloudseg.errors import UsageError
 
 FLAGS = {
     "format": "the shards' format",
-    "csv_sha256": "the content of --csv",
+    "labels": "the kind of label table",
+    "labels_sha256": "the content of the label table",
     "images_sha256": "the names or sizes of the files in --images",
     "size": "--size",
     "shards": "--shards",
     "folds": "--folds",
     "seed": "--seed",
+    "allow_resize": "--allow-resize",
 }
 """The entries of a fingerprint, and what a user knows them as."""
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import cv2
 import numpy as np
+import simplejpeg
+from PIL import Image
 
 from cloudseg.data.labels import SOURCE_SIZE
+from cloudseg.errors import CloudsegError
 
+HALF_SIZE = (SOURCE_SIZE[0] // 2, SOURCE_SIZE[1] // 2)
+"""Height and width, in pixels, at which the black band is looked for, and from which smaller images are made."""
 BLACK = 10
 """Brightest channel of a near-black pixel at half size. JPEG noise in the band stays below, dark ocean
 is 20 to 40."""
@@ -21,86 +22,126 @@ MEAN_BLACK = 2.0
 """Mean of the brightest channel over a band, at most: real bands have 0.1 to 0.4."""
 LEAST_BAND = 0.001
 """Smallest band, as a part of the image."""
+MOST_PIXELS = 64_000_000
+"""Larger images are refused before they are decoded: a file of a few kB can ask for gigabytes."""
+MOST_SCANS = 100
+"""Progressive JPEGs have some ten scans; each one, even if empty, costs a pass over the whole image."""
+
 _KERNEL = np.ones((5, 5), np.uint8)
+_CANDIDATE, _BAND = 2, 3
+_START_OF_SCAN = b"\xff\xda"
+_PROGRESSIVE = b"\xff\xc2"
+_EXIF = b"Exif\0\0"
+_ORIENTATION = 0x0112
 
 
 class ImageError(ValueError):
     """The file is not an image as the competition has them. The text says why."""
 
 
-def read_image(path: Path) -> np.ndarray:
-    """The pixels of a JPEG file, uint8 (1400, 2100, 3) RGB, not turned by its EXIF orientation.
+def read_image(path: Path, half: bool, any_size: bool = False) -> np.ndarray:
+    """The pixels of a JPEG file, uint8 (H, W, 3) RGB, upright as its EXIF orientation says.
 
-    Raises ImageError for a file that cannot be read or decoded without a complaint, or has another size.
+    (H, W) is SOURCE_SIZE; with `half` it may be HALF_SIZE: the decoder then leaves out the finest frequencies,
+    which amounts to the mean of 2x2 pixels and is faster. `any_size` lets images of other sizes through, as they
+    are. Raises ImageError for a file that cannot be decoded without a complaint or has another size, CloudsegError
+    if the file system fails.
     """
     try:
         data = path.read_bytes()
-    except OSError as error:
+    except (PermissionError, FileNotFoundError, IsADirectoryError) as error:
         raise ImageError(f"cannot be read: {error.strerror}") from error
+    except OSError as error:
+        raise CloudsegError(f"{path} cannot be read: {error.strerror}. The same command goes on from here") from error
     if not data.startswith(b"\xff\xd8"):
         raise ImageError("is not a JPEG file" if data else "is empty")
-    # Inside a scan 0xff is never followed by 0xd9 or 0xda, so this finds the end of the image itself, not of
-    # a preview.
-    if data.find(b"\xff\xd9", max(data.rfind(b"\xff\xda"), 0)) < 0:
-        raise ImageError("is truncated: the JPEG has no end marker")
-    with _complaints() as complaints:
-        image = _decode(data)
-    if image is None:
-        raise ImageError("cannot be decoded")
-    if complaints:
-        raise ImageError(f"is damaged: {complaints[0]}")
-    if image.shape != (*SOURCE_SIZE, 3):
-        raise ImageError(f"is {image.shape[1]}x{image.shape[0]} in place of {SOURCE_SIZE[1]}x{SOURCE_SIZE[0]}")
+    if _scans(data) > MOST_SCANS:
+        raise ImageError(f"has more than {MOST_SCANS} scans")
+    turn = _orientation(data)
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(data)
+        _check_size((width, height) if turn > 4 else (height, width), any_size)
+        least_height, least_width = HALF_SIZE if half and turn == 1 and (height, width) == SOURCE_SIZE else (0, 0)
+        # Strict: what libjpeg only warns of is an image that is grey or shifted from there on.
+        image = simplejpeg.decode_jpeg(data, "RGB", min_height=least_height, min_width=least_width, strict=True)
+    except ImageError:
+        raise
+    except ValueError as error:
+        raise ImageError(f"is damaged: {error}") from error
+    if turn > 1:
+        image = _turned(image, turn)
     return image
 
 
-def _decode(data: bytes) -> np.ndarray | None:
-    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+def _check_size(size: tuple[int, int], any_size: bool) -> None:
+    height, width = size
+    if height * width > MOST_PIXELS:
+        raise ImageError(f"is {width}x{height}, more than {MOST_PIXELS // 1_000_000} million pixels")
+    if size != SOURCE_SIZE and not any_size:
+        raise ImageError(
+            f"is {width}x{height} in place of {SOURCE_SIZE[1]}x{SOURCE_SIZE[0]} (--allow-resize takes it as it is)"
+        )
+
+
+def _scans(data: bytes) -> int:
+    """Scans in a JPEG file, at most; looked for only where there may be several."""
+    first = data.find(_START_OF_SCAN)
+    header, all_components = data[:first], data[first + 4 : first + 5] == b"\x03"
+    if all_components and _PROGRESSIVE not in header and _EXIF not in header:
+        return 1
+    return data.count(_START_OF_SCAN)
+
+
+def _orientation(data: bytes) -> int:
+    """The EXIF orientation, 1 (upright) to 8. EXIF stands at the start of a file."""
+    if _EXIF not in data[:0x10000]:
+        return 1
     try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
-        return None
+        value = Image.open(BytesIO(data), formats=("JPEG",)).getexif().get(_ORIENTATION, 1)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return 1
+    return value if value in range(1, 9) else 1
 
 
-@contextmanager
-def _complaints() -> Iterator[list[str]]:
-    """Lines that a library writes to standard error meanwhile; the list fills at the end.
-
-    OpenCV gives an image whatever libjpeg says about its data: a damaged one is grey or shifted from there
-    on, and the only sign is a line which libjpeg prints by itself. Not for a process with other threads that
-    print.
-    """
-    lines: list[str] = []
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as caught:
-        os.dup2(caught.fileno(), 2)
-        try:
-            yield lines
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            caught.seek(0)
-            lines += caught.read().decode(errors="replace").splitlines()
+def _turned(image: np.ndarray, orientation: int) -> np.ndarray:
+    """An image that is stored in this EXIF orientation, upright."""
+    if orientation > 4:
+        image = cv2.transpose(image)
+    # What is left to do is to mirror: left and right, top and bottom, or both.
+    mirror = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation)
+    return image if mirror is None else cv2.flip(image, mirror)
 
 
-def black_band(image: np.ndarray) -> np.ndarray:
-    """Where an image has no data, at half its size: uint8 (700, 1050), 1 in the band, 0 elsewhere.
+def black_band(half: np.ndarray) -> np.ndarray:
+    """Where an image has no data: uint8 (700, 1050), 1 in the band, 0 elsewhere.
 
-    `image` is uint8 (1400, 2100, 3). The band is any area of near-black pixels that touches the border of the
+    `half` is uint8 (700, 1050, 3). The band is any area of near-black pixels that touches the border of the
     image, is large and is black through and through; lines drawn over it (coasts) belong to it. Specks and
     dark ocean do not.
     """
-    half = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
-    brightest = cv2.max(cv2.max(half[..., 0], half[..., 1]), half[..., 2])
-    joined = cv2.morphologyEx((brightest <= BLACK).astype(np.uint8), cv2.MORPH_CLOSE, _KERNEL)
-    near = cv2.morphologyEx(joined, cv2.MORPH_OPEN, _KERNEL)
-    count, areas, boxes, _ = cv2.connectedComponentsWithStats(near, connectivity=4)
+    red, green, blue = cv2.split(half)
+    brightest = cv2.max(cv2.max(red, green), blue)
+    _, near = cv2.threshold(brightest, BLACK, 1, cv2.THRESH_BINARY_INV)
+    near = cv2.morphologyEx(cv2.morphologyEx(near, cv2.MORPH_CLOSE, _KERNEL), cv2.MORPH_OPEN, _KERNEL)
     # Capped, so that a bright coast line in a band does not make it an ocean.
-    capped = np.minimum(brightest, BLACK + 1)
-    dark = np.bincount(areas[near > 0], weights=capped[near > 0], minlength=count)
-    left, top, width, height, pixels = boxes.T
-    border = (left == 0) | (top == 0) | (left + width == near.shape[1]) | (top + height == near.shape[0])
-    band = border & (pixels >= LEAST_BAND * near.size) & (dark <= MEAN_BLACK * pixels)
-    band[0] = False
-    return band.astype(np.uint8)[areas]
+    capped = cv2.min(brightest, BLACK + 1)
+    for x, y in _on_border(near):
+        if near[y, x] != 1:  # filled from another place of the border already
+            continue
+        pixels, _, _, (left, top, width, height) = cv2.floodFill(near, None, (x, y), _CANDIDATE, flags=4)
+        box = np.s_[top : top + height, left : left + width]
+        area = (near[box] == _CANDIDATE).view(np.uint8)
+        black = pixels >= LEAST_BAND * near.size and cv2.mean(capped[box], area)[0] <= MEAN_BLACK
+        near[box][area > 0] = _BAND if black else 0
+    return (near == _BAND).view(np.uint8)
+
+
+def _on_border(near: np.ndarray) -> list[tuple[int, int]]:
+    """Column and row of the first pixel of each stretch of ones along the border."""
+    bottom, right = near.shape[0] - 1, near.shape[1] - 1
+    rows = [(x, y) for y in (0, bottom) for x in _stretches(near[y])]
+    return rows + [(x, y) for x in (0, right) for y in _stretches(near[:, x])]
+
+
+def _stretches(line: np.ndarray) -> list[int]:
+    return np.flatnonzero(np.diff(line.astype(np.int8), prepend=0) == 1).tolist()

@@ -1,81 +1,94 @@
-"""Run-length masks -> mask bits at the sizes that are stored, by exact area average."""
+"""Runs -> mask bits at the sizes that are stored, by exact area average, without the full-size mask."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
 
 from cloudseg.data import rle
-from cloudseg.data.labels import CLASSES, NO_DATA, SOURCE_SIZE
+from cloudseg.data.labels import NO_DATA, SOURCE_SIZE
 
 
-def mask_bits(runs: tuple[str, ...], band: np.ndarray, sizes: tuple[tuple[int, int], ...]) -> list[np.ndarray]:
+def mask_bits(classes: Iterable[rle.Runs], band: np.ndarray, sizes: tuple[tuple[int, int], ...]) -> list[np.ndarray]:
     """The mask of an image at each of `sizes` (height, width): uint8 (height, width) of bits as in `labels`.
 
-    `runs` holds one run-length text per class, `band` is uint8 (700, 1050), 1 where there is no data. A class
-    is there where it covers, outside the band, at least half of a pixel; no pixel of the band carries a
-    class. Raises MaskError, which knows the class, for wrong runs.
+    `classes` are the runs of each class on SOURCE_SIZE; `band` is uint8 (700, 1050), 1 where there is no data.
+    A class is there where it covers, outside the band, at least half of a pixel; no pixel of the band carries a
+    class.
     """
-    seen = cv2.resize(1 - band, SOURCE_SIZE[::-1], interpolation=cv2.INTER_NEAREST)
+    black = band_runs(band)
     bits = [np.zeros(size, np.uint8) for size in sizes]
-    for i, text in enumerate(runs):
-        if not text:
-            continue
-        try:
-            mask = rle.decode(text, *SOURCE_SIZE)
-        except rle.RunsError as error:
-            raise MaskError(i, str(error)) from error
-        visible = cv2.bitwise_and(cv2.transpose(mask.T.view(np.uint8)), seen)
-        for stored, covered in zip(bits, at_least_half(visible, sizes), strict=True):
-            stored[covered] |= np.uint8(1 << i)
-    for stored, empty in zip(bits, at_least_half(band, sizes), strict=True):
-        stored[empty] = NO_DATA
+    for i, runs in enumerate(classes):
+        seen = rle.subtract(runs, black)
+        for stored in bits:
+            _set(stored, seen, 1 << i)
+    for stored in bits:
+        _set(stored, black, NO_DATA)
     return bits
 
 
-class MaskError(ValueError):
-    """The runs of one class are wrong; `label` is its number in CLASSES."""
-
-    def __init__(self, label: int, reason: str) -> None:
-        super().__init__(label, reason)
-        self.label = label
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{CLASSES[self.label]}: {self.reason}"
+def _set(stored: np.ndarray, runs: rle.Runs, bit: int) -> None:
+    """Add a bit to the pixels that the runs cover by at least half; whole numbers make exactly one half count at
+    every size, where floating-point averages (OpenCV's among them) may fall on either side of it."""
+    if len(runs.starts):
+        area, where = covered(runs, stored.shape)
+        half = np.greater_equal(area.T, SOURCE_SIZE[0] * SOURCE_SIZE[1] // 2)
+        stored[where] |= cv2.transpose(half.view(np.uint8)) * np.uint8(bit)
 
 
-def at_least_half(mask: np.ndarray, sizes: tuple[tuple[int, int], ...]) -> list[np.ndarray]:
-    """Which pixels of an image the mask covers by at least half, for each size (height, width): bool (height,
-    width).
+def band_runs(band: np.ndarray) -> rle.Runs:
+    """A band at half size, uint8 (700, 1050) of 0 and 1, as runs on SOURCE_SIZE."""
+    height = SOURCE_SIZE[0]
+    # A row of zeros above and below, so that no run goes on from column to column.
+    columns = cv2.copyMakeBorder(cv2.transpose(band), 0, 0, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    edges = np.flatnonzero(columns[:, 1:] != columns[:, :-1])
+    column, row = np.divmod(edges, height // 2 + 1)
+    first = 2 * (column * height + row)
+    starts, ends = (np.concatenate((side, side + height)) for side in (first[::2], first[1::2]))
+    order = np.argsort(starts)
+    return rle.Runs(starts[order], ends[order])
 
-    `mask` is uint8 (H, W) of 0 and 1. Computed in integers, so that exactly one half counts as such for every
-    size: floating-point averages (OpenCV's among them) may fall on either side of it.
+
+def covered(runs: rle.Runs, size: tuple[int, ...]) -> tuple[np.ndarray, tuple[slice, slice]]:
+    """Covered area of the pixels of an image of `size` (height, width), at most SOURCE_SIZE, and where in the image
+    they lie: all others are not covered. int64, in units that make a whole pixel 1400 * 2100.
+
+    In a column of the source, a run is everything from its start downwards less everything from its end
+    downwards. "Everything from here downwards" covers a part of one pixel of the result and all of those below:
+    two steps, if one sums from the top. So a run costs a few steps however long it is, and the sums are made once
+    for all runs.
     """
-    sums = cv2.integral(mask)
-    return [2 * _areas(sums, height, width) >= mask.size for height, width in sizes]
+    (height, width), (rows, columns) = SOURCE_SIZE, size
+    column, row, sign = _edges(runs, height)
+    # Scaled so that a source pixel is `rows` high and `columns` wide, and a pixel of the result 1400 and 2100.
+    above, inside = np.divmod(row * rows, height)
+    left, offset = np.divmod(column * columns, width)
+    first = np.minimum(width - offset, columns)  # of the source column's width, what falls into pixel `left`
+    top, bottom, west, east = above.min(), above.max() + 2, left.min(), left.max() + 2
+    # Column by column, as sums are made along them.
+    tall = bottom - top
+    cell = (left - west) * tall + above - top
+    cells = np.concatenate((cell, cell + 1, cell + tall, cell + tall + 1))
+    part, rest = sign * (height - inside), sign * inside
+    steps = np.concatenate((part * first, rest * first, part * (columns - first), rest * (columns - first)))
+    sums = np.bincount(cells, steps, minlength=(east - west) * tall).astype(np.int64).reshape(east - west, tall)
+    # What lies beyond the image, or below the last end, are steps of size zero.
+    box = slice(top, min(bottom - 1, rows)), slice(west, min(east, columns))
+    return sums[: box[1].stop - west, : box[0].stop - top].cumsum(axis=1).T, box
 
 
-def _areas(sums: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Covered area of each cell of a grid, int64 (height, width), in units that make a whole cell H * W.
-
-    `sums` int32 (H + 1, W + 1) holds the area above and to the left of each corner of a pixel. From one
-    corner to the next it is a straight line in each direction, so that corners of cells inside a pixel are
-    interpolated exactly.
-    """
-    top, bottom, down = _edges(sums.shape[0] - 1, height)
-    left, right, across = _edges(sums.shape[1] - 1, width)
-    down = down[:, None]
-
-    def at(columns: np.ndarray) -> np.ndarray:
-        upper = sums[np.ix_(top, columns)].astype(np.int64)
-        return upper * (height - down) + sums[np.ix_(bottom, columns)] * down if down.any() else upper * height
-
-    corners = at(left) * (width - across) + at(right) * across if across.any() else at(left) * width
-    return np.diff(np.diff(corners, axis=0), axis=1)
-
-
-def _edges(pixels: int, cells: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For the edges of equal cells: the pixel corners before and after, and the way between them in 1/cells."""
-    before, way = np.divmod(np.arange(cells + 1) * pixels, cells)
-    return before, np.minimum(before + 1, pixels), way
+def _edges(runs: rle.Runs, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Column, row (0 to `height`) and sign (+1 or -1) of the starts and the ends of runs, those that go on from one
+    column to the next cut up into columns."""
+    starts, ends = runs
+    columns = (ends - 1) // height - starts // height + 1
+    if (columns > 1).any():
+        run = np.repeat(np.arange(len(starts)), columns)
+        nth = np.arange(len(run)) - np.repeat(np.cumsum(columns) - columns, columns)
+        top = (starts[run] // height + nth) * height
+        starts, ends = np.maximum(starts[run], top), np.minimum(ends[run], top + height)
+    column = starts // height
+    rows = np.concatenate((starts - column * height, ends - column * height))
+    return np.tile(column, 2), rows, np.repeat((1, -1), len(starts))

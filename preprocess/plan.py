@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cloudseg.data.labels import ImageLabels, Rejection, read_labels
+from cloudseg.data.labels import ImageLabels, Rejection
 from cloudseg.data.shards import FORMAT
 from cloudseg.errors import UsageError
 from preprocess.settings import Settings
 
 SHARD_BYTES = 64 << 20
 """Size of a shard unless --shards says otherwise: some fifty for the competition's images at 320x480."""
+MOST_SHARD_BYTES = 256 << 20
+"""Largest shard: each process holds one in memory, two or three times over."""
 SUFFIXES = (".jpg", ".jpeg")
 
 
@@ -42,7 +44,7 @@ def make_plan(settings: Settings) -> Plan:
     """Read table and folder and deal the images. Raises UsageError if nothing is left, or fewer images than
     shards or folds."""
     settings.check()
-    table, rejected = read_labels(settings.csv)
+    table, rejected, labels_sha256 = settings.table.read()
     files = _jpegs(settings.images)
     named = {labels.name for labels in table} | {rejection.image for rejection in rejected}
     rejected += [
@@ -57,13 +59,16 @@ def make_plan(settings: Settings) -> Plan:
     if not images:
         example = f", for example {rejected[0]}" if rejected else ""
         raise UsageError(
-            f"not one image of {settings.images} has labels in {settings.csv}: "
-            f"{len(rejected)} rejected{example}. Check --csv and --images"
+            f"not one image of {settings.images} has labels in {settings.table.path}: "
+            f"{len(rejected)} rejected{example}. Check --images and --csv (or --boxes)"
         )
     shards = settings.shards or _default_shards(len(images), settings.size)
     for flag, number in (("--shards", shards), ("--folds", settings.folds)):
         if number > len(images):
             raise UsageError(f"{flag} {number}: there are {len(images)} images only, give at most {len(images)}")
+    if _stored_bytes(len(images), settings.size) > shards * MOST_SHARD_BYTES:
+        least = -(-_stored_bytes(len(images), settings.size) // MOST_SHARD_BYTES)
+        raise UsageError(f"--shards {shards}: a shard is made in memory and should stay small, give at least {least}")
     fold = assign_folds(images, settings.folds, settings.seed)
     dealt = [
         PlannedImage(labels, settings.images / labels.name, fold[labels.name])
@@ -72,12 +77,14 @@ def make_plan(settings: Settings) -> Plan:
     return Plan(
         fingerprint={
             "format": FORMAT,
-            "csv_sha256": _sha256_of_file(settings.csv),
+            "labels": settings.table.kind,
+            "labels_sha256": labels_sha256,
             "images_sha256": hashlib.sha256(repr(sorted(files.items())).encode(errors="surrogateescape")).hexdigest(),
             "size": f"{settings.size[0]}x{settings.size[1]}",
             "shards": shards,
             "folds": settings.folds,
             "seed": settings.seed,
+            "allow_resize": settings.allow_resize,
         },
         shards=tuple(tuple(dealt[i::shards]) for i in range(shards)),
         rejected=tuple(rejected),
@@ -100,8 +107,11 @@ def _draw(seed: int, name: str) -> bytes:
 
 
 def _default_shards(images: int, size: tuple[int, int]) -> int:
-    stored = images * size[0] * size[1] * 4
-    return min(images, -(-stored // SHARD_BYTES))
+    return min(images, -(-_stored_bytes(images, size) // SHARD_BYTES))
+
+
+def _stored_bytes(images: int, size: tuple[int, int]) -> int:
+    return images * size[0] * size[1] * 4
 
 
 def _jpegs(folder: Path) -> dict[str, int]:
@@ -117,8 +127,3 @@ def _jpegs(folder: Path) -> dict[str, int]:
             )
     except OSError as error:
         raise UsageError(f"{folder} cannot be read: {error.strerror}") from error
-
-
-def _sha256_of_file(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
+from isal.isal_zlib import crc32
 
-from cloudseg.data.labels import CLASSES, HEADER, NO_DATA, Rejection
+from cloudseg.data.labels import CLASSES, HEADER, NO_DATA, LabelTable, Rejection, RowError
 from cloudseg.data.shards import TRUTH_SIZE
-from preprocess.images import ImageError, black_band, read_image
-from preprocess.masks import MaskError, mask_bits
+from preprocess.area import resized
+from preprocess.images import HALF_SIZE, ImageError, black_band, read_image
+from preprocess.masks import mask_bits
 from preprocess.plan import PlannedImage
 
 
@@ -28,8 +28,8 @@ class MadeSample:
 
     @property
     def crc32(self) -> int:
-        """Checksum of the bytes of image, mask and truth, one after the other."""
-        return zlib.crc32(self.truth.data, zlib.crc32(self.mask.data, zlib.crc32(self.image.data)))
+        """Checksum of the bytes of the image and then of the mask."""
+        return crc32(self.mask.data, crc32(self.image.data))
 
     @property
     def areas(self) -> list[int]:
@@ -42,15 +42,17 @@ class MadeSample:
         return int(np.count_nonzero(self.mask & NO_DATA))
 
 
-def make_sample(planned: PlannedImage, size: tuple[int, int]) -> MadeSample | Rejection:
+def make_sample(
+    planned: PlannedImage, table: LabelTable, size: tuple[int, int], any_size: bool
+) -> MadeSample | Rejection:
     """Read, check and shrink one image and its masks to `size` (height, width)."""
     labels = planned.labels
     try:
-        image = read_image(planned.path)
-        mask, truth = mask_bits(labels.runs, black_band(image), (size, TRUTH_SIZE))
+        image = read_image(planned.path, half=size[0] <= HALF_SIZE[0] and size[1] <= HALF_SIZE[1], any_size=any_size)
+        runs = [table.runs(labels, i) for i in range(len(CLASSES))]
     except ImageError as error:
         return Rejection(labels.line, labels.name, "image", str(error))
-    except MaskError as error:
-        return Rejection(labels.lines[error.label], labels.name, HEADER[1], str(error))
-    small = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
-    return MadeSample(labels.name, planned.fold, small, mask, truth)
+    except RowError as error:
+        return Rejection(error.line, labels.name, HEADER[1], error.reason)
+    mask, truth = mask_bits(runs, black_band(resized(image, HALF_SIZE)), (size, TRUTH_SIZE))
+    return MadeSample(labels.name, planned.fold, resized(image, size), mask, truth)

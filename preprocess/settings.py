@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloudseg.data.labels import SOURCE_SIZE
+from cloudseg.data.labels import SOURCE_SIZE, LabelTable
 from cloudseg.errors import UsageError
 
 STRIDE = 32
@@ -16,20 +16,24 @@ STRIDE = 32
 @dataclass(frozen=True)
 class Settings:
     """What decides the bytes of every shard. `size` is (height, width) of the stored images; `shards` None =
-    by size."""
+    by size; `allow_resize` takes images of other sizes than the competition's."""
 
-    csv: Path
+    table: LabelTable
     images: Path
     out: Path
     size: tuple[int, int] = (320, 480)
     shards: int | None = None
     folds: int = 5
     seed: int = 0
+    allow_resize: bool = False
 
     def check(self) -> None:
         """Raises UsageError, which says what to type, for settings that cannot be."""
-        if not self.csv.is_file():
-            raise UsageError(f"{self.csv} is not there: give the competition's label table with --csv train.csv")
+        if not self.table.path.is_file():
+            raise UsageError(
+                f"{self.table.path} is not there: give the competition's label table with --csv train.csv, or the "
+                "published boxes with --boxes FILE"
+            )
         if not self.images.is_dir():
             raise UsageError(f"{self.images} is not a folder: give the folder of the JPEGs with --images DIR")
         if self.out.exists() and not self.out.is_dir():

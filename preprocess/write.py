@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from cloudseg.atomic import replacing
-from cloudseg.data.labels import Rejection
+from cloudseg.data.labels import LabelTable, Rejection
 from cloudseg.data.shards import FORMAT, TRUTH_SIZE, fingerprint_digest, shard_file
 from cloudseg.errors import UsageError
 from preprocess.plan import PlannedImage
@@ -34,6 +34,8 @@ class ShardJob:
     count: int
     size: tuple[int, int]
     fingerprint: dict[str, Any]
+    table: LabelTable
+    any_size: bool
     strict: bool
     images: tuple[PlannedImage, ...]
 
@@ -52,7 +54,8 @@ def build_shard(job: ShardJob, over: Map = map) -> int:
     """
     samples: list[MadeSample] = []
     rejected: list[Rejection] = []
-    for outcome in over(partial(make_sample, size=job.size), job.images):
+    make = partial(make_sample, table=job.table, size=job.size, any_size=job.any_size)
+    for outcome in over(make, job.images):
         if isinstance(outcome, MadeSample):
             samples.append(outcome)
         elif job.strict:
@@ -84,10 +87,27 @@ def write_shard(job: ShardJob, samples: list[MadeSample]) -> dict[str, Any]:
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
         _fill(file, job, samples)
-    with replacing(job.path) as temporary:
-        temporary.write_bytes(content.getbuffer())
-    digest = hashlib.sha256(content.getbuffer()).hexdigest()
-    return {"file": job.path.name, "bytes": len(content.getbuffer()), "sha256": digest, "count": len(samples)}
+        # HDF5 only leaves room for the pixels, which are written where they belong without a copy.
+        images, masks = (file[name].id.get_offset() for name in ("image", "mask"))
+    digest, size = hashlib.sha256(), 0
+    with replacing(job.path) as temporary, temporary.open("wb") as handle:
+        for part in _parts(content.getbuffer(), samples, images, masks):
+            handle.write(part)
+            digest.update(part)
+            size += part.nbytes
+    return {"file": job.path.name, "bytes": size, "sha256": digest.hexdigest(), "count": len(samples)}
+
+
+def _parts(content: memoryview, samples: list[MadeSample], images: int | None, masks: int | None) -> list[memoryview]:
+    """The bytes of a shard in order: what HDF5 wrote, with the samples' images and masks at their offsets."""
+    if images is None or masks is None:
+        return [content]
+    arrays = {images: [sample.image for sample in samples], masks: [sample.mask for sample in samples]}
+    parts, place = [], 0
+    for offset in sorted(arrays):
+        parts += [content[place:offset], *(array.reshape(-1).data for array in arrays[offset])]
+        place = offset + sum(array.nbytes for array in arrays[offset])
+    return [*parts, content[place:]]
 
 
 def _fill(file: h5py.File, job: ShardJob, samples: list[MadeSample]) -> None:
@@ -98,15 +118,19 @@ def _fill(file: h5py.File, job: ShardJob, samples: list[MadeSample]) -> None:
     file.attrs["fingerprint"] = fingerprint_digest(job.fingerprint)
     file["crc32"] = np.array([sample.crc32 for sample in samples], np.uint32)
     file.create_dataset("name", (count,), h5py.string_dtype(), data=[sample.name for sample in samples])
-    image = file.create_dataset("image", (count, height, width, 3), np.uint8)
-    mask = file.create_dataset("mask", (count, height, width), np.uint8)
     # Extensible, because HDF5 takes no chunk larger than the dataset, and every image may be rejected.
     most, chunk = (None, *TRUTH_SIZE), (1, *TRUTH_SIZE)
     truth = file.create_dataset(
-        "truth", (count, *TRUTH_SIZE), np.uint8, maxshape=most, chunks=chunk, compression="gzip"
+        "truth", (count, *TRUTH_SIZE), np.uint8, maxshape=most, chunks=chunk, compression="gzip", compression_opts=1
     )
     for i, sample in enumerate(samples):
-        image[i], mask[i], truth[i] = sample.image, sample.mask, sample.truth
+        truth[i] = sample.truth
+    # At once, so that their places are known, and unwritten.
+    room = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    room.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    room.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    file.create_dataset("image", (count, height, width, 3), np.uint8, dcpl=room)
+    file.create_dataset("mask", (count, height, width), np.uint8, dcpl=room)
 
 
 def write_record(job: ShardJob, file: dict[str, Any], samples: list[MadeSample], rejected: list[Rejection]) -> None:
