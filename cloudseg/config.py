@@ -44,7 +44,8 @@ class Settings:
     seed: int = 0
     fold: int = 0
     """The fold that validates; all others train."""
-    augment: bool = True
+    augment: str = "standard"
+    """How strongly training samples are changed: "none", "flips", "standard" or "strong"."""
     checkpoint: Checkpoint = Checkpoint()
     stage: Mapping[str, Stage] = dataclasses.field(default_factory=dict)
 

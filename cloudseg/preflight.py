@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cloudseg.config import Settings
+from cloudseg.config import Settings, nearest
+from cloudseg.data.batches import PRESETS
 from cloudseg.data.shards import Manifest
 from cloudseg.errors import UsageError
 from cloudseg.nets import names, weights
@@ -17,6 +18,8 @@ def check(settings: Settings) -> None:
     _, encoder = names.parse(settings.network)
     names.check_loss(settings.loss)
     weights.require(settings.weights, encoder)
+    if settings.augment not in PRESETS:
+        raise UsageError(f"augment: there is no {settings.augment!r}{nearest(settings.augment, PRESETS)}")
     counts = {
         "batch": settings.batch,
         "checkpoint.every_steps": settings.checkpoint.every_steps,

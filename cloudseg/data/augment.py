@@ -16,35 +16,48 @@ from cloudseg.data.labels import NO_DATA
 
 
 class Augmenter:
-    """Flips, a rotation by at most 20 degrees, a crop and now and then a distortion.
+    """Random views of a strength of batches.PRESETS. Pickles as its settings.
 
     What comes in from outside the image is marked as without data, so losses leave it out.
     """
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, int], preset: str = "standard") -> None:
         # Samples are made in several threads already, and some of OpenCV's pixels depend on how many it uses.
         cv2.setNumThreads(1)
-        self._size = size
+        self._size, self._preset = size, preset
         self._threads = threading.local()  # a pipeline holds its random generator: one a thread
+
+    def __reduce__(self) -> tuple[type[Augmenter], tuple[tuple[int, int], str]]:
+        return Augmenter, (self._size, self._preset)
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """uint8 (H, W, 3) and packed uint8 (H, W) -> the same shapes; equal seeds give equal results."""
         pipeline = getattr(self._threads, "pipeline", None)
         if pipeline is None:
-            pipeline = self._threads.pipeline = _pipeline(self._size)
+            pipeline = self._threads.pipeline = A.Compose(transforms(self._preset, self._size))
         pipeline.set_random_seed(seed)
         out = pipeline(image=image, mask=mask)
         return out["image"], out["mask"]
 
 
-def _pipeline(size: tuple[int, int]) -> A.Compose:
+def transforms(preset: str, size: tuple[int, int]) -> list[A.BasicTransform]:
+    """The steps of a preset for images of `size` (height, width)."""
     outside = {"border_mode": cv2.BORDER_CONSTANT, "fill": 0, "fill_mask": NO_DATA}
-    return A.Compose(
-        [
-            A.HorizontalFlip(p=0.5),
-            A.VerticalFlip(p=0.5),
-            A.Affine(rotate=(-20, 20), scale=(0.9, 1.1), p=0.5, **outside),
-            A.RandomResizedCrop(size=size, scale=(0.7, 1.0), ratio=(1.35, 1.65), p=0.3),
-            A.GridDistortion(num_steps=5, distort_limit=0.2, p=0.1, **outside),
-        ]
-    )
+    if preset == "none":
+        return []
+    flips = [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)]
+    if preset == "flips":
+        return flips
+    strong = preset == "strong"
+    distortions = [
+        A.GridDistortion(num_steps=5, distort_limit=0.2, **outside),
+        A.OpticalDistortion(distort_limit=0.3, **outside),
+        A.ElasticTransform(alpha=60, sigma=12, approximate=True, **outside),
+    ]
+    steps = [
+        *flips,
+        A.Affine(rotate=(-20, 20), scale=(0.9, 1.1), p=0.5, **outside),
+        A.RandomResizedCrop(size=size, scale=(0.5 if strong else 0.7, 1.0), ratio=(1.35, 1.65), p=0.3),
+        A.OneOf(distortions, p=0.3 if strong else 0.1),
+    ]
+    return [*steps, A.RandomBrightnessContrast(0.1, 0.1, p=0.5)] if strong else steps

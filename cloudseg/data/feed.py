@@ -1,65 +1,109 @@
-"""Which samples every rank sees in which step, and their batches, read ahead of the training step."""
+"""Batches of samples for TensorFlow, read ahead of the training step."""
 
 from __future__ import annotations
 
+import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 
 import numpy as np
 import tensorflow as tf
 
-from cloudseg.data.order import sample_seed
+from cloudseg.data.batches import Augment, batch_arrays, batch_bytes, fill
+from cloudseg.data.memory import Slots
 from cloudseg.data.shards import Shards
+from cloudseg.data.workers import WAITING, Workers
+from cloudseg.errors import CloudsegError
 
-Augment = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+Arrays = tuple[np.ndarray, ...]
+THREADS = 4
+READ_AHEAD = 2
+"""Batches that are ready while one is used."""
 
 
-def training_batches(
-    shards: Shards, order: np.ndarray, augment: Augment | None, seed: int, epoch: int
-) -> tf.data.Dataset:
-    """Batches of (image uint8 (b, H, W, 3), mask uint8 (b, H, W)) for `order`, int (steps, b) of sample numbers.
+class Feed:
+    """The training batches of one rank. To be used in a `with` statement, or closed.
 
-    `augment` gets a seed made of (seed, epoch, sample), so a batch is the same on whatever rank it is made and
-    whether or not the run was interrupted before it.
+    `augment` gets a seed made of (seed, epoch, sample), so a sample looks the same on whatever rank it is made, by
+    whichever process, and whether or not the run was interrupted before it. `workers` processes make the batches, or,
+    with 0, threads of this one.
     """
-    height, width = shards.manifest.size
 
-    def load(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        samples = order[int(step)]
-        images = np.empty((len(samples), height, width, 3), np.uint8)
-        masks = np.empty((len(samples), height, width), np.uint8)
-        for row, sample in enumerate(samples):
-            image, mask = shards.image(sample), shards.mask(sample)
-            if augment is not None:
-                image, mask = augment(image, mask, sample_seed(seed, epoch, int(sample)))
-            images[row], masks[row] = image, mask
-        return images, masks
+    def __init__(self, shards: Shards, batch: int, augment: Augment | None, seed: int, workers: int = 0) -> None:
+        self._shards, self._batch, self._augment, self._seed = shards, batch, augment, seed
+        self._workers = Workers(shards.manifest, augment, batch, workers) if workers else None
+        self._calls = workers or min(THREADS, len(os.sched_getaffinity(0)))
+        slots = self._calls + WAITING
+        self._slots = Slots(mmap.mmap(-1, slots * batch_bytes(batch, shards.manifest.size)), slots)
 
-    shapes = ((order.shape[1], height, width, 3), (order.shape[1], height, width))
-    return _pipeline(len(order), load, shapes)
+    def __enter__(self) -> Feed:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes, if there are any."""
+        if self._workers is not None:
+            self._workers.close()
+
+    def batches(self, order: np.ndarray, epoch: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+        """Images uint8 (b, H, W, 3) and masks uint8 (b, H, W) for each row of `order`, int (steps, b), of sample
+        numbers. Raises DataError, naming sample and shard, for a sample that is not what was written."""
+
+        def make(step: int) -> Arrays:
+            if self._workers is not None:
+                return self._workers.make(order[step], self._seed, epoch)
+            _, memory = self._slots.take()
+            fill(*batch_arrays(memory, self._batch, size), self._shards, order[step], self._augment, self._seed, epoch)
+            return batch_arrays(self._slots.spared(memory), self._batch, size)
+
+        size = self._shards.manifest.size
+        return _read_ahead(len(order), make, ((self._batch, *size, 3), (self._batch, *size)), self._calls)
 
 
-def validation_batches(shards: Shards, samples: np.ndarray, batch: int) -> tf.data.Dataset:
+def validation_batches(shards: Shards, samples: np.ndarray, batch: int) -> Iterator[tuple[tf.Tensor, ...]]:
     """Batches of (image uint8 (b, H, W, 3), mask uint8 (b, H, W), truth uint8 (b, h, w)), in order; the last may
-    be smaller."""
+    be smaller. Raises DataError as `Feed.batches` does."""
     parts = [samples[i : i + batch] for i in range(0, len(samples), batch)]
 
-    def load(step: np.ndarray) -> tuple[np.ndarray, ...]:
-        part = parts[int(step)]
-        return tuple(np.stack([read(i) for i in part]) for read in (shards.image, shards.mask, shards.truth))
+    def make(step: int) -> Arrays:
+        for sample in parts[step].tolist():
+            shards.check(sample, shards.image(sample), shards.mask(sample))
+        return tuple(np.stack([read(i) for i in parts[step]]) for read in (shards.image, shards.mask, shards.truth))
 
-    (height, width), (truth_height, truth_width) = shards.manifest.size, shards.manifest.truth_size
-    shapes = ((None, height, width, 3), (None, height, width), (None, truth_height, truth_width))
-    return _pipeline(len(parts), load, shapes)
+    (height, width), truth = shards.manifest.size, shards.manifest.truth_size
+    shapes = ((None, height, width, 3), (None, height, width), (None, *truth))
+    return _read_ahead(len(parts), make, shapes, min(THREADS, len(os.sched_getaffinity(0))))
 
 
-def _pipeline(
-    steps: int, load: Callable[..., tuple[np.ndarray, ...]], shapes: tuple[tuple[int | None, ...], ...]
-) -> tf.data.Dataset:
+def _read_ahead(
+    steps: int, make: Callable[[int], Arrays], shapes: tuple[tuple[int | None, ...], ...], calls: int
+) -> Iterator[tuple[tf.Tensor, ...]]:
+    """What `make` gives for each step in order, made in `calls` threads ahead of time; its errors come out as they
+    are, where TensorFlow would wrap them."""
+    faults: list[CloudsegError] = []
+
+    def load(step: np.ndarray) -> Arrays:
+        if faults:
+            raise CancelledError
+        try:
+            return make(int(step))
+        except CloudsegError as error:
+            faults.append(error)
+            raise
+
     def fetch(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
         arrays = tf.numpy_function(load, [step], [tf.uint8] * len(shapes))
         return tuple(tf.ensure_shape(array, shape) for array, shape in zip(arrays, shapes, strict=True))
 
-    # numpy_function holds Python's lock except inside HDF5 and OpenCV; a few calls at once hide the rest.
-    calls = min(4, len(os.sched_getaffinity(0)))
-    return tf.data.Dataset.range(steps).map(fetch, num_parallel_calls=calls, deterministic=True).prefetch(2)
+    batches = tf.data.Dataset.range(steps).map(fetch, num_parallel_calls=calls, deterministic=True).prefetch(READ_AHEAD)
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = calls + 1  # training's own threads may be as few as one
+    try:
+        yield from batches.with_options(options)
+    except tf.errors.OpError:
+        if faults:
+            raise faults[0] from None
+        raise

@@ -21,6 +21,9 @@ EXTERNAL_STARTERS = {"HOROVOD_RANK": "HOROVOD_SIZE", "OMPI_COMM_WORLD_RANK": "OM
 class Comm(Protocol):
     rank: int
     size: int
+    local_rank: int
+    local_size: int
+    """This rank among those of its node, and their number."""
     device: str
     """What this rank computes on, in words."""
 
@@ -40,7 +43,7 @@ class Comm(Protocol):
 class Solo:
     """One process."""
 
-    rank, size = 0, 1
+    rank, size, local_rank, local_size = 0, 1, 0, 1
 
     def __init__(self) -> None:
         self.device = claim_device(0, 1)
@@ -68,7 +71,9 @@ class Horovod:
         hvd.init()
         self.rank: int = hvd.rank()
         self.size: int = hvd.size()
-        self.device = claim_device(hvd.local_rank(), hvd.local_size())
+        self.local_rank: int = hvd.local_rank()
+        self.local_size: int = hvd.local_size()
+        self.device = claim_device(self.local_rank, self.local_size)
         # The first collective: past it, every rank has met the others.
         self.barrier()
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 from tqdm import tqdm
 
 from cloudseg.atomic import write_json
-from cloudseg.data import feed
+from cloudseg.config import Settings
+from cloudseg.data import staging
 from cloudseg.data.augment import Augmenter
+from cloudseg.data.feed import Feed
 from cloudseg.data.labels import CLASSES
 from cloudseg.data.order import epoch_order, rank_share
 from cloudseg.data.shards import Manifest, Shards
@@ -23,7 +27,7 @@ from cloudseg.nets import freeze, models, scores
 from cloudseg.nets.losses import LOSSES, Loss
 from cloudseg.nets.masks import unpack
 from cloudseg.run import Run
-from cloudseg.training import checkpoint, history, start
+from cloudseg.training import checkpoint, history, placement, start
 from cloudseg.training.comm import Comm
 from cloudseg.training.schedule import learning_rate
 from cloudseg.training.signals import StopFlag
@@ -43,9 +47,10 @@ def train_stage(run: Run, stage: str, comm: Comm, stop: StopFlag) -> None:
         say(comm, f"stage {stage} is done: {run.done_file(stage)}")
         return
     trainer = Trainer(run, stage, comm, stop)
-    for epoch in range(trainer.progress.epoch, trainer.recipe.epochs):
-        trainer.train_epoch(epoch)
-        trainer.close_epoch(epoch)
+    with trainer.feed:
+        for epoch in range(trainer.progress.epoch, trainer.recipe.epochs):
+            trainer.train_epoch(epoch)
+            trainer.close_epoch(epoch)
     trainer.finish()
 
 
@@ -56,7 +61,8 @@ class Trainer:
         self._began = time.monotonic()
         self.run, self.stage, self.comm, self.stop = run, stage, comm, stop
         self.settings, self.recipe = run.settings, run.settings.stage[stage]
-        self.shards = Shards(Manifest.load(self.settings.data))
+        self.shards = open_shards(self.settings.data, comm)
+        self.feed = open_feed(self.shards, self.settings, comm)
         self.training = self.shards.manifest.indices(self.settings.fold, training=True)
         held_out = self.shards.manifest.indices(self.settings.fold, training=False)
 
@@ -76,7 +82,6 @@ class Trainer:
         self._validate = Validator(
             self.network, loss, self.shards, held_out, self.settings.batch, comm, thresholds=[0.5]
         )
-        self._augment = Augmenter(self.shards.manifest.size) if self.settings.augment else None
         self._images_per_s, self._epoch_began = 0.0, 0.0
         run.stage(stage).mkdir(parents=True, exist_ok=True)
         say(
@@ -93,10 +98,8 @@ class Trainer:
         order = epoch_order(self.training, self.settings.seed, epoch, global_batch)
         self._steps_per_epoch = len(order)
         share = rank_share(order, self.comm.rank, self.comm.size)[self.progress.step - epoch * len(order) :]
-        batches = feed.training_batches(self.shards, share, self._augment, self.settings.seed, epoch)
-        for images, masks in shown(
-            batches, self.comm, f"{self.stage} {epoch + 1}/{self.recipe.epochs}", len(order), len(share)
-        ):
+        title = f"{self.stage} {epoch + 1}/{self.recipe.epochs}"
+        for images, masks in shown(self.feed.batches(share, epoch), self.comm, title, len(order), len(share)):
             rate = learning_rate(self.recipe, self.progress.step, len(order))
             loss, stopping = self._step(images, masks, tf.constant(rate), tf.constant(self.stop.asked))
             self._advance(epoch, float(loss))
@@ -209,6 +212,24 @@ def make_step(
         return received[-2], received[-1] > 0
 
     return step
+
+
+def open_shards(folder: str, comm: Comm) -> Shards:
+    """The data set, from a copy on this node's own disk where CLOUDSEG_NODE_FOLDER names a folder for it."""
+    manifest = Manifest.load(folder)
+    if node_folder := os.path.expandvars(os.environ.get("CLOUDSEG_NODE_FOLDER", "")):
+        if comm.local_rank == 0:
+            say(comm, staging.copy_to_node(manifest, Path(node_folder)))
+        comm.barrier()
+        manifest = staging.on_node(manifest, Path(node_folder))
+    return Shards(manifest)
+
+
+def open_feed(shards: Shards, settings: Settings, comm: Comm) -> Feed:
+    """This rank's training batches, made by as many processes as it has CPUs to spare."""
+    augment = Augmenter(shards.manifest.size, settings.augment) if settings.augment != "none" else None
+    cpus = placement.threads_per_rank(os.environ, len(os.sched_getaffinity(0)), comm.local_size)
+    return Feed(shards, settings.batch, augment, settings.seed, placement.feed_workers(os.environ, cpus))
 
 
 def say(comm: Comm, line: str) -> None:

@@ -31,7 +31,7 @@ class Validator:
     ) -> None:
         self._samples, self._comm = samples, comm
         self._share = samples[comm.rank :: comm.size]
-        self._batches = validation_batches(shards, self._share, batch)
+        self._shards, self._batch = shards, batch
         self._shape = (4, len(thresholds), 3)
         limits = tf.constant(thresholds, tf.float32)
 
@@ -45,7 +45,7 @@ class Validator:
     def __call__(self) -> tuple[float, np.ndarray]:
         """The mean loss, and the pixel counts int64 (n, classes, thresholds, 3) in the order of the samples."""
         loss_sum, own = 0.0, [np.zeros((0, *self._shape), np.int64)]
-        for images, masks, truth in self._batches:
+        for images, masks, truth in validation_batches(self._shards, self._share, self._batch):
             loss, counts = self._measure(images, masks, truth)
             loss_sum += float(loss) * len(images)
             own.append(counts.numpy().astype(np.int64))

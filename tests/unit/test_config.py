@@ -24,7 +24,7 @@ def test_later_layers_win_and_leave_the_rest_of_a_stage_alone():
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("batch=4", 4), ("network=unet-resnet18", "unet-resnet18"), ("augment=false", False), ("stage.full.lr=1", 1.0)],
+    [("batch=4", 4), ("network=unet-resnet18", "unet-resnet18"), ("augment=none", "none"), ("stage.full.lr=1", 1.0)],
 )
 def test_set_reads_toml_values_and_plain_words(text, value):
     settings = config.flatten(config.to_table(resolve(config.parse_assignment(text))))

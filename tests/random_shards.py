@@ -1,0 +1,33 @@
+"""Small data sets of random pixels, written by the product itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from cloudseg.data.labels import RunTable
+from cloudseg.data.shards import TRUTH_SIZE, Manifest, Shards
+from preprocess.assemble import assemble
+from preprocess.plan import Plan
+from preprocess.samples import MadeSample
+from preprocess.write import ShardJob, write_record, write_shard
+
+
+def random_shards(folder: Path, counts: tuple[int, ...], size: tuple[int, int] = (64, 96)) -> Shards:
+    """So many samples a shard."""
+    fingerprint = {"shards": len(counts), "folds": 2, "seed": 0}
+    for index, count in enumerate(counts):
+        job = ShardJob(folder, index, len(counts), size, fingerprint, RunTable(folder / "none"), False, False, ())
+        first = sum(counts[:index])
+        samples = [random_sample(number, size) for number in range(first, first + count)]
+        write_record(job, write_shard(job, samples), samples, [])
+    assert assemble(folder, Plan(fingerprint, ((),) * len(counts), ()), size)
+    return Shards(Manifest.load(folder))
+
+
+def random_sample(number: int, size: tuple[int, int]) -> MadeSample:
+    random = np.random.default_rng(number)
+    image = random.integers(0, 256, (*size, 3), np.uint8)
+    mask = random.integers(0, 16, size, np.uint8)
+    return MadeSample(f"{number:03}.jpg", number % 2, image, mask, random.integers(0, 16, TRUTH_SIZE, np.uint8))
