@@ -16,6 +16,7 @@ examples:
   python -m preprocess --csv train.csv --images train_images --out data/320x480 --shards 64 \\
       --shard-index $SLURM_ARRAY_TASK_ID
   python -m preprocess --verify data/320x480
+  python -m preprocess --sheet data/320x480 --out sheet.jpg
 
 Killed or out of disk? The same command goes on where it stopped.
 What was left out, and why, is in DATA/rejected.csv.
@@ -38,7 +39,7 @@ def positive(text: str) -> int:
 
 
 def parse() -> argparse.Namespace:
-    """The command line: --verify alone, or a label table, --images and --out."""
+    """The command line: a label table, --images and --out; or --verify; or --sheet and --out."""
     parser = argparse.ArgumentParser(
         prog="python -m preprocess",
         description=__doc__.partition(": ")[2],
@@ -50,8 +51,9 @@ def parse() -> argparse.Namespace:
     source.add_argument("--csv", type=Path, metavar="train.csv", help="the competition's label table")
     source.add_argument("--boxes", type=Path, metavar="FILE", help="in its place: the published boxes of all labellers")
     source.add_argument("--verify", type=Path, metavar="DATA", help="make nothing; check every digest of DATA")
+    source.add_argument("--sheet", type=Path, metavar="DATA", help="make nothing; draw some samples of DATA into --out")
     add("--images", type=Path, metavar="DIR", help="folder of the 2100x1400 JPEGs")
-    add("--out", type=Path, metavar="DATA", help="folder for the shards")
+    add("--out", type=Path, metavar="DATA", help="folder for the shards; with --sheet, the picture")
     add(
         "--size",
         type=size,
@@ -79,22 +81,28 @@ def parse() -> argparse.Namespace:
     add("--allow-resize", action="store_true", help="take images of other sizes; labels are scaled with them")
     add("--strict", action="store_true", help="stop at the first bad row or image")
     args = parser.parse_args()
-    if not args.verify and not (args.images and args.out):
+    if args.sheet and not args.out:
+        parser.error("give the picture's file with --out sheet.png")
+    if (args.csv or args.boxes) and not (args.images and args.out):
         parser.error("give the images with --images DIR and a folder for the shards with --out DATA")
     return args
 
 
 def main() -> None:
-    """Make the shards, or check them, and print what was done."""
+    """Make the shards, or look at them, and print what was done."""
     args = parse()
     # OpenCV and HDF5 take a while to import from a cluster's file system; --help does not need them.
     from cloudseg.data.boxes import BoxTable
     from cloudseg.data.labels import RunTable
     from preprocess.build import build
+    from preprocess.sheet import write_sheet
     from preprocess.verify import verify
 
     if args.verify:
         print(verify(args.verify, args.workers))
+        return
+    if args.sheet:
+        print(write_sheet(args.sheet, args.out))
         return
 
     settings = Settings(

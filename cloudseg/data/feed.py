@@ -56,7 +56,8 @@ class Feed:
             if self._workers is not None:
                 return self._workers.make(order[step], self._seed, epoch)
             _, memory = self._slots.take()
-            fill(*batch_arrays(memory, self._batch, size), self._shards, order[step], self._augment, self._seed, epoch)
+            images, masks = batch_arrays(memory, self._batch, size)
+            fill(images, masks, self._shards, order[step], self._augment, self._seed, epoch)
             return batch_arrays(self._slots.spared(memory), self._batch, size)
 
         size = self._shards.manifest.size

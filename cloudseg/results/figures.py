@@ -9,12 +9,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cloudseg import atomic
+from cloudseg.data.colours import COLOURS, hexadecimal
 from cloudseg.data.labels import CLASSES
 from cloudseg.run import Run
 from cloudseg.training.stages import STAGES
-
-COLOURS = {"Fish": "#E69F00", "Flower": "#56B4E9", "Gravel": "#009E73", "Sugar": "#CC79A7"}
-"""One for each class in every picture; of Okabe and Ito's set, which the colour-blind tell apart."""
 
 
 def curves(run: Run) -> Path:
@@ -29,7 +27,7 @@ def curves(run: Run) -> Path:
     loss.plot(epochs, table["val_loss"], color="black", linestyle="--", label="validation")
     loss.set(ylabel="loss", yscale="log")
     for name in CLASSES:
-        dice.plot(epochs, table[f"dice_{name.lower()}"], color=COLOURS[name], label=name)
+        dice.plot(epochs, table[f"dice_{name.lower()}"], color=hexadecimal(COLOURS[name]), label=name)
     dice.plot(epochs, table["dice"], color="black", linewidth=2, label="mean")
     dice.set(ylabel="validation Dice at 0.5", xlabel="epoch", ylim=(0, 1))
     begin = 0

@@ -7,17 +7,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from cloudseg.data.colours import COLOURS
 from cloudseg.data.labels import CLASSES, SOURCE_SIZE, ImageLabels, RunTable
 from cloudseg.data.rle import Runs
 from cloudseg.data.synthetic.folder import TABLE, TRAIN_FOLDER
 
-COLOURS_BGR = {
-    "Fish": (0, 159, 230),
-    "Flower": (233, 180, 86),
-    "Gravel": (115, 158, 0),
-    "Sugar": (167, 121, 204),
-}
-"""Okabe and Ito's colours, which the colour-blind tell apart."""
+COLOURS_BGR = {name: colour[::-1] for name, colour in COLOURS.items()}
 LOOKS = {
     "Fish": "long spines with slanted ribs",
     "Flower": "patches in dark rings",

@@ -1,0 +1,1 @@
+"""Each benchmark pairs the product with a baseline in one run: `python -m bench --help`."""

@@ -1,0 +1,114 @@
+"""`python -m bench`: how fast the product is, each time beside a baseline in the same run."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+from pathlib import Path
+
+from cloudseg.atomic import write_json
+from cloudseg.errors import run_command
+
+EXAMPLES = """\
+examples:
+  python -m bench preprocess --data kaggle --images 400      ours, bare JPEG decoding, the usual kernel's way
+  python -m bench feed --json feed.json                      batches into TensorFlow, with generated data
+  python -m bench feed --data kaggle --shards data/320x480   the same from shards that are there
+  python -m bench storage                                    layouts and codecs of a shard
+  python -m bench step --ranks 2 --network unet-resnet18     does the feed slow the training step?
+
+Every ratio comes from alternating pairs (ours, baseline, ours, baseline, ...) of the same run and is printed as
+median and min..max. Temporary files, some GB at most, go to $TMPDIR.
+"""
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def size(text: str) -> str:
+    """--size for argparse, left as text: the product's own commands take it so."""
+    height, separator, width = text.partition("x")
+    if not (separator and height.isdecimal() and width.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH, as in 320x480")
+    return text
+
+
+def parser() -> argparse.ArgumentParser:
+    form = argparse.RawDescriptionHelpFormatter
+    out = argparse.ArgumentParser(
+        "python -m bench", description=__doc__.partition(": ")[2], epilog=EXAMPLES, formatter_class=form
+    )
+    commands = out.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
+
+    def command(name: str, does: str, example: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(
+            name, help=does, description=does, epilog=f"example:\n  {example}", formatter_class=form
+        )
+        add = added.add_argument
+        add("--data", type=Path, metavar="DIR", help="train.csv and train_images/ (default: generated images)")
+        add("--rounds", type=positive, default=5, metavar="N", help="pairs for each ratio (default %(default)s)")
+        add("--size", type=size, default="320x480", metavar="HxW", help="stored size (default %(default)s)")
+        add("--json", type=Path, metavar="FILE", help="write settings, machine, figures and ratios to FILE")
+        return added
+
+    cores = len(os.sched_getaffinity(0))
+    add = command(
+        "preprocess",
+        "JPEG + train.csv -> shards, beside bare decoding and the usual kernel's way",
+        "python -m bench preprocess --data kaggle --images 400 --workers 2 --json preprocess.json",
+    ).add_argument
+    add("--images", type=int, default=400, metavar="N", help="images, used again if fewer; 0 = all (default 400)")
+    add("--workers", type=positive, default=cores, metavar="W", help="processes of each (default %(default)s)")
+
+    add = command(
+        "feed",
+        "uint8 batches in random order from a warm page cache into TensorFlow, ours beside other ways",
+        "python -m bench feed --samples 600 --batch 16 --workers 2 --json feed.json",
+    ).add_argument
+    add("--shards", type=Path, metavar="DATA", help="shards that are there (default: made from --data)")
+    add("--samples", type=positive, default=600, metavar="N", help="samples (default %(default)s)")
+    add("--batch", type=positive, default=16, metavar="B", help="samples a batch (default %(default)s)")
+    add("--workers", type=positive, default=cores, metavar="W", help="processes that augment (default %(default)s)")
+    add("--seconds", type=float, default=2.0, metavar="S", help="of each measurement (default %(default)s)")
+
+    add = command(
+        "storage",
+        "layout and codec of a shard: writing, size, random reading",
+        "python -m bench storage --samples 128 --json storage.json",
+    ).add_argument
+    add("--samples", type=positive, default=128, metavar="N", help="samples (default %(default)s)")
+    add("--seconds", type=float, default=1.0, metavar="S", help="of each reading (default %(default)s)")
+
+    add = command(
+        "step",
+        "the training step with the real augmented feed, beside the same step on a constant batch",
+        "python -m bench step --ranks 2 --network unet-resnet34 --batch 2 --steps 3 --json step.json",
+    ).add_argument
+    add("--ranks", type=positive, default=2, metavar="R", help="Horovod ranks (default %(default)s)")
+    add("--network", default="unet-resnet34", help="by name (default %(default)s)")
+    add("--batch", type=positive, default=2, metavar="B", help="images a rank and step (default %(default)s)")
+    add("--steps", type=positive, default=3, metavar="N", help="timed steps in a block (default %(default)s)")
+    return out
+
+
+def main() -> None:
+    """Run one benchmark; print what it found, and write it if asked to."""
+    options = vars(parser().parse_args())
+    name, file = options.pop("benchmark"), options.pop("json")
+    from bench.machine import machine
+
+    report = importlib.import_module(f"bench.{name}.run").run(**options)
+    print(report.table())
+    if file:
+        settings = {key: str(value) if isinstance(value, Path) else value for key, value in options.items()}
+        write_json(file, json.loads(json.dumps(report.content(name, machine(), settings))))
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,1 @@
+"""Batches into TensorFlow: one module a contender, each with `contender(job) -> measure`, in samples/s."""

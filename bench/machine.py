@@ -1,0 +1,30 @@
+"""On what a benchmark ran; imports none of the libraries it names."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "albumentations", "h5py", "hdf5plugin", "horovod", "numpy", "opencv-python-headless", "simplejpeg",
+    "tensorflow", "tensorflow-cpu", "webdataset",
+)  # fmt: skip
+
+
+def machine() -> dict[str, Any]:
+    versions = {"python": platform.python_version(), "kernel": platform.release()}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return {"cpu": _cpu(), "cores": len(os.sched_getaffinity(0)), "versions": versions}
+
+
+def _cpu() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,1 @@
+"""JPEG + train.csv -> shards: images/s of the product's command and of two baselines."""

@@ -1,0 +1,49 @@
+"""The real command, start-up and end included, into a new folder each time."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from bench import source
+from bench.memory import Peak
+from cloudseg.errors import CloudsegError
+
+LOOK_S = 0.5
+
+
+class Command:
+    """Images/s and process. `out` holds the shards of the last measurement."""
+
+    def __init__(self, images: source.Source, count: int, size: str, workers: int, temporary: Path) -> None:
+        self._images, self._count, self._size, self._workers = images, count, size, workers
+        self.out = temporary / "shards"
+        self.values: list[float] = []
+        self.total_mib, self.parent_and_largest_worker_mib = 0.0, 0.0
+
+    def measure(self) -> float:
+        shutil.rmtree(self.out, ignore_errors=True)
+        command = source.preprocess_command(self._images, self._size, self._workers, self.out)
+        with tempfile.TemporaryFile("w+") as said:
+            began = time.perf_counter()
+            process = subprocess.Popen(command, stdout=said, stderr=said)
+            peak = Peak(process.pid)
+            while process.poll() is None:
+                peak.look()
+                time.sleep(LOOK_S)
+            seconds = time.perf_counter() - began
+            if process.returncode:
+                said.seek(0)
+                raise CloudsegError(f"{' '.join(command)} failed:\n{said.read().strip()}")
+        self._remember(peak, process.pid)
+        self.values.append(self._count / seconds / self._workers)
+        return self.values[-1]
+
+    def _remember(self, peak: Peak, parent: int) -> None:
+        workers = [mib for pid, mib in peak.process_mib.items() if pid != parent]
+        both = peak.process_mib.get(parent, 0.0) + max(workers, default=0.0)
+        self.total_mib = max(self.total_mib, peak.total_mib)
+        self.parent_and_largest_worker_mib = max(self.parent_and_largest_worker_mib, both)

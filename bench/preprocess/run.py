@@ -1,0 +1,57 @@
+"""The benchmark `preprocess`."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from bench import source
+from bench.contender import alternate, contenders, say
+from bench.preprocess.job import Job
+from bench.preprocess.ours import Command
+from bench.report import Report, figure, ratio
+from preprocess.settings import parse_size
+
+KERNEL_WAY_PART = 4
+"""The kernel's way gets one image in so many: it is slow, and its speed does not depend on their number."""
+UNIT = "images/s per process"
+
+
+def run(data: Path | None, rounds: int, size: str, images: int, workers: int) -> Report:
+    report = Report()
+    with tempfile.TemporaryDirectory(prefix="cloudseg-bench-") as folder:
+        temporary = Path(folder)
+        taken = source.take(data, images, temporary, report.notes)
+        rows, paths = taken.rows(), taken.paths()
+        pairs = tuple((path, tuple(rows[path.name])) for path in paths)
+        modules = {
+            "decode": ("bench.preprocess.decode", Job(pairs, workers, parse_size(size), temporary)),
+            "kernel_way": (
+                "bench.preprocess.kernel_way",
+                Job(pairs[::KERNEL_WAY_PART], workers, parse_size(size), temporary / "kernel_way"),
+            ),
+        }
+        ours = Command(taken, len(paths), size, workers, temporary)
+        with contenders(modules, report.notes) as baselines:
+            measured = alternate(ours, baselines, rounds)
+            report.figures["ours"] = figure(ours.values, UNIT, ours.total_mib)
+            for name, baseline in baselines.items():
+                report.figures[name] = figure(baseline.values, UNIT, baseline.peak.total_mib)
+                report.ratios[f"over_{name}"] = ratio(measured[name])
+        report.notes.append("ours: the whole command, start-up included; decode, kernel_way: processes that are up")
+        report.notes.append(f"ours: parent and largest worker {ours.parent_and_largest_worker_mib:.0f} MiB at most")
+        _accuracy(report, taken.images, ours.out)
+    return report
+
+
+def _accuracy(report: Report, images: Path, shards: Path) -> None:
+    try:
+        from bench.preprocess import accuracy
+    except ModuleNotFoundError as error:
+        report.notes.append(f"accuracy is left out: {error.name} is not installed (env/setup.sh brings it)")
+        return
+    say("accuracy of the pixels")
+    for name, errors in accuracy.compare(images, shards).items():
+        report.figures[f"{name}_psnr"] = figure([psnr for psnr, _ in errors], "dB")
+        report.figures[f"{name}_mean_error"] = figure([mean for _, mean in errors], "levels of 255")
+    report.notes.append(f"psnr, mean_error: against full decoding and float area average, {len(errors)} images")

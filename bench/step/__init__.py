@@ -1,0 +1,1 @@
+"""The training step with the real feed, beside the same step on a constant batch."""

@@ -1,0 +1,91 @@
+"""What every rank does: blocks of steps, in turns with a constant batch and with the real augmented feed.
+
+The step is the product's own (`loop.make_step`, everything trains) and so is the feed (`loop.open_feed`).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from bench.memory import Peak
+from bench.step.job import Answer, Job, read_job, write
+from cloudseg.config import Settings
+from cloudseg.data.order import epoch_order, rank_share
+from cloudseg.data.shards import Manifest, Shards
+from cloudseg.nets import freeze, models
+from cloudseg.nets.losses import LOSSES
+from cloudseg.training import comm as ranks
+from cloudseg.training.loop import make_step, open_feed
+
+Batch = tuple[tf.Tensor, tf.Tensor]
+LEARNING_RATE = 1e-4
+
+
+def measure(folder: Path) -> None:
+    """Do what `folder`/job.json says; rank 0 leaves `folder`/answer.json."""
+    job = read_job(folder / "job.json")
+    comm = ranks.start(folder)
+    shards = Shards(Manifest.load(job.shards))
+    step = _step(job, shards, comm)
+    with open_feed(shards, Settings(data=job.shards, batch=job.batch), comm) as feed:
+        batches = feed.batches(_order(job, shards, comm), 0)
+        # Copied: the feed uses the memory of its batches again.
+        images, masks = (tf.constant(tensor.numpy().copy()) for tensor in next(batches))
+        step(images, masks)  # traces it
+        answer = _alternate(job, step, (images, masks), batches)
+        peak = Peak(os.getpid())
+        peak.look()
+    peaks = comm.gather(peak.total_mib)
+    if comm.rank == 0:
+        write(folder / "answer.json", Answer(*answer, peaks, comm.device))
+    comm.barrier()
+
+
+def _step(job: Job, shards: Shards, comm: ranks.Comm) -> Callable[[tf.Tensor, tf.Tensor], float]:
+    """Waits for the loss, as training does."""
+    tf.keras.utils.set_random_seed(0)
+    network = models.build(job.network, shards.manifest.size, pretrained=False)
+    freeze.freeze(network, 1.0)
+    optimizer = tf.keras.optimizers.Adam(LEARNING_RATE)
+    optimizer.build(network.model.trainable_variables)
+    comm.broadcast([*network.model.variables, *optimizer.variables])
+    step = make_step(network, optimizer, LOSSES["bce_dice"], comm)
+    return lambda images, masks: float(step(images, masks, tf.constant(LEARNING_RATE), tf.constant(False))[0])
+
+
+def _order(job: Job, shards: Shards, comm: ranks.Comm) -> np.ndarray:
+    """This rank's share of as many epochs as the benchmark takes, and some more: the feed must not run dry."""
+    needed = job.rounds * (job.steps + 1) + 16
+    rows = [epoch_order(np.arange(len(shards)), 0, 0, job.batch * comm.size)]
+    while sum(map(len, rows)) < needed:
+        rows.append(epoch_order(np.arange(len(shards)), 0, len(rows), job.batch * comm.size))
+    return rank_share(np.concatenate(rows)[:needed], comm.rank, comm.size)
+
+
+def _alternate(
+    job: Job, step: Callable[[tf.Tensor, tf.Tensor], float], constant: Batch, feed: Iterator[Batch]
+) -> tuple[list[float], list[float], list[float]]:
+    """Seconds of a step with the constant batch and with the feed, and those of the latter that were waiting."""
+    found: tuple[list[float], list[float], list[float]] = ([], [], [])
+    for _ in range(job.rounds):
+        step(*constant)  # what the block before left behind (batches being made) is not this block's
+        began = time.perf_counter()
+        for _ in range(job.steps):
+            step(*constant)
+        found[0].append((time.perf_counter() - began) / job.steps)
+        step(*next(feed))  # from here on each step makes room for a batch, which is made meanwhile
+        began, waited = time.perf_counter(), 0.0
+        for _ in range(job.steps):
+            asked = time.perf_counter()
+            batch = next(feed)
+            waited += time.perf_counter() - asked
+            step(*batch)
+        found[1].append((time.perf_counter() - began) / job.steps)
+        found[2].append(waited / job.steps)
+    return found
