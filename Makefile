@@ -27,7 +27,7 @@ unit: env
 	@$(PYTHON) -m pytest -q tests/unit
 
 test: check
-	@$(PYTHON) -m pytest -q tests/train tests/cluster
+	@$(PYTHON) -m pytest -q tests/data tests/train tests/cluster
 
 # jobs/ holds what the launcher renders for the default site; a test compares.
 jobs-files: env

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import socket
-import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,18 +22,14 @@ def replacing(path: Path) -> Iterator[Path]:
     The temporary name ends like `path`'s. If anything goes wrong, `path` is as it was. Raises CloudsegError if the
     file cannot be written.
     """
-    temporary = path.with_name(f".tmp-{socket.gethostname()}-{os.getpid()}.{path.name}")
+    temporary = _temporary(path)
     try:
         yield temporary
         _sync(temporary)
         temporary.replace(path)
         _sync(path.parent)
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise CloudsegError(
-            f"{path} cannot be written: {reason}. What is finished is kept; when there is room (see df "
-            "and your quota), the same command goes on from here"
-        ) from error
+        raise _unwritable(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -52,25 +48,39 @@ def write_json(path: Path, value: Any) -> None:
 
 def create(path: Path, content: bytes) -> bool:
     """Write `path` unless it is there; whether this call did. Of many at once exactly one does."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tmp-") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fchmod(handle.fileno(), 0o644)
-        os.fsync(handle.fileno())
-        try:
-            os.link(handle.name, path)
-        except FileExistsError:
-            return False
+    temporary = _temporary(path)
+    try:
+        temporary.write_bytes(content)
+        _sync(temporary)
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
     return True
 
 
 def clear_leftovers(folder: Path, of: str) -> None:
     """Delete the temporary files, of names that match the expression `of`, whose process on this machine is gone."""
-    pattern = re.compile(rf"\.tmp-(.+)-(\d+)\.(?:{of})")
+    pattern = re.compile(rf"\.tmp-(.+)-(\d+)-\d+\.(?:{of})")
     for path in folder.glob(".tmp-*"):
         match = pattern.fullmatch(path.name)
         if match and match[1] == socket.gethostname() and not _alive(int(match[2])):
             path.unlink(missing_ok=True)
+
+
+def _unwritable(path: Path, error: OSError) -> CloudsegError:
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return CloudsegError(
+        f"{path} cannot be written: {reason}. What is finished is kept; when there is room (see df and your quota), "
+        "the same command goes on from here"
+    )
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".tmp-{socket.gethostname()}-{os.getpid()}-{threading.get_native_id()}.{path.name}")
 
 
 def _sync(path: Path) -> None:

@@ -20,14 +20,14 @@ from cloudseg.atomic import clear_leftovers
 from cloudseg.data.labels import Rejection
 from cloudseg.errors import CloudsegError, UsageError
 from preprocess.assemble import REJECTED, assemble
-from preprocess.fingerprint import refuse_other
+from preprocess.fingerprint import claim, refuse_other
 from preprocess.plan import Plan, PlannedImage, make_plan
 from preprocess.progress import Progress
 from preprocess.settings import Settings
 from preprocess.write import Map, Outcome, ShardJob, build_shard, read_record, strict_text
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-OUTPUTS = r"shard-\d{5}-of-\d{5}\.(?:h5|json)|manifest\.json|rejected\.csv"
+OUTPUTS = r"shard-\d{5}-of-\d{5}\.(?:h5|json)|manifest\.json|fingerprint\.json|rejected\.csv"
 """Names of the files that a run writes, as a regular expression."""
 
 
@@ -41,7 +41,7 @@ def build(settings: Settings, shard_index: int | None, workers: int, strict: boo
     refuse_other(settings.out, plan.fingerprint)
     if strict and plan.rejected:
         raise UsageError(strict_text(plan.rejected[0]))
-    settings.out.mkdir(parents=True, exist_ok=True)
+    claim(settings.out, plan.fingerprint)
     clear_leftovers(settings.out, of=OUTPUTS)
     wanted = _wanted(shard_index, len(plan.shards))
     records = {i: read_record(settings.out, i, plan.fingerprint) for i in wanted}

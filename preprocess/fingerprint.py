@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from cloudseg.atomic import create
 from cloudseg.data.shards import MANIFEST
 from cloudseg.errors import UsageError
 
+FINGERPRINT = "fingerprint.json"
 FLAGS = {
     "format": "the shards' format",
     "labels": "the kind of label table",
@@ -23,10 +25,20 @@ FLAGS = {
 """The entries of a fingerprint, and what a user knows them as."""
 
 
+def claim(out: Path, fingerprint: dict[str, Any]) -> None:
+    """Make `out` a folder for shards of this fingerprint, so that of two runs that begin at once with different
+    settings one is refused. Raises UsageError as `refuse_other` does."""
+    refuse_other(out, fingerprint)
+    out.mkdir(parents=True, exist_ok=True)
+    content = json.dumps({"fingerprint": fingerprint}, indent=1) + "\n"
+    if not create(out / FINGERPRINT, content.encode()):
+        refuse_other(out, fingerprint)
+
+
 def refuse_other(out: Path, fingerprint: dict[str, Any]) -> None:
     """Raises UsageError if `out` holds shards of another fingerprint: they are neither mixed with nor
     deleted."""
-    for path in [*sorted(out.glob("shard-*-of-*.json")), out / MANIFEST]:
+    for path in [out / FINGERPRINT, *sorted(out.glob("shard-*-of-*.json")), out / MANIFEST]:
         try:
             there = json.loads(path.read_bytes())["fingerprint"]
         except (OSError, ValueError, KeyError, TypeError):
@@ -37,7 +49,7 @@ def refuse_other(out: Path, fingerprint: dict[str, Any]) -> None:
         if differing:
             raise UsageError(
                 f"{out} holds shards made otherwise ({path.name}: {'; '.join(differing)}). Give another "
-                f"folder with --out, or delete them first: rm {out}/shard-*-of-*.* {out / MANIFEST}"
+                f"folder with --out, or delete them first: rm {out}/shard-*-of-*.* {out}/{{manifest,fingerprint}}.json"
             )
 
 

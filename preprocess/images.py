@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from io import BytesIO
 from pathlib import Path
 
@@ -57,9 +58,11 @@ def read_image(path: Path, half: bool, any_size: bool = False) -> np.ndarray:
         raise ImageError("is not a JPEG file" if data else "is empty")
     if _scans(data) > MOST_SCANS:
         raise ImageError(f"has more than {MOST_SCANS} scans")
-    turn = _orientation(data)
     try:
         height, width, *_ = simplejpeg.decode_jpeg_header(data)
+        if height * width > MOST_PIXELS:
+            raise ImageError(f"is {width}x{height}, more than {MOST_PIXELS // 1_000_000} million pixels")
+        turn = _orientation(data)
         _check_size((width, height) if turn > 4 else (height, width), any_size)
         least_height, least_width = HALF_SIZE if half and turn == 1 and (height, width) == SOURCE_SIZE else (0, 0)
         # Strict: what libjpeg only warns of is an image that is grey or shifted from there on.
@@ -75,8 +78,6 @@ def read_image(path: Path, half: bool, any_size: bool = False) -> np.ndarray:
 
 def _check_size(size: tuple[int, int], any_size: bool) -> None:
     height, width = size
-    if height * width > MOST_PIXELS:
-        raise ImageError(f"is {width}x{height}, more than {MOST_PIXELS // 1_000_000} million pixels")
     if size != SOURCE_SIZE and not any_size:
         raise ImageError(
             f"is {width}x{height} in place of {SOURCE_SIZE[1]}x{SOURCE_SIZE[0]} (--allow-resize takes it as it is)"
@@ -85,11 +86,17 @@ def _check_size(size: tuple[int, int], any_size: bool) -> None:
 
 def _scans(data: bytes) -> int:
     """Scans in a JPEG file, at most; looked for only where there may be several."""
-    first = data.find(_START_OF_SCAN)
-    header, all_components = data[:first], data[first + 4 : first + 5] == b"\x03"
-    if all_components and _PROGRESSIVE not in header and _EXIF not in header:
-        return 1
-    return data.count(_START_OF_SCAN)
+    first = _first_scan(data)
+    all_components = data[first : first + 2] == _START_OF_SCAN and data[first + 4 : first + 5] == b"\x03"
+    return 1 if all_components and _PROGRESSIVE not in data[:first] else data.count(_START_OF_SCAN)
+
+
+def _first_scan(data: bytes) -> int:
+    """Where the first scan begins, or the first thing that is no segment."""
+    place = 2
+    while data[place : place + 1] == b"\xff" and data[place : place + 2] != _START_OF_SCAN and place + 4 <= len(data):
+        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return place
 
 
 def _orientation(data: bytes) -> int:
@@ -97,7 +104,9 @@ def _orientation(data: bytes) -> int:
     if _EXIF not in data[:0x10000]:
         return 1
     try:
-        value = Image.open(BytesIO(data), formats=("JPEG",)).getexif().get(_ORIENTATION, 1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow tells standard error of damaged EXIF
+            value = Image.open(BytesIO(data), formats=("JPEG",)).getexif().get(_ORIENTATION, 1)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return 1
     return value if value in range(1, 9) else 1

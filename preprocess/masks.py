@@ -26,6 +26,7 @@ def mask_bits(classes: Iterable[rle.Runs], band: np.ndarray, sizes: tuple[tuple[
             _set(stored, seen, 1 << i)
     for stored in bits:
         _set(stored, black, NO_DATA)
+        stored[stored >= NO_DATA] = NO_DATA  # band and class may both cover exactly one half
     return bits
 
 

@@ -12,10 +12,6 @@ EVERY_PART = 0.1
 EVERY_SECONDS = 30.0
 
 
-tqdm.monitor_interval = 0
-"""No thread of its own: it would print while a decoder's complaints are being caught (see images)."""
-
-
 class Progress:
     """Counts images on standard error. To be used in a `with` statement."""
 

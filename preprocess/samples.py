@@ -32,9 +32,9 @@ class MadeSample:
         return crc32(self.mask.data, crc32(self.image.data))
 
     @property
-    def areas(self) -> list[int]:
+    def areas(self) -> tuple[int, ...]:
         """Pixels of each class in `mask`."""
-        return [int(np.count_nonzero(self.mask & (1 << i))) for i in range(len(CLASSES))]
+        return tuple(int(np.count_nonzero(self.mask & (1 << i))) for i in range(len(CLASSES)))
 
     @property
     def no_data(self) -> int:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from cloudseg.data.shards import MAKE, Manifest, Shards
+from cloudseg.data.shards import MAKE, MANIFEST, Manifest, Shards
 from cloudseg.errors import CloudsegError, DataError
 from preprocess.progress import Progress
+from preprocess.write import read_record
 
 
 def verify(folder: Path, workers: int) -> str:
@@ -35,19 +38,33 @@ def verify(folder: Path, workers: int) -> str:
 
 def _faults(shards: Shards, index: int) -> list[str]:
     """What is wrong with one shard: nothing, or the shard first and then each damaged sample that can be told."""
-    entry = shards.manifest.shards[index]
-    path = shards.manifest.folder / entry.file
+    manifest = shards.manifest
+    entry = manifest.shards[index]
+    path = manifest.folder / entry.file
     try:
         with path.open("rb") as handle:
             if hashlib.file_digest(handle, "sha256").hexdigest() == entry.sha256:
-                return []
+                return _disagreement(manifest, index)
     except OSError as error:
         return [f"{path} cannot be read: {error.strerror}"]
     faults = [f"{path} is damaged: its SHA-256 is not the one that was written"]
-    for number, sample in enumerate(shards.manifest.samples):
+    for number, sample in enumerate(manifest.samples):
         if sample.shard == index:
             try:
                 shards.verify(number)
             except CloudsegError as error:
                 faults.append(f"  {str(error).partition(';')[0]}")
     return faults
+
+
+def _disagreement(manifest: Manifest, index: int) -> list[str]:
+    """Whether the manifest says the same of a shard as the record beside it, where there is one."""
+    record = read_record(manifest.folder, index, manifest.fingerprint)
+    if record is None:
+        return []
+    samples = [asdict(sample) for sample in manifest.samples if sample.shard == index]
+    there = {"file": asdict(manifest.shards[index]), "samples": samples}
+    if json.loads(json.dumps(there)) == {key: record[key] for key in there}:
+        return []
+    name = manifest.folder / Path(manifest.shards[index].file).with_suffix(".json")
+    return [f"{manifest.folder / MANIFEST} and {name} do not agree"]

@@ -16,7 +16,7 @@ import numpy as np
 
 from cloudseg.atomic import replacing
 from cloudseg.data.labels import LabelTable, Rejection
-from cloudseg.data.shards import FORMAT, TRUTH_SIZE, fingerprint_digest, shard_file
+from cloudseg.data.shards import FORMAT, TRUTH_SIZE, Sample, ShardFile, fingerprint_digest, shard_file
 from cloudseg.errors import UsageError
 from preprocess.plan import PlannedImage
 from preprocess.samples import MadeSample, make_sample
@@ -62,7 +62,7 @@ def build_shard(job: ShardJob, over: Map = map) -> int:
             raise UsageError(strict_text(outcome))
         else:
             rejected.append(outcome)
-    write_record(job, write_shard(job, samples), samples, rejected)
+    write_record(job, *write_shard(job, samples), rejected)
     return len(job.images)
 
 
@@ -78,8 +78,8 @@ def read_record(out: Path, index: int, fingerprint: dict[str, Any]) -> dict[str,
     return record if whole else None
 
 
-def write_shard(job: ShardJob, samples: list[MadeSample]) -> dict[str, Any]:
-    """Write the HDF5 file that `cloudseg.data.shards` describes; gives its entry in the manifest.
+def write_shard(job: ShardJob, samples: list[MadeSample]) -> tuple[ShardFile, list[Sample]]:
+    """Write the HDF5 file that `cloudseg.data.shards` describes; gives what the manifest says of it.
 
     The same samples give the same bytes.
     """
@@ -87,20 +87,26 @@ def write_shard(job: ShardJob, samples: list[MadeSample]) -> dict[str, Any]:
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
         _fill(file, job, samples)
+        file.flush()
         # HDF5 only leaves room for the pixels, which are written where they belong without a copy.
-        images, masks = (file[name].id.get_offset() for name in ("image", "mask"))
+        image, mask = (file[name].id.get_offset() or 0 for name in ("image", "mask"))
+        truths = [file["truth"].id.get_chunk_info(i) for i in range(len(samples))]
     digest, size = hashlib.sha256(), 0
     with replacing(job.path) as temporary, temporary.open("wb") as handle:
-        for part in _parts(content.getbuffer(), samples, images, masks):
+        for part in _parts(content.getbuffer(), samples, image, mask):
             handle.write(part)
             digest.update(part)
             size += part.nbytes
-    return {"file": job.path.name, "bytes": size, "sha256": digest.hexdigest(), "count": len(samples)}
+    entries = [
+        Sample(s.name, job.index, i, s.fold, s.areas, s.no_data, s.crc32, (truth.byte_offset, truth.size))
+        for i, (s, truth) in enumerate(zip(samples, truths, strict=True))
+    ]
+    return ShardFile(job.path.name, size, digest.hexdigest(), len(samples), image, mask), entries
 
 
-def _parts(content: memoryview, samples: list[MadeSample], images: int | None, masks: int | None) -> list[memoryview]:
+def _parts(content: memoryview, samples: list[MadeSample], images: int, masks: int) -> list[memoryview]:
     """The bytes of a shard in order: what HDF5 wrote, with the samples' images and masks at their offsets."""
-    if images is None or masks is None:
+    if not samples:
         return [content]
     arrays = {images: [sample.image for sample in samples], masks: [sample.mask for sample in samples]}
     parts, place = [], 0
@@ -133,23 +139,13 @@ def _fill(file: h5py.File, job: ShardJob, samples: list[MadeSample]) -> None:
     file.create_dataset("mask", (count, height, width), np.uint8, dcpl=room)
 
 
-def write_record(job: ShardJob, file: dict[str, Any], samples: list[MadeSample], rejected: list[Rejection]) -> None:
-    """Write the record of a shard that is in place: what it belongs to, its entry in the manifest, its
-    samples, and what was left out."""
+def write_record(job: ShardJob, file: ShardFile, samples: list[Sample], rejected: list[Rejection]) -> None:
+    """Write the record of a shard that is in place: what it belongs to, what the manifest says of it, and what was
+    left out."""
     record = {
         "fingerprint": job.fingerprint,
-        "file": file,
-        "samples": [
-            {
-                "name": sample.name,
-                "shard": job.index,
-                "index": i,
-                "fold": sample.fold,
-                "areas": sample.areas,
-                "no_data": sample.no_data,
-            }
-            for i, sample in enumerate(samples)
-        ],
+        "file": asdict(file),
+        "samples": [asdict(sample) for sample in samples],
         "rejected": [asdict(rejection) for rejection in rejected],
     }
     with replacing(job.path.with_suffix(".json")) as temporary:

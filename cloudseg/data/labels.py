@@ -18,10 +18,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from cloudseg.data import rle
 from cloudseg.errors import CloudsegError, UsageError
+
+if TYPE_CHECKING:
+    from cloudseg.data import rle
 
 CLASSES = ("Fish", "Flower", "Gravel", "Sugar")
 """Bit i of a stored mask (value 1 << i) is class i; a pixel may carry several."""
@@ -173,6 +175,8 @@ class RunTable(LabelTable):
     kind = "runs"
 
     def runs(self, labels: ImageLabels, label: int) -> rle.Runs:
+        from cloudseg.data import rle  # numpy, which --help and the launcher need not wait for
+
         if not labels.rows[label]:
             return rle.Runs.none()
         (row,) = labels.rows[label]

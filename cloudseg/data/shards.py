@@ -1,24 +1,26 @@
 """Sharded data on disk: the format (DATA/manifest.json and DATA/shard-00007-of-00064.h5) and how it is read.
 
 A shard is an HDF5 file of n samples. `image` uint8 (n, H, W, 3) RGB and `mask` uint8 (n, H, W) are contiguous
-and uncompressed, so that they are read through a memory map. `truth` uint8 (n, 350, 525) is the same mask at
-the size at which the competition scores, one gzip chunk a sample. Its zlib checksum guards it. `name` (n,) UTF-8,
-`crc32` uint32 (n,) of the image's and then the mask's bytes. In both masks bit i is class i of
-`labels.CLASSES`, and bit 7 (`labels.NO_DATA`) a pixel without data, which carries no class. `python -m
-preprocess` writes all this.
+and uncompressed. `truth` uint8 (n, 350, 525) is the same mask at the size at which the competition scores, one
+gzip chunk a sample. `name` (n,) UTF-8, `crc32` uint32 (n,) of the image's and then the mask's bytes. In both masks
+bit i is class i of `labels.CLASSES`, and bit 7 (`labels.NO_DATA`) a pixel without data, which carries no class.
+
+The manifest says where in the files all this lies, so that reading is a memory map and needs no HDF5: its library
+holds one lock for the whole process, and crashes or never ends over some kinds of damage. `python -m preprocess`
+writes all this.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import threading
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from isal.isal_zlib import crc32
 
@@ -48,7 +50,8 @@ class Sample:
     """One sample: row `index` of shard `shard`.
 
     `fold` is the fold in which it serves for validation. `areas` (one per class) and `no_data` count pixels
-    of the stored mask, out of H * W.
+    of the stored mask, out of H * W. `crc32` is as in the shard; `truth` is where in the shard its truth's gzip
+    stream (which has a checksum of its own) begins and how many bytes it has.
     """
 
     name: str
@@ -57,16 +60,21 @@ class Sample:
     fold: int
     areas: tuple[int, ...]
     no_data: int
+    crc32: int
+    truth: tuple[int, int]
 
 
 @dataclass(frozen=True)
 class ShardFile:
-    """One shard: file name, size in bytes, SHA-256 of the file, number of samples (may be 0)."""
+    """One shard: file name, size in bytes, SHA-256 of the file, number of samples (may be 0), and the bytes at which
+    `image` and `mask` begin."""
 
     file: str
     bytes: int
     sha256: str
     count: int
+    image: int
+    mask: int
 
 
 @dataclass(frozen=True)
@@ -113,7 +121,9 @@ class Manifest:
                 seed=content["seed"],
                 fingerprint=content["fingerprint"],
                 shards=tuple(ShardFile(**shard) for shard in content["shards"]),
-                samples=tuple(Sample(**(s | {"areas": tuple(s["areas"])})) for s in content["samples"]),
+                samples=tuple(
+                    Sample(**(s | {"areas": tuple(s["areas"]), "truth": tuple(s["truth"])})) for s in content["samples"]
+                ),
                 rejected=content["rejected"],
                 digest=hashlib.sha256(text).hexdigest(),
             )
@@ -164,17 +174,18 @@ class Shards:
     def truth(self, number: int) -> np.ndarray:
         """Mask bits at the size that is scored, uint8 (350, 525). Raises DataError if the shard is
         damaged."""
-        shard, index = self._find(number)
+        shard, _ = self._find(number)
+        start, length = self.manifest.samples[number].truth
         try:
-            return shard.truth(index)
+            raw = zlib.decompress(shard.bytes[start : start + length].data)
+            return np.frombuffer(raw, np.uint8).reshape(self.manifest.truth_size)
         except (zlib.error, ValueError) as error:
             raise self._damaged(number, str(error)) from error
 
     def check(self, number: int, image: np.ndarray, mask: np.ndarray) -> None:
         """Raises DataError, naming sample and shard, if `image` and `mask` (contiguous) are not what was written as
         this sample: a few hundredths of a millisecond."""
-        shard, index = self._find(number)
-        if crc32(mask.data, crc32(image.data)) != shard.crc32[index]:
+        if crc32(mask.data, crc32(image.data)) != self.manifest.samples[number].crc32:
             raise self._damaged(number, "its checksum is not the one that was written")
 
     def verify(self, number: int) -> None:
@@ -201,68 +212,26 @@ class Shards:
 
 
 class _Shard:
-    """One shard, mapped. HDF5 is asked only where things lie: its library holds one lock for the whole
-    process."""
+    """One shard, mapped."""
 
     def __init__(self, manifest: Manifest, index: int) -> None:
         entry = manifest.shards[index]
         path = manifest.folder / entry.file
-        again = f"the command that made it makes it again: {MAKE} {manifest.folder}"
         try:
             size = path.stat().st_size
             if size != entry.bytes:
-                raise DataError(f"{path} has {size} bytes in place of {entry.bytes}; {again}")
-            with h5py.File(path, "r", locking=False) as file:
-                digest = fingerprint_digest(manifest.fingerprint)
-                expected = {"format": FORMAT, "shard": index, "count": entry.count, "fingerprint": digest}
-                for key, value in expected.items():
-                    if file.attrs[key] != value:
-                        raise DataError(
-                            f"{path} does not belong to {manifest.folder / MANIFEST}: its {key} is "
-                            f"{file.attrs[key]!r} in place of {value!r}; {again}"
-                        )
-                self._bytes = np.memmap(path, np.uint8, mode="r")
-                self.image = self._view(file["image"], (entry.count, *manifest.size, 3))
-                self.mask = self._view(file["mask"], (entry.count, *manifest.size))
-                self._truth_size = manifest.truth_size
-                self._truth_chunks = _gzip_chunks(file["truth"], (entry.count, *manifest.truth_size))
-                self.crc32: list[int] = file["crc32"][()].tolist()
-                names = file["name"].asstr()[()].tolist()
-                if names != [sample.name for sample in manifest.samples if sample.shard == index]:
-                    raise DataError(
-                        f"{path} is damaged: its names are not those of {manifest.folder / MANIFEST}; {again}"
-                    )
-        except (OSError, KeyError, ValueError, RuntimeError) as error:
-            raise DataError(f"{path} cannot be read ({error}); {again}") from error
+                raise DataError(
+                    f"{path} has {size} bytes in place of {entry.bytes}; the command that made it makes it again: "
+                    f"{MAKE} {manifest.folder}"
+                )
+            self.bytes = np.asarray(np.memmap(path, np.uint8, mode="r"))
+        except OSError as error:
+            raise DataError(
+                f"{path} cannot be read ({error.strerror}); if it is gone, the command that made it makes it again: "
+                f"{MAKE} {manifest.folder}"
+            ) from error
+        self.image = self._view(entry.image, (entry.count, *manifest.size, 3))
+        self.mask = self._view(entry.mask, (entry.count, *manifest.size))
 
-    def truth(self, index: int) -> np.ndarray:
-        start, length = self._truth_chunks[index]
-        raw = zlib.decompress(self._bytes[start : start + length].data)
-        return np.frombuffer(raw, np.uint8).reshape(self._truth_size)
-
-    def _view(self, dataset: Any, shape: tuple[int, ...]) -> np.ndarray:
-        """A contiguous dataset as a read-only view of the mapped file."""
-        if dataset.shape != shape or dataset.dtype != np.uint8 or dataset.chunks is not None:
-            raise ValueError(f"{dataset.name} is {dataset.dtype} {dataset.shape}, chunks {dataset.chunks}")
-        if not dataset.size:
-            return np.zeros(shape, np.uint8)
-        start = dataset.id.get_offset()
-        return np.asarray(self._bytes[start : start + dataset.size]).reshape(shape)
-
-
-def _gzip_chunks(dataset: Any, shape: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Where each sample's gzip stream lies in the file: start and length in bytes."""
-    form = (
-        dataset.shape,
-        dataset.dtype,
-        dataset.chunks,
-        dataset.compression,
-        dataset.shuffle,
-        dataset.fletcher32,
-    )
-    if form != (shape, np.uint8, (1, *shape[1:]), "gzip", False, False):
-        raise ValueError(f"{dataset.name} is stored as {form}")
-    chunks = [dataset.id.get_chunk_info_by_coord((i, 0, 0)) for i in range(shape[0])]
-    if any(chunk.byte_offset is None or chunk.filter_mask for chunk in chunks):
-        raise ValueError(f"a sample is missing in {dataset.name}")
-    return [(chunk.byte_offset, chunk.size) for chunk in chunks]
+    def _view(self, start: int, shape: tuple[int, ...]) -> np.ndarray:
+        return self.bytes[start : start + math.prod(shape)].reshape(shape)
