@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -12,12 +11,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 
 import cv2
 
 from cloudseg.atomic import clear_leftovers
 from cloudseg.data.labels import Rejection
+from cloudseg.data.memory import reuse_freed_memory
 from cloudseg.errors import CloudsegError, UsageError
 from preprocess.assemble import REJECTED, assemble
 from preprocess.fingerprint import claim, refuse_other
@@ -26,7 +25,6 @@ from preprocess.progress import Progress
 from preprocess.settings import Settings
 from preprocess.write import Map, Outcome, ShardJob, build_shard, read_record, strict_text
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 OUTPUTS = r"shard-\d{5}-of-\d{5}\.(?:h5|json)|manifest\.json|fingerprint\.json|rejected\.csv"
 """Names of the files that a run writes, as a regular expression."""
 
@@ -129,7 +127,7 @@ def _start_worker(parent: int) -> None:
     """One thread per process, Ctrl-C left to the parent, and no life after its death (kill -9 tells
     nobody)."""
     cv2.setNumThreads(1)
-    _keep_memory()
+    reuse_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
@@ -138,15 +136,6 @@ def _start_worker(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _keep_memory() -> None:
-    """Let freed arrays of some MB be used again: by default glibc gives them back to the system each time, and to
-    get them anew, page by page, costs a fifth of an image's time."""
-    with suppress(AttributeError, OSError):  # another C library
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, 64 << 20)
-        libc.mallopt(_M_TRIM_THRESHOLD, 256 << 20)
 
 
 def _summary(settings: Settings, plan: Plan, images: int, seconds: float) -> str:

@@ -33,7 +33,8 @@ class Feed:
     def __init__(self, shards: Shards, batch: int, augment: Augment | None, seed: int, workers: int = 0) -> None:
         self._shards, self._batch, self._augment, self._seed = shards, batch, augment, seed
         self._workers = Workers(shards.manifest, augment, batch, workers) if workers else None
-        self._calls = workers or min(THREADS, len(os.sched_getaffinity(0)))
+        # One call more than processes, so that a task waits for a process and not a process for a task.
+        self._calls = workers + 1 if workers else min(THREADS, len(os.sched_getaffinity(0)))
         slots = self._calls + WAITING
         self._slots = Slots(mmap.mmap(-1, slots * batch_bytes(batch, shards.manifest.size)), slots)
 

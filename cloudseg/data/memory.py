@@ -1,13 +1,25 @@
-"""Memory for batches that is used over and over: fresh memory comes from the system page by page, which takes as long
-as filling it."""
+"""Memory that is used over and over: fresh memory comes from the system page by page, which takes as long as filling
+it."""
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import queue
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+
+
+def reuse_freed_memory() -> None:
+    """Let this process use freed arrays of some MB again, which glibc would give back to the system each time."""
+    with suppress(AttributeError, OSError):  # another C library
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, 64 << 20)
+        libc.mallopt(_M_TRIM_THRESHOLD, 256 << 20)
 
 
 class Slots:

@@ -22,7 +22,7 @@ import numpy as np
 
 import cloudseg
 from cloudseg.data.batches import Augment, batch_arrays, batch_bytes, fill
-from cloudseg.data.memory import Slots
+from cloudseg.data.memory import Slots, reuse_freed_memory
 from cloudseg.data.shards import Manifest, Shards
 from cloudseg.errors import CloudsegError
 
@@ -135,6 +135,7 @@ def _with_package(path: str) -> str:
 
 def serve(descriptor: int, memory: int) -> None:
     """The life of a worker: a job, then tasks until the other side of the socket is gone."""
+    reuse_freed_memory()
     connection = Connection(descriptor)
     job: Job = connection.recv()
     slots = Slots(mmap.mmap(memory, 0), job.slots)
