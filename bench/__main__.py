@@ -13,7 +13,7 @@ from cloudseg.errors import run_command
 
 EXAMPLES = """\
 examples:
-  python -m bench preprocess --data kaggle --images 400      ours, bare JPEG decoding, the usual kernel's way
+  python -m bench preprocess --data kaggle                   ours, bare JPEG decoding, the usual kernel's way
   python -m bench feed --json feed.json                      batches into TensorFlow, with generated data
   python -m bench feed --data kaggle --shards data/320x480   the same from shards that are there
   python -m bench storage                                    layouts and codecs of a shard
@@ -61,9 +61,11 @@ def parser() -> argparse.ArgumentParser:
     add = command(
         "preprocess",
         "JPEG + train.csv -> shards, beside bare decoding and the usual kernel's way",
-        "python -m bench preprocess --data kaggle --images 400 --workers 2 --json preprocess.json",
+        "python -m bench preprocess --data kaggle --workers 2 --json preprocess.json",
     ).add_argument
-    add("--images", type=int, default=400, metavar="N", help="images, used again if fewer; 0 = all (default 400)")
+    add(
+        "--images", type=int, metavar="N", help="images, used again if fewer; 0 = all (default: all, or 2000 generated)"
+    )
     add("--workers", type=positive, default=cores, metavar="W", help="processes of each (default %(default)s)")
 
     add = command(

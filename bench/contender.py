@@ -128,5 +128,16 @@ def alternate(ours: Measurable, baselines: Mapping[str, Measurable], rounds: int
     return pairs
 
 
+def between(before: Measurable, ours: Measurable, after: Measurable, rounds: int) -> tuple[list[Pair], list[Pair]]:
+    """Pairs of ours with each of two baselines: in every round one is measured right before ours, one right after."""
+    pairs: tuple[list[Pair], list[Pair]] = ([], [])
+    for done in range(rounds):
+        first, middle, last = before.measure(), ours.measure(), after.measure()
+        pairs[0].append((middle, first))
+        pairs[1].append((middle, last))
+        say(f"round {done + 1} of {rounds}: {first:.5g}, ours {middle:.5g}, {last:.5g}")
+    return pairs
+
+
 def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
