@@ -17,7 +17,7 @@ import pytest
 
 from cloudseg.data.synthetic.painter import picture as painted
 from preprocess.images import HALF_SIZE, ImageError, read_image
-from tests.unit.preprocess_source import HEIGHT, REAL, WIDTH, claiming, jpeg_as, picture
+from tests.preprocess_source import HEIGHT, REAL, WIDTH, claiming, jpeg_as, picture
 
 IMAGES, BATCHES = 2000, 10
 LONGEST = 5.0

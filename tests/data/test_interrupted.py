@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from preprocess.settings import Settings
-from tests.unit.preprocess_source import ROOT, command, contents, gone, into, run, wait_until, write_source
+from tests.preprocess_source import ROOT, command, contents, gone, into, run, wait_until, write_source
 
 IMAGES, SHARDS, MOMENTS = 24, 6, 20
 

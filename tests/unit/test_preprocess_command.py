@@ -13,7 +13,7 @@ import pytest
 from cloudseg.data.labels import RunTable
 from preprocess.progress import Progress
 from preprocess.settings import Settings, parse_size, processors
-from tests.unit.preprocess_source import ROOT, run
+from tests.preprocess_source import ROOT, run
 
 # The command line
 

@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 from cloudseg.errors import CloudsegError, UsageError
 from preprocess.area import resized
 from preprocess.images import HALF_SIZE, ImageError, read_image
-from tests.unit.preprocess_source import HEIGHT, ROOT, WIDTH, claiming, jpeg, jpeg_as, picture
+from tests.preprocess_source import HEIGHT, ROOT, WIDTH, claiming, jpeg, jpeg_as, picture
 
 
 def stored(folder: Path, data: bytes) -> Path:

@@ -15,7 +15,7 @@ from cloudseg.data.shards import TRUTH_SIZE
 from preprocess.area import resized
 from preprocess.images import HALF_SIZE, black_band
 from preprocess.masks import band_runs, covered, mask_bits
-from tests.unit.preprocess_source import HEIGHT, WIDTH, area_average, box, jpeg, picture
+from tests.preprocess_source import HEIGHT, WIDTH, area_average, box, jpeg, picture
 
 PIXELS = HEIGHT * WIDTH
 NO_BAND = np.zeros(HALF_SIZE, np.uint8)

@@ -16,7 +16,7 @@ from preprocess.build import build
 from preprocess.fingerprint import refuse_other
 from preprocess.plan import assign_folds, make_plan
 from preprocess.settings import Settings
-from tests.unit.preprocess_source import contents, write_table
+from tests.preprocess_source import contents, write_table
 
 
 def combination(name: str, bits: int) -> ImageLabels:

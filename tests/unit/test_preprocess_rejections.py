@@ -14,7 +14,7 @@ from cloudseg.data.shards import Manifest, Shards
 from cloudseg.errors import UsageError
 from preprocess.build import build
 from preprocess.settings import Settings
-from tests.unit.preprocess_source import SMALL, contents, into, jpeg, picture, write_table
+from tests.preprocess_source import SMALL, contents, into, jpeg, picture, write_table
 
 # Rejections
 

@@ -21,7 +21,7 @@ from cloudseg.data.boxes import BoxTable
 from cloudseg.data.labels import CLASSES, HEADER, NO_DATA, SOURCE_SIZE, RunTable
 from preprocess.settings import Settings
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 REAL = Path(os.environ.get("CLOUDSEG_REAL_DATA", ROOT.parent / "shared" / "data"))
 HEIGHT, WIDTH = SOURCE_SIZE
 SMALL = (64, 96)

@@ -23,7 +23,7 @@ from cloudseg.data.shards import Manifest, Shards
 from cloudseg.errors import CloudsegError
 from preprocess.build import OUTPUTS, build
 from preprocess.settings import Settings
-from tests.unit.preprocess_source import (
+from tests.preprocess_source import (
     ROOT,
     SMALL,
     assert_area_average,

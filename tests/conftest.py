@@ -6,7 +6,7 @@ import pytest
 
 from preprocess.build import build
 from preprocess.settings import Settings
-from tests.unit.preprocess_source import write_source
+from tests.preprocess_source import write_source
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from cloudseg.data.labels import CLASSES, NO_DATA, SOURCE_SIZE, RunTable
 from cloudseg.data.shards import Manifest, Shards
 from preprocess.build import build
 from preprocess.settings import Settings
-from tests.unit.preprocess_source import REAL, assert_area_average
+from tests.preprocess_source import REAL, assert_area_average
 
 # The real images
 

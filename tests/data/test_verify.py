@@ -19,7 +19,7 @@ from cloudseg.errors import DataError, UsageError
 from preprocess.build import build
 from preprocess.settings import Settings
 from preprocess.verify import verify
-from tests.unit.preprocess_source import ROOT, contents, into
+from tests.preprocess_source import ROOT, contents, into
 
 SHARDS = 3
 
