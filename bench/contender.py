@@ -19,7 +19,7 @@ from bench.memory import Peak
 from bench.report import Pair
 from cloudseg.errors import CloudsegError
 
-LOOK_S = 0.5
+LOOK_S = 2.0
 """Between two looks at the memory of a contender that measures."""
 GRACE_S = 10.0
 """How long a contender may take to end."""

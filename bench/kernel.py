@@ -14,13 +14,16 @@ CLASSES = ("Fish", "Flower", "Gravel", "Sugar")
 
 
 def image_and_masks(path: Path, rows: Rows, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 (h, w, 3) and uint8 (h, w, 4) of 0 and 1: decoded at full size, then resized."""
-    image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-    masks = np.zeros((*image.shape[:2], len(CLASSES)), np.uint8)
+    """uint8 (h, w, 3) and float32 (h, w, 4) of 0 to 1: decoded at full size, then resized.
+
+    Four float32 masks side by side are what most public versions of this function make; a few take uint8.
+    """
+    image = cv2.cvtColor(cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    masks = np.zeros((*image.shape[:2], len(CLASSES)), np.float32)
     for label, runs in rows:
         if runs:
             masks[..., CLASSES.index(label)] = rle_decode(runs, *image.shape[:2])
-    return cv2.resize(image, size[::-1]), cv2.resize(masks, size[::-1], interpolation=cv2.INTER_NEAREST)
+    return cv2.resize(image, size[::-1]), cv2.resize(masks, size[::-1])
 
 
 def rle_decode(runs: str, height: int, width: int) -> np.ndarray:

@@ -42,11 +42,14 @@ def _set(stored: np.ndarray, runs: rle.Runs, bit: int) -> None:
 def band_runs(band: np.ndarray) -> rle.Runs:
     """A band at half size, uint8 (700, 1050) of 0 and 1, as runs on SOURCE_SIZE."""
     height = SOURCE_SIZE[0]
+    left, top, wide, tall = cv2.boundingRect(band)
+    if not wide:
+        return rle.Runs.none()
     # A row of zeros above and below, so that no run goes on from column to column.
-    columns = cv2.copyMakeBorder(cv2.transpose(band), 0, 0, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    edges = np.flatnonzero(columns[:, 1:] != columns[:, :-1])
-    column, row = np.divmod(edges, height // 2 + 1)
-    first = 2 * (column * height + row)
+    box = cv2.transpose(band[top : top + tall, left : left + wide])
+    columns = cv2.copyMakeBorder(box, 0, 0, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    column, row = np.divmod(np.flatnonzero(columns[:, 1:] != columns[:, :-1]), tall + 1)
+    first = 2 * ((column + left) * height + row + top)
     starts, ends = (np.concatenate((side, side + height)) for side in (first[::2], first[1::2]))
     order = np.argsort(starts)
     return rle.Runs(starts[order], ends[order])

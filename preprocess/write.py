@@ -13,6 +13,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from isal import isal_zlib
 
 from cloudseg.atomic import replacing
 from cloudseg.data.labels import LabelTable, Rejection
@@ -127,10 +128,10 @@ def _fill(file: h5py.File, job: ShardJob, samples: list[MadeSample]) -> None:
     # Extensible, because HDF5 takes no chunk larger than the dataset, and every image may be rejected.
     most, chunk = (None, *TRUTH_SIZE), (1, *TRUTH_SIZE)
     truth = file.create_dataset(
-        "truth", (count, *TRUTH_SIZE), np.uint8, maxshape=most, chunks=chunk, compression="gzip", compression_opts=1
+        "truth", (count, *TRUTH_SIZE), np.uint8, maxshape=most, chunks=chunk, compression="gzip"
     )
     for i, sample in enumerate(samples):
-        truth[i] = sample.truth
+        truth.id.write_direct_chunk((i, 0, 0), isal_zlib.compress(sample.truth, 1))
     # At once, so that their places are known, and unwritten.
     room = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     room.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)

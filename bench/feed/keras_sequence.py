@@ -32,7 +32,7 @@ class Images(tf.keras.utils.Sequence):
         part = self._order[number * self._batch : (number + 1) * self._batch]
         pairs = [kernel.image_and_masks(path, rows, self._size) for path, rows in (self._images[i] for i in part)]
         bits = np.array([1 << i for i in range(len(kernel.CLASSES))], np.uint8)
-        return np.stack([image for image, _ in pairs]), np.stack([masks @ bits for _, masks in pairs])
+        return np.stack([image for image, _ in pairs]), np.stack([(masks > 0.5) @ bits for _, masks in pairs])
 
     def on_epoch_end(self) -> None:
         self._order = np.random.permutation(len(self._images))

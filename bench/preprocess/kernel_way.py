@@ -24,4 +24,4 @@ def _convert(job: Job) -> None:
             # Of an absent class a kernel stores nothing, or an empty mask: nothing is the faster.
             if runs:
                 file = job.scratch / f"{path.stem}_{label}.png"
-                cv2.imwrite(str(file), masks[..., kernel.CLASSES.index(label)] * 255)
+                cv2.imwrite(str(file), (255 * masks[..., kernel.CLASSES.index(label)]).astype(np.uint8))

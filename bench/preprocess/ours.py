@@ -6,13 +6,14 @@ import shutil
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from bench import source
 from bench.memory import Peak
 from cloudseg.errors import CloudsegError
 
-LOOK_S = 0.5
+LOOK_S = 2.0
 
 
 class Command:
@@ -33,7 +34,8 @@ class Command:
             peak = Peak(process.pid)
             while process.poll() is None:
                 peak.look()
-                time.sleep(LOOK_S)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(LOOK_S)
             seconds = time.perf_counter() - began
             if process.returncode:
                 said.seek(0)

@@ -18,7 +18,7 @@ def reuse_freed_memory() -> None:
     """Let this process use freed arrays of some MB again, which glibc would give back to the system each time."""
     with suppress(AttributeError, OSError):  # another C library
         libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, 64 << 20)
+        libc.mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the most that older ones take
         libc.mallopt(_M_TRIM_THRESHOLD, 256 << 20)
 
 
