@@ -90,12 +90,13 @@ def parser() -> argparse.ArgumentParser:
     add = command(
         "step",
         "the training step with the real augmented feed, beside the same step on a constant batch",
-        "python -m bench step --ranks 2 --network unet-resnet34 --batch 2 --steps 3 --json step.json",
+        "python -m bench step --ranks 2 --network unet-resnet34 --batch 2 --json step.json",
     ).add_argument
     add("--ranks", type=positive, default=2, metavar="R", help="Horovod ranks (default %(default)s)")
     add("--network", default="unet-resnet34", help="by name (default %(default)s)")
     add("--batch", type=positive, default=2, metavar="B", help="images a rank and step (default %(default)s)")
-    add("--steps", type=positive, default=3, metavar="N", help="timed steps in a block (default %(default)s)")
+    add("--steps", type=positive, default=1, metavar="N", help="timed steps in a block (default %(default)s)")
+    commands.choices["step"].set_defaults(rounds=16)
     return out
 
 

@@ -61,7 +61,7 @@ def _step(job: Job, shards: Shards, comm: ranks.Comm) -> Callable[[tf.Tensor, tf
 
 def _order(job: Job, shards: Shards, comm: ranks.Comm) -> np.ndarray:
     """This rank's share of as many epochs as the benchmark takes, and some more: the feed must not run dry."""
-    needed = job.rounds * (job.steps + 1) + 16
+    needed = job.rounds * job.steps + 16
     rows = [epoch_order(np.arange(len(shards)), 0, 0, job.batch * comm.size)]
     while sum(map(len, rows)) < needed:
         rows.append(epoch_order(np.arange(len(shards)), 0, len(rows), job.batch * comm.size))
@@ -71,21 +71,20 @@ def _order(job: Job, shards: Shards, comm: ranks.Comm) -> np.ndarray:
 def _alternate(
     job: Job, step: Callable[[tf.Tensor, tf.Tensor], float], constant: Batch, feed: Iterator[Batch]
 ) -> tuple[list[float], list[float], list[float]]:
-    """Seconds of a step with the constant batch and with the feed, and those of the latter that were waiting."""
+    """Seconds of a step with the constant batch and with the feed, and those of the latter that were waiting.
+
+    What comes first changes from round to round, so that neither gains by it.
+    """
     found: tuple[list[float], list[float], list[float]] = ([], [], [])
-    for _ in range(job.rounds):
-        step(*constant)  # what the block before left behind (batches being made) is not this block's
-        began = time.perf_counter()
-        for _ in range(job.steps):
-            step(*constant)
-        found[0].append((time.perf_counter() - began) / job.steps)
-        step(*next(feed))  # from here on each step makes room for a batch, which is made meanwhile
-        began, waited = time.perf_counter(), 0.0
-        for _ in range(job.steps):
-            asked = time.perf_counter()
-            batch = next(feed)
-            waited += time.perf_counter() - asked
-            step(*batch)
-        found[1].append((time.perf_counter() - began) / job.steps)
-        found[2].append(waited / job.steps)
+    for number in range(job.rounds):
+        for fed in (False, True) if number % 2 == 0 else (True, False):
+            began, waited = time.perf_counter(), 0.0
+            for _ in range(job.steps):
+                asked = time.perf_counter()
+                batch = next(feed) if fed else constant
+                waited += time.perf_counter() - asked
+                step(*batch)
+            found[fed].append((time.perf_counter() - began) / job.steps)
+            if fed:
+                found[2].append(waited / job.steps)
     return found

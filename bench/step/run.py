@@ -41,7 +41,7 @@ def run(data: Path | None, rounds: int, size: str, ranks: int, network: str, bat
 
 def _ask(job: jobs.Job, ranks: int, folder: Path) -> jobs.Answer:
     jobs.write(folder / "job.json", job)
-    say(f"{ranks} ranks, {2 * job.rounds * (job.steps + 1)} steps of {job.network}")
+    say(f"{ranks} ranks, {2 * job.rounds * job.steps} steps of {job.network}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     code = steps.local(["-m", "bench.step.rank", str(folder)], ranks)
     if code:
