@@ -31,3 +31,18 @@ def random_sample(number: int, size: tuple[int, int]) -> MadeSample:
     image = random.integers(0, 256, (*size, 3), np.uint8)
     mask = random.integers(0, 16, size, np.uint8)
     return MadeSample(f"{number:03}.jpg", number % 2, image, mask, random.integers(0, 16, TRUTH_SIZE, np.uint8))
+
+
+def flip(path: Path, place: int, bits: int = 0xFF) -> None:
+    """Change some bits of one byte of a file."""
+    with path.open("r+b") as handle:
+        handle.seek(place)
+        (byte,) = handle.read(1)
+        handle.seek(place)
+        handle.write(bytes([byte ^ bits]))
+
+
+def spoil(shards: Shards, number: int) -> None:
+    """Flip one bit of a sample's image on disk."""
+    path = shards.manifest.folder / shards.manifest.shards[0].file
+    flip(path, path.read_bytes().index(shards.image(number).tobytes()) + 100, bits=1)

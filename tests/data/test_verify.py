@@ -20,6 +20,7 @@ from preprocess.build import build
 from preprocess.settings import Settings
 from preprocess.verify import verify
 from tests.preprocess_source import ROOT, contents, into
+from tests.random_shards import flip
 
 SHARDS = 3
 
@@ -47,14 +48,6 @@ def data(copy: Path) -> Iterator[Path]:
     for path, content in before.items():
         if not path.exists() or path.read_bytes() != content:
             path.write_bytes(content)
-
-
-def flip(path: Path, place: int, bits: int = 0xFF) -> None:
-    with path.open("r+b") as handle:
-        handle.seek(place)
-        (byte,) = handle.read(1)
-        handle.seek(place)
-        handle.write(bytes([byte ^ bits]))
 
 
 def places(path: Path) -> dict[str, list[range]]:

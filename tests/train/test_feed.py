@@ -14,9 +14,8 @@ from cloudseg.data.feed import Feed, validation_batches
 from cloudseg.data.order import epoch_order
 from cloudseg.data.shards import Shards
 from cloudseg.errors import DataError
-from tests.random_shards import random_shards
+from tests.random_shards import random_shards, spoil
 from tests.train.conftest import ROOT, SMALL, assert_identical, command, environment, last_checkpoint
-from tests.unit.test_workers import spoil
 
 SIZE = (64, 96)
 BATCH = 4

@@ -14,8 +14,7 @@ from cloudseg.data.labels import NO_DATA
 from cloudseg.data.order import epoch_order, rank_share
 from cloudseg.data.shards import Shards
 from cloudseg.errors import DataError
-from tests.random_shards import random_shards
-from tests.unit.test_workers import spoil
+from tests.random_shards import random_shards, spoil
 
 SIZE = (64, 96)
 SAMPLES = 45

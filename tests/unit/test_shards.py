@@ -23,6 +23,7 @@ from preprocess.assemble import assemble
 from preprocess.plan import Plan
 from preprocess.samples import MadeSample
 from preprocess.write import ShardJob, write_record, write_shard
+from tests.random_shards import flip
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = (32, 64)
@@ -214,14 +215,6 @@ def places(path: Path) -> dict[str, list[range]]:
             name = file["name"].asstr()[i].encode()
             found["name"].append(range(content.index(name), content.index(name) + len(name)))
     return found
-
-
-def flip(path: Path, place: int, bits: int = 0xFF) -> None:
-    with path.open("r+b") as handle:
-        handle.seek(place)
-        (byte,) = handle.read(1)
-        handle.seek(place)
-        handle.write(bytes([byte ^ bits]))
 
 
 def faults(data: Path) -> dict[int, str]:

@@ -19,7 +19,7 @@ from cloudseg.data.batches import fill
 from cloudseg.data.shards import Shards
 from cloudseg.data.workers import Workers
 from cloudseg.errors import CloudsegError, DataError
-from tests.random_shards import random_shards
+from tests.random_shards import random_shards, spoil
 
 SIZE = (64, 96)
 BATCH = 4
@@ -113,12 +113,3 @@ def test_a_damaged_sample_is_named_when_it_is_read(tmp_path: Path) -> None:
         workers.make(np.array([2]), 0, 0)
     finally:
         workers.close()
-
-
-def spoil(shards: Shards, number: int) -> None:
-    """Flip one bit of a sample's image on disk."""
-    path = shards.manifest.folder / shards.manifest.shards[0].file
-    content = bytearray(path.read_bytes())
-    place = content.find(shards.image(number).tobytes())
-    content[place + 100] ^= 1
-    path.write_bytes(content)
