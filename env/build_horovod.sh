@@ -4,6 +4,7 @@
 #
 #   build_horovod.sh --venv DIR [--gpu] [--no-mpi]           build, or find, the wheel
 #   build_horovod.sh --venv DIR [--gpu] [--no-mpi] --facts   print which MPI and CUDA a build would use
+#   build_horovod.sh --compiler                              print which C++ compiler a build would use
 #
 # Gloo is always built in, MPI when mpicxx is there and --no-mpi is not given, NCCL with --gpu when nvcc is
 # there.
@@ -201,6 +202,7 @@ main() {
       --gpu) gpu=yes ;;
       --no-mpi) with_mpi=no ;;
       --facts) facts_only=yes ;;
+      --compiler) check_tools; echo "$compiler"; exit 0 ;;
       -h | --help) usage; exit 0 ;;
       *) wrong_usage "unknown option $1" ;;
     esac

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the Python environment: the locked packages, Horovod built for them, and this project.
+# Makes the Python environment: the locked packages, Horovod built for them, and this project with its compiled part.
 #
 #   env/setup.sh [--gpu] [--no-mpi] [--help]
 #
@@ -97,7 +97,7 @@ find_digests() {  # one of what Horovod depends on, one of everything; to be com
   } | digest)
   everything_digest=$({
     echo "$horovod_digest $root $venv"
-    cat "$lock" "$root/env/setup.sh" "$root/setup.cfg" "$root/pyproject.toml"
+    cat "$lock" "$root/env/setup.sh" "$root/setup.cfg" "$root/pyproject.toml" "$root"/preprocess/native/*.{cpp,h}
   } | digest)
 }
 
@@ -171,6 +171,18 @@ install_horovod() {
   echo "digest=$horovod_digest" >>"$venv/horovod.stamp"
 }
 
+build_native() {
+  local library=$venv/lib/libcloudseg-native.so compiler source
+  compiler=$("$root/env/build_horovod.sh" --compiler) || exit 1
+  source=$(find "$root/preprocess/native" -name '*.cpp' -o -name '*.h' | LC_ALL=C sort)
+  say "compiling preprocess/native, some seconds"
+  # Renamed into place: a running preprocess keeps the library that it has loaded. Contracted operations would
+  # make the pixels depend on the processor.
+  logged native "$compiler" -std=c++17 -O3 -fno-math-errno -ffp-contract=off -Wall -Wextra -shared -fPIC \
+    "-DSOURCE_SHA256=\"$(xargs -d '\n' cat <<<"$source" | digest)\"" -o "$library.new" "$root"/preprocess/native/*.cpp
+  mv "$library.new" "$library"
+}
+
 install_project() {
   say "installing this project into the environment, some seconds"
   logged project "$venv/bin/python" -m pip install --no-deps --no-build-isolation -e "$root"
@@ -189,8 +201,9 @@ import albumentations, cv2, h5py, matplotlib.pyplot, pandas, submitit, tomli_w, 
 import tensorflow as tf
 import horovod.tensorflow.keras as hvd
 import segmentation_models
-import cloudseg, preprocess
+import cloudseg, preprocess.native
 
+preprocess.native.library()
 hvd.init()
 with tf.device("/cpu:0"):
     total = hvd.allreduce(tf.constant([1.0, 2.0]), op=hvd.Sum).numpy().tolist()
@@ -227,6 +240,7 @@ main() {
   make_environment
   install_packages
   install_horovod
+  build_native
   install_project
   check_environment
   echo "$everything_digest" >"$venv/setup.stamp"

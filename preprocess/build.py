@@ -97,12 +97,12 @@ def _build_in_pool(jobs: list[ShardJob], workers: int, progress: Progress) -> No
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, _start_worker, (os.getpid(),)) as pool:
         try:
-            if len(jobs) >= workers:
-                for done in as_completed([pool.submit(build_shard, job) for job in jobs]):
-                    progress.advance(done.result())
-            else:
-                for job in jobs:
-                    build_shard(job, _counting(pool.map, progress))
+            # As many shards as keep every process equally busy; the rest image by image.
+            alone = len(jobs) // workers * workers
+            for done in as_completed([pool.submit(build_shard, job) for job in jobs[:alone]]):
+                progress.advance(done.result())
+            for job in jobs[alone:]:
+                build_shard(job, _counting(pool.map, progress))
         except BrokenProcessPool as error:
             raise CloudsegError(
                 "a worker process was killed (out of memory?). What is finished is kept; the same "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 
 from cloudseg.data.labels import SOURCE_SIZE
 from cloudseg.errors import CloudsegError
+from preprocess import native
 
 HALF_SIZE = (SOURCE_SIZE[0] // 2, SOURCE_SIZE[1] // 2)
 """Height and width, in pixels, at which the black band is looked for, and from which smaller images are made."""
@@ -28,8 +30,6 @@ MOST_PIXELS = 64_000_000
 MOST_SCANS = 100
 """Progressive JPEGs have some ten scans; each one, even if empty, costs a pass over the whole image."""
 
-_KERNEL = np.ones((5, 5), np.uint8)
-_CANDIDATE, _BAND = 2, 3
 _START_OF_SCAN = b"\xff\xda"
 _PROGRESSIVE = b"\xff\xc2"
 _EXIF = b"Exif\0\0"
@@ -64,9 +64,12 @@ def read_image(path: Path, half: bool, any_size: bool = False) -> np.ndarray:
             raise ImageError(f"is {width}x{height}, more than {MOST_PIXELS // 1_000_000} million pixels")
         turn = _orientation(data)
         _check_size((width, height) if turn > 4 else (height, width), any_size)
-        least_height, least_width = HALF_SIZE if half and turn == 1 and (height, width) == SOURCE_SIZE else (0, 0)
-        # Strict: what libjpeg only warns of is an image that is grey or shifted from there on.
-        image = simplejpeg.decode_jpeg(data, "RGB", min_height=least_height, min_width=least_width, strict=True)
+        if half := half and turn == 1 and (height, width) == SOURCE_SIZE:
+            image = native.decode_half(data, SOURCE_SIZE)
+        if not half or image is None:
+            least_height, least_width = HALF_SIZE if half else (0, 0)
+            # Strict: what libjpeg only warns of is an image that is grey or shifted from there on.
+            image = simplejpeg.decode_jpeg(data, "RGB", min_height=least_height, min_width=least_width, strict=True)
     except ImageError:
         raise
     except ValueError as error:
@@ -128,29 +131,4 @@ def black_band(half: np.ndarray) -> np.ndarray:
     image, is large and is black through and through; lines drawn over it (coasts) belong to it. Specks and
     dark ocean do not.
     """
-    red, green, blue = cv2.split(half)
-    brightest = cv2.max(cv2.max(red, green), blue)
-    _, near = cv2.threshold(brightest, BLACK, 1, cv2.THRESH_BINARY_INV)
-    near = cv2.morphologyEx(cv2.morphologyEx(near, cv2.MORPH_CLOSE, _KERNEL), cv2.MORPH_OPEN, _KERNEL)
-    # Capped, so that a bright coast line in a band does not make it an ocean.
-    capped = cv2.min(brightest, BLACK + 1)
-    for x, y in _on_border(near):
-        if near[y, x] != 1:  # filled from another place of the border already
-            continue
-        pixels, _, _, (left, top, width, height) = cv2.floodFill(near, None, (x, y), _CANDIDATE, flags=4)
-        box = np.s_[top : top + height, left : left + width]
-        area = (near[box] == _CANDIDATE).view(np.uint8)
-        black = pixels >= LEAST_BAND * near.size and cv2.mean(capped[box], area)[0] <= MEAN_BLACK
-        near[box][area > 0] = _BAND if black else 0
-    return (near == _BAND).view(np.uint8)
-
-
-def _on_border(near: np.ndarray) -> list[tuple[int, int]]:
-    """Column and row of the first pixel of each stretch of ones along the border."""
-    bottom, right = near.shape[0] - 1, near.shape[1] - 1
-    rows = [(x, y) for y in (0, bottom) for x in _stretches(near[y])]
-    return rows + [(x, y) for x in (0, right) for y in _stretches(near[:, x])]
-
-
-def _stretches(line: np.ndarray) -> list[int]:
-    return np.flatnonzero(np.diff(line.astype(np.int8), prepend=0) == 1).tolist()
+    return native.black_band(half, BLACK, MEAN_BLACK, math.ceil(LEAST_BAND * half.shape[0] * half.shape[1]))

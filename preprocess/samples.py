@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from isal.isal_zlib import crc32
 
-from cloudseg.data.labels import CLASSES, HEADER, NO_DATA, LabelTable, Rejection, RowError
+from cloudseg.data.labels import CLASSES, HEADER, NO_DATA, SOURCE_SIZE, LabelTable, Rejection, RowError
 from cloudseg.data.shards import TRUTH_SIZE
+from preprocess import native
 from preprocess.area import resized
 from preprocess.images import HALF_SIZE, ImageError, black_band, read_image
-from preprocess.masks import mask_bits
 from preprocess.plan import PlannedImage
 
 
@@ -54,5 +54,6 @@ def make_sample(
         return Rejection(labels.line, labels.name, "image", str(error))
     except RowError as error:
         return Rejection(error.line, labels.name, HEADER[1], error.reason)
-    mask, truth = mask_bits(runs, black_band(resized(image, HALF_SIZE)), (size, TRUTH_SIZE))
+    band = black_band(resized(image, HALF_SIZE))
+    mask, truth = (native.mask_bits(runs, band, SOURCE_SIZE, stored, NO_DATA) for stored in (size, TRUTH_SIZE))
     return MadeSample(labels.name, planned.fold, resized(image, size), mask, truth)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
+import mmap
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -85,19 +86,20 @@ def write_shard(job: ShardJob, samples: list[MadeSample]) -> tuple[ShardFile, li
     The same samples give the same bytes.
     """
     # In memory first: HDF5 crashes the process when it meets a full disk; a file of Python raises an error.
-    content = io.BytesIO()
-    with h5py.File(content, "w") as file:
-        _fill(file, job, samples)
-        file.flush()
-        # HDF5 only leaves room for the pixels, which are written where they belong without a copy.
-        image, mask = (file[name].id.get_offset() or 0 for name in ("image", "mask"))
-        truths = [file["truth"].id.get_chunk_info(i) for i in range(len(samples))]
-    digest, size = hashlib.sha256(), 0
-    with replacing(job.path) as temporary, temporary.open("wb") as handle:
-        for part in _parts(content.getbuffer(), samples, image, mask):
-            handle.write(part)
-            digest.update(part)
-            size += part.nbytes
+    with os.fdopen(os.memfd_create("shard"), "w+b") as content:
+        with h5py.File(content, "w") as file:
+            _fill(file, job, samples)
+            file.flush()
+            # HDF5 leaves room for the pixels, holes in this file; they are written to the real one without a copy.
+            image, mask = (file[name].id.get_offset() or 0 for name in ("image", "mask"))
+            truths = [file["truth"].id.get_chunk_info(i) for i in range(len(samples))]
+        content.flush()
+        digest, size = hashlib.sha256(), 0
+        with replacing(job.path) as temporary, temporary.open("wb") as handle:
+            for part in _parts(mmap.mmap(content.fileno(), 0), samples, image, mask):
+                handle.write(part)
+                digest.update(part)
+                size += part.nbytes
     entries = [
         Sample(s.name, job.index, i, s.fold, s.areas, s.no_data, s.crc32, (truth.byte_offset, truth.size))
         for i, (s, truth) in enumerate(zip(samples, truths, strict=True))
@@ -105,8 +107,9 @@ def write_shard(job: ShardJob, samples: list[MadeSample]) -> tuple[ShardFile, li
     return ShardFile(job.path.name, size, digest.hexdigest(), len(samples), image, mask), entries
 
 
-def _parts(content: memoryview, samples: list[MadeSample], images: int, masks: int) -> list[memoryview]:
+def _parts(written: mmap.mmap, samples: list[MadeSample], images: int, masks: int) -> list[memoryview]:
     """The bytes of a shard in order: what HDF5 wrote, with the samples' images and masks at their offsets."""
+    content = memoryview(written)
     if not samples:
         return [content]
     arrays = {images: [sample.image for sample in samples], masks: [sample.mask for sample in samples]}

@@ -89,21 +89,6 @@ def parse(text: str, pixels: int) -> Runs:
     return Runs(starts, ends)
 
 
-def subtract(runs: Runs, holes: Runs) -> Runs:
-    """What of `runs` lies outside `holes`."""
-    # Between holes lie gaps, one more than holes; a run becomes its overlaps with the gaps that it reaches.
-    gap_starts = np.concatenate(([np.iinfo(np.int64).min], holes.ends))
-    gap_ends = np.concatenate((holes.starts, [np.iinfo(np.int64).max]))
-    first = np.searchsorted(gap_ends, runs.starts, "right")
-    reached = np.searchsorted(gap_starts, runs.ends, "left") - first
-    run = np.repeat(np.arange(len(reached)), reached)
-    gap = np.arange(len(run)) + np.repeat(first - (np.cumsum(reached) - reached), reached)
-    starts = np.maximum(runs.starts[run], gap_starts[gap])
-    ends = np.minimum(runs.ends[run], gap_ends[gap])
-    some = ends > starts
-    return Runs(starts[some], ends[some])
-
-
 def _refuse(wrong: np.ndarray, numbers: np.ndarray, reason: str) -> None:
     if wrong.any():
         first = int(np.argmax(wrong))

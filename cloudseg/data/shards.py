@@ -26,7 +26,7 @@ from isal.isal_zlib import crc32
 
 from cloudseg.errors import DataError, UsageError
 
-FORMAT = 2
+FORMAT = 3
 """Version of the format; also to be raised when the same input would give other pixels."""
 TRUTH_SIZE = (350, 525)
 """Height and width at which the competition scores."""

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from cloudseg.data.labels import RunTable
-from cloudseg.data.shards import MANIFEST, TRUTH_SIZE, Manifest, Shards, shard_file
+from cloudseg.data.shards import FORMAT, MANIFEST, TRUTH_SIZE, Manifest, Shards, shard_file
 from cloudseg.errors import DataError, UsageError
 from preprocess.assemble import assemble
 from preprocess.plan import Plan
@@ -169,7 +169,7 @@ def test_without_a_manifest_the_command_to_type_is_said(tmp_path: Path) -> None:
         Manifest.load(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 2}', "\x00\x01"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", f'{{"format": {FORMAT}}}', "\x00\x01"])
 def test_a_damaged_manifest_is_a_data_error(data: Path, text: str) -> None:
     (data / MANIFEST).write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=r"manifest.json is damaged"):
@@ -180,7 +180,7 @@ def test_a_damaged_manifest_is_a_data_error(data: Path, text: str) -> None:
 def test_another_format_version_is_refused(data: Path, version: int) -> None:
     content = json.loads((data / MANIFEST).read_text(encoding="utf-8"))
     (data / MANIFEST).write_text(json.dumps(content | {"format": version}), encoding="utf-8")
-    with pytest.raises(UsageError, match=f"is of format {version}, this program reads 2; make the shards again"):
+    with pytest.raises(UsageError, match=f"is of format {version}, this program reads {FORMAT}; make the shards again"):
         Manifest.load(data)
 
 
