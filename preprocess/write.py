@@ -86,7 +86,7 @@ def write_shard(job: ShardJob, samples: list[MadeSample]) -> tuple[ShardFile, li
     The same samples give the same bytes.
     """
     # In memory first: HDF5 crashes the process when it meets a full disk; a file of Python raises an error.
-    with os.fdopen(os.memfd_create("shard"), "w+b") as content:
+    with replacing(job.path) as temporary, os.fdopen(os.memfd_create("shard"), "w+b") as content:
         with h5py.File(content, "w") as file:
             _fill(file, job, samples)
             file.flush()
@@ -95,7 +95,7 @@ def write_shard(job: ShardJob, samples: list[MadeSample]) -> tuple[ShardFile, li
             truths = [file["truth"].id.get_chunk_info(i) for i in range(len(samples))]
         content.flush()
         digest, size = hashlib.sha256(), 0
-        with replacing(job.path) as temporary, temporary.open("wb") as handle:
+        with temporary.open("wb") as handle:
             for part in _parts(mmap.mmap(content.fileno(), 0), samples, image, mask):
                 handle.write(part)
                 digest.update(part)
