@@ -98,4 +98,7 @@ def _alive(process: int) -> bool:
         return False
     except OSError:
         return True
+    # Or dead, and only not yet waited for by its parent.
+    with suppress(OSError):
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return True

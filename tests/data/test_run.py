@@ -290,9 +290,13 @@ def test_a_file_that_fails_halfway_leaves_the_old_one(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"manifest.json": b"old"}
 
 
-def test_only_temporary_files_of_dead_runs_are_cleared(tmp_path: Path) -> None:
+@pytest.mark.parametrize("waited_for", [True, False])
+def test_only_temporary_files_of_dead_runs_are_cleared(tmp_path: Path, waited_for: bool) -> None:
     dead = subprocess.Popen(["true"])
-    dead.wait()
+    if waited_for:
+        dead.wait()
+    else:
+        wait_until(lambda: gone(dead.pid))
     host = os.uname().nodename
     name = "shard-00001-of-00003.h5"
     keep = {
@@ -305,3 +309,4 @@ def test_only_temporary_files_of_dead_runs_are_cleared(tmp_path: Path) -> None:
         (tmp_path / file).touch()
     clear_leftovers(tmp_path, OUTPUTS)
     assert set(contents(tmp_path)) == keep
+    dead.wait()
