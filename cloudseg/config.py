@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cloudseg.errors import UsageError
-from cloudseg.training.stages import RECIPES, STAGES, Stage
+from cloudseg.training.stages import RECIPES, Stage
 
 T = TypeVar("T")
 
@@ -38,15 +38,22 @@ class Settings:
     """What the encoder starts from: "imagenet" (from the weights cache), "none" (random), or a file."""
     batchnorm: bool = True
     """Whether the decoder normalises its batches."""
+    precision: str = "float32"
+    """"float32", or "mixed": float16 where it is safe, with a loss scale; for GPUs."""
     loss: str = "bce_dice"
+    positive_weight: tuple[float, ...] = ()
+    """Of weighted_bce: how much a pixel of a class weighs over one that is not; one for all or one a class. Without,
+    pixels in the training images that are not of the class over those that are."""
     batch: int = 8
-    """Images per rank and step."""
+    """Images per rank and step; `accumulate` of a stage multiplies it."""
     seed: int = 0
     fold: int = 0
     """The fold that validates; all others train."""
     augment: str = "standard"
     """How strongly training samples are changed: "none", "flips", "standard" or "strong"."""
     checkpoint: Checkpoint = Checkpoint()
+    stages: tuple[str, ...] = ()
+    """Names of the stages, in their order; the recipe's unless given."""
     stage: Mapping[str, Stage] = dataclasses.field(default_factory=dict)
 
 
@@ -69,17 +76,19 @@ def resolve(layers: list[tuple[str, Mapping[str, Any]]], default_data: str | Non
     name = given.get("recipe", "paper")
     if name not in RECIPES:
         raise UsageError(f"recipe: there is no {name!r}{nearest(str(name), RECIPES)}")
-    recipe = {"stage": {stage: dataclasses.asdict(s) for stage, s in RECIPES[name].items()}}
-    merged = merge(merge(recipe, given), {"data": str(Path(given["data"]).resolve())})
+    recipe = RECIPES[name]
+    table = {stage: dataclasses.asdict(s) for stage, s in recipe.stages.items()}
+    merged = merge({**recipe.settings, "stages": list(table), "stage": table}, given)
+    merged["data"] = str(Path(given["data"]).resolve())
+    names = merged["stages"]
+    for where, layer in layers:
+        for stage in layer.get("stage", {}):
+            if stage not in names:
+                raise UsageError(
+                    f"{where}: there is no stage {stage!r}{nearest(stage, names)} (`stages` lists them in their order)"
+                )
+    merged["stage"] = {stage: merged["stage"].get(stage, {}) for stage in names}
     return build(Settings, merged, "settings")
-
-
-def load(path: Path) -> Settings:
-    """Settings from a run's `run.toml`, or any TOML file that is complete.
-
-    Raises UsageError if the file is missing, is not TOML or holds what is not a setting.
-    """
-    return build(Settings, read_toml(path), str(path))
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -93,7 +102,9 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def to_table(settings: Settings) -> dict[str, Any]:
     """The settings as the nested table that `run.toml` holds."""
-    return dataclasses.asdict(settings)
+    return {
+        key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(settings).items()
+    }
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,8 +185,6 @@ def _check_keys(cls: Any, table: Mapping[str, Any], where: str) -> None:
             raise UsageError(f"{where}: there is no setting {key!r}{nearest(key, known)}")
         if key == "stage" and isinstance(value, Mapping):
             for stage, inner in value.items():
-                if stage not in STAGES:
-                    raise UsageError(f"{where}: there is no stage {stage!r}{nearest(stage, STAGES)}")
                 _check_keys(Stage, inner, f"{where}: stage.{stage}")
 
 

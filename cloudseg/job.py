@@ -8,18 +8,18 @@ The last line of jobs/train_stage1.slurm; in a Slurm job the ranks are its tasks
 from __future__ import annotations
 
 from cloudseg import config, run
-from cloudseg.cluster import batch, slurm
+from cloudseg.cluster import batch
 from cloudseg.errors import run_command
 
 
 def main() -> None:
     parser = run.parser("job", __doc__)
-    parser.add_argument("--stage", choices=slurm.CHAIN, required=True)
+    parser.add_argument("--stage", required=True, help="a stage of the run, by name or number, or evaluate")
     parser.add_argument("--ranks", type=int, help="processes on this machine, outside Slurm (default 1)")
     config.add_arguments(parser)
     args = parser.parse_args()
     prepared = run.prepare(args.run, config.from_arguments(args))
-    batch.run_stage(prepared.path, args.stage, args.ranks)
+    batch.run_stage(prepared.path, prepared.find(args.stage), args.ranks)
 
 
 if __name__ == "__main__":

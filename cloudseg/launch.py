@@ -16,20 +16,21 @@ import dataclasses
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cloudseg import config, preflight, run
 from cloudseg.cluster import batch, sites, slurm, snapshot
+from cloudseg.config import Settings
 from cloudseg.data.shards import Manifest
 from cloudseg.errors import UsageError, run_command
 from cloudseg.run import Run
-from cloudseg.training import stages
 
 
 def parser() -> argparse.ArgumentParser:
     out = run.parser("launch", __doc__)
-    out.add_argument("--stages", required=True, help=f"all, or some of {','.join(slurm.CHAIN)}", type=parse_stages)
+    out.add_argument("--stages", required=True, help="all, or some of the run's, as frozen,partial,full,evaluate")
     out.add_argument("--dry-run", action="store_true", help="print the sbatch scripts, and do nothing")
     config.add_arguments(out)
     where = out.add_argument_group("where it runs")
@@ -44,17 +45,25 @@ def parser() -> argparse.ArgumentParser:
     return out
 
 
-def parse_stages(text: str) -> list[str]:
-    """'all' or 'full,frozen' -> stages in the order in which they run."""
-    chosen = slurm.CHAIN if text == "all" else text.split(",")
+def parse_stages(text: str, chain: Sequence[str]) -> list[str]:
+    """'all' or 'full,frozen' -> stages in the order in which they run. Raises UsageError for one that there is not."""
+    chosen = chain if text == "all" else text.split(",")
     for name in chosen:
-        if name not in slurm.CHAIN:
-            raise argparse.ArgumentTypeError(f"there is no stage {name!r}; all, or some of {','.join(slurm.CHAIN)}")
-    return [name for name in slurm.CHAIN if name in chosen]
+        if name not in chain:
+            raise UsageError(f"--stages: there is no stage {name!r}{config.nearest(name, ['all', *chain])}")
+    return [name for name in chain if name in chosen]
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """Those of the run if it is there, else those it would get; data need not be there yet."""
+    if (args.run / "run.toml").exists():
+        return run.open_run(args.run).settings
+    return config.resolve([*config.from_environment(), *config.from_arguments(args)], default_data="DATA")
 
 
 def main() -> None:
     args = parser().parse_args()
+    args.stages = parse_stages(args.stages, run.chain(settings_of(args)))
     in_slurm = args.cluster == "slurm" or (args.cluster == "auto" and shutil.which("sbatch") is not None)
     if args.dry_run:
         dry_run(args)
@@ -75,7 +84,7 @@ def remaining(prepared: Run, chosen: list[str]) -> list[str]:
     """Those of `chosen` that are not done. Raises UsageError if what they start from is neither done nor chosen."""
     left = [stage for stage in chosen if not prepared.done(stage)]
     for stage in left:
-        before = stages.predecessor(stage) if stage != slurm.EVALUATE else None
+        before = prepared.before(stage) if stage != run.EVALUATE else None
         if before and before not in left and not prepared.done(before):
             raise UsageError(
                 f"stage {stage} starts from stage {before}, which is not done; type: --stages {before},{','.join(left)}"

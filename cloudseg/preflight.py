@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import re
+
 from cloudseg.config import Settings, nearest
 from cloudseg.data.batches import PRESETS
+from cloudseg.data.labels import CLASSES
 from cloudseg.data.shards import Manifest
 from cloudseg.errors import UsageError
 from cloudseg.nets import names, weights
+from cloudseg.training.stages import OPTIMIZERS, SCHEDULES, Stage
+
+RESERVED = ("evaluate", "preprocess")
+"""Other jobs of a chain."""
 
 
 def check(settings: Settings) -> None:
@@ -16,18 +24,67 @@ def check(settings: Settings) -> None:
         if not len(manifest.indices(settings.fold, training)):
             raise UsageError(f"fold {settings.fold}: {settings.data} has no image to {use}")
     _, encoder = names.parse(settings.network)
-    names.check_loss(settings.loss)
+    for key, value, known in (
+        ("loss", settings.loss, names.LOSSES),
+        ("precision", settings.precision, names.PRECISIONS),
+        ("augment", settings.augment, PRESETS),
+    ):
+        if value not in known:
+            raise UsageError(f"{key}: there is no {value!r}{nearest(value, known)}")
+    if encoder == names.VANILLA and settings.weights != "none":
+        raise UsageError(f"weights: {encoder} has no pretrained encoder; type: --set weights=none")
     weights.require(settings.weights, encoder)
-    if settings.augment not in PRESETS:
-        raise UsageError(f"augment: there is no {settings.augment!r}{nearest(settings.augment, PRESETS)}")
-    counts = {
-        "batch": settings.batch,
-        "checkpoint.every_steps": settings.checkpoint.every_steps,
-        "checkpoint.keep": settings.checkpoint.keep,
+    _check_positive_weight(settings)
+    for key, number in (
+        ("batch", settings.batch),
+        ("checkpoint.every_steps", settings.checkpoint.every_steps),
+        ("checkpoint.keep", settings.checkpoint.keep),
+    ):
+        if number < 1:
+            raise UsageError(f"{key}: must be at least 1, not {number}")
+    if not settings.stages:
+        raise UsageError("stages: there must be at least one")
+    for name in settings.stages:
+        if not re.fullmatch("[a-z][a-z0-9_-]*", name) or name in RESERVED:
+            raise UsageError(
+                f"stages: {name!r} is no name for a stage: small letters, digits, - and _; not {RESERVED[0]}"
+            )
+        _check_stage(f"stage.{name}", settings.stage[name])
+
+
+def _check_positive_weight(settings: Settings) -> None:
+    given = settings.positive_weight
+    if given and settings.loss != "weighted_bce":
+        raise UsageError(f"positive_weight: loss {settings.loss!r} does not use it; add --set loss=weighted_bce")
+    if len(given) not in (0, 1, len(CLASSES)) or not all(weight > 0 for weight in given):
+        raise UsageError(
+            f"positive_weight: one number above 0, or one for each of {', '.join(CLASSES)}; not {list(given)}"
+        )
+
+
+def _check_stage(key: str, stage: Stage) -> None:
+    for field, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+        if (value := getattr(stage, field)) not in known:
+            raise UsageError(f"{key}.{field}: there is no {value!r}{nearest(value, known)}")
+    limits = {
+        "epochs": (1, math.inf),
+        "encoder": (0, 1),
+        "lr": (0, math.inf),
+        "hold": (0, math.inf),
+        "decay": (1, math.inf),
+        "patience": (1, math.inf),
+        "factor": (0, 1),
+        "warmup_steps": (0, math.inf),
+        "early_stop": (0, math.inf),
+        "clip": (0, math.inf),
+        "accumulate": (1, math.inf),
+        "ema": (0, 1),
+        "momentum": (0, 1),
+        "weight_decay": (0, math.inf),
     }
-    for key, value in counts.items():
-        if value < 1:
-            raise UsageError(f"{key}: must be at least 1, not {value}")
-    for name, stage in settings.stage.items():
-        if stage.epochs < 1 or not 0 <= stage.encoder <= 1:
-            raise UsageError(f"stage.{name}: epochs must be at least 1 and encoder between 0 and 1")
+    for field, (least, most) in limits.items():
+        if not least <= (value := getattr(stage, field)) <= most:
+            upper = "" if most == math.inf else f" and at most {most}"
+            raise UsageError(f"{key}.{field}: must be at least {least}{upper}, not {value:g}")
+    if stage.weight_decay and stage.optimizer != "adamw":
+        raise UsageError(f"{key}.weight_decay: {stage.optimizer} does not use it; add --set {key}.optimizer=adamw")

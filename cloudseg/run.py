@@ -10,18 +10,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cloudseg import atomic, config, preflight
+from cloudseg import atomic, config, preflight, provenance
 from cloudseg.config import Settings
 from cloudseg.errors import UsageError
-from cloudseg.training import stages
 
 DEFAULT = "runs/default"
+EVALUATE = "evaluate"
+"""What comes after the last stage, and has a DONE file of its own."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
     path: Path
     settings: Settings
+    made: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What it was begun with, see `provenance.made`."""
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """All stages in their order, and the evaluation."""
+        return chain(self.settings)
 
     @property
     def jobs(self) -> Path:
@@ -37,7 +45,25 @@ class Run:
         return self.evaluation / "metrics.json"
 
     def stage(self, stage: str) -> Path:
-        return self.path / stages.folder(stage)
+        """'partial' -> '2-partial': folders sort in the order of the stages."""
+        return self.path / f"{self.settings.stages.index(stage) + 1}-{stage}"
+
+    def before(self, stage: str) -> str | None:
+        """The stage whose weights this one starts from, None for the first."""
+        index = self.settings.stages.index(stage)
+        return self.settings.stages[index - 1] if index else None
+
+    def find(self, stage: str) -> str:
+        """A stage of the chain from its name or its number, from 1. Raises UsageError if there is none."""
+        numbered = dict(enumerate(self.settings.stages, 1))
+        name = numbered.get(int(stage), stage) if stage.isdecimal() else stage
+        if name not in self.chain:
+            raise UsageError(f"{self.path}: there is no stage {stage!r}{config.nearest(stage, self.chain)}")
+        return name
+
+    def events(self, stage: str) -> Path:
+        """TensorBoard's."""
+        return self.stage(stage) / "events"
 
     def checkpoints(self, stage: str) -> Path:
         return self.stage(stage) / "checkpoints"
@@ -50,7 +76,7 @@ class Run:
 
     def done_file(self, stage: str) -> Path:
         """What says that a stage, or the evaluation, is finished; it is written last."""
-        return self.metrics if stage == "evaluate" else self.stage(stage) / "DONE.json"
+        return self.metrics if stage == EVALUATE else self.stage(stage) / "DONE.json"
 
     def done(self, stage: str) -> dict[str, Any] | None:
         """What a finished stage left on itself, None while it is not finished."""
@@ -64,6 +90,10 @@ class Run:
         return hashlib.sha256(json.dumps(config.to_table(self.settings), sort_keys=True).encode()).hexdigest()
 
 
+def chain(settings: Settings) -> tuple[str, ...]:
+    return (*settings.stages, EVALUATE)
+
+
 def jobs_folder(run: Path) -> Path:
     return run / "jobs"
 
@@ -75,7 +105,9 @@ def open_run(path: Path) -> Run:
             f"{path}/run.toml is not there; start the run first: "
             f"python -m cloudseg.launch --stages all --run {path} --data DATA"
         )
-    return Run(path.resolve(), config.load(path / "run.toml"))
+    table = config.read_toml(path / "run.toml")
+    made = table.pop("made", {})
+    return Run(path.resolve(), config.build(Settings, table, str(path / "run.toml")), made)
 
 
 def prepare(path: Path, given: list[tuple[str, Mapping[str, Any]]]) -> Run:
@@ -91,14 +123,15 @@ def prepare(path: Path, given: list[tuple[str, Mapping[str, Any]]]) -> Run:
         settings = config.resolve([*config.from_environment(), *given])
         preflight.check(settings)
         path.mkdir(parents=True, exist_ok=True)
-        text = "# The settings of this run, fixed by its first command.\n" + toml(config.to_table(settings))
-        if atomic.create(file, text.encode()):
-            return Run(path.resolve(), settings)
+        made = provenance.made(settings.data)
+        text = "# The settings of this run, fixed by its first command. [made] says with what that was.\n"
+        if atomic.create(file, (text + toml({**config.to_table(settings), "made": made})).encode()):
+            return Run(path.resolve(), settings, made)
     run = open_run(path)
     if given:
         base = [(str(file), config.to_table(run.settings))]
         if any("recipe" in table for _, table in given):
-            base = [(where, {k: v for k, v in table.items() if k != "stage"}) for where, table in base]
+            base = [(where, {k: v for k, v in table.items() if k not in ("stage", "stages")}) for where, table in base]
         wanted = config.resolve([*base, *given])
         differing = config.differences(run.settings, wanted)
         if differing:

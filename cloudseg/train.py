@@ -13,20 +13,20 @@ from __future__ import annotations
 from cloudseg import config, run
 from cloudseg.errors import run_command
 from cloudseg.training import rank
-from cloudseg.training.stages import STAGES
 
 
 def main() -> None:
     parser = run.parser("train", __doc__)
-    parser.add_argument("--stage", choices=STAGES, required=True)
+    parser.add_argument("--stage", required=True, help="a stage of the run, by name or number")
     config.add_arguments(parser)
     args = parser.parse_args()
     prepared = run.prepare(args.run, config.from_arguments(args))
 
+    stage = prepared.find(args.stage)
     with rank.started(prepared) as (comm, stop):
         from cloudseg.training.loop import train_stage
 
-        train_stage(prepared, args.stage, comm, stop)
+        train_stage(prepared, stage, comm, stop)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What every rank does: blocks of steps, in turns with a constant batch and with the real augmented feed.
 
-The step is the product's own (`loop.make_step`, everything trains) and so is the feed (`loop.open_feed`).
+The step is the product's own (`step.Step`, everything trains) and so is the feed (`loop.open_feed`).
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from bench.step.job import Answer, Job, read_job, write
 from cloudseg.config import Settings
 from cloudseg.data.order import epoch_order, rank_share
 from cloudseg.data.shards import Manifest, Shards
-from cloudseg.nets import freeze, models
-from cloudseg.nets.losses import LOSSES
+from cloudseg.nets import freeze, losses, models
 from cloudseg.training import comm as ranks
-from cloudseg.training.loop import make_step, open_feed
+from cloudseg.training import optimizers
+from cloudseg.training.loop import open_feed
+from cloudseg.training.stages import Stage
+from cloudseg.training.step import Step
 
 Batch = tuple[tf.Tensor, tf.Tensor]
-LEARNING_RATE = 1e-4
+STAGE = Stage(encoder=1.0, epochs=1, lr=1e-4)
 
 
 def measure(folder: Path) -> None:
@@ -51,12 +53,11 @@ def _step(job: Job, shards: Shards, comm: ranks.Comm) -> Callable[[tf.Tensor, tf
     """Waits for the loss, as training does."""
     tf.keras.utils.set_random_seed(0)
     network = models.build(job.network, shards.manifest.size, pretrained=False)
-    freeze.freeze(network, 1.0)
-    optimizer = tf.keras.optimizers.Adam(LEARNING_RATE)
-    optimizer.build(network.model.trainable_variables)
-    comm.broadcast([*network.model.variables, *optimizer.variables])
-    step = make_step(network, optimizer, LOSSES["bce_dice"], comm)
-    return lambda images, masks: float(step(images, masks, tf.constant(LEARNING_RATE), tf.constant(False))[0])
+    freeze.freeze(network, STAGE.encoder)
+    optimizer = optimizers.build(STAGE, network.model.trainable_variables, mixed=False)
+    comm.broadcast([*network.model.variables, *optimizers.state(optimizer)])
+    step = Step(network, optimizer, losses.bce_dice, comm)
+    return lambda images, masks: step(iter([(images, masks)]), STAGE.lr, stop=False).loss
 
 
 def _order(job: Job, shards: Shards, comm: ranks.Comm) -> np.ndarray:

@@ -8,8 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cloudseg.cluster import sites, slurm, steps
+from cloudseg.cluster import sites, steps
 from cloudseg.errors import DONE, STOPPED, CloudsegError, Stopped, UsageError
+from cloudseg.run import EVALUATE
 
 
 def run_stage(path: Path, stage: str, ranks: int | None = None) -> None:
@@ -18,7 +19,7 @@ def run_stage(path: Path, stage: str, ranks: int | None = None) -> None:
     Its ranks are the tasks of this Slurm job, or `ranks` processes here.
     Raises Stopped if it stopped on a signal and could not be requeued, CloudsegError if it failed.
     """
-    module = ["cloudseg.evaluate"] if stage == slurm.EVALUATE else ["cloudseg.train", "--stage", stage]
+    module = ["cloudseg.evaluate"] if stage == EVALUATE else ["cloudseg.train", "--stage", stage]
     arguments = ["-m", *module, "--run", str(path)]
     in_slurm = ranks is None and "SLURM_JOB_ID" in os.environ
     code = steps.srun(arguments, sites.load(None).srun) if in_slurm else steps.local(arguments, ranks or 1)

@@ -6,15 +6,13 @@ import dataclasses
 from pathlib import Path
 
 from cloudseg.cluster.sites import Resources, Site
-from cloudseg.run import DEFAULT
-from cloudseg.training.stages import STAGES
+from cloudseg.run import DEFAULT, EVALUATE
 
 SIGNAL_LEAD_S = 120
 """Seconds before the walltime at which ranks are told to save and leave. Slurm looks every 30 s."""
 
-EVALUATE = "evaluate"
-CHAIN = (*STAGES, EVALUATE)
-"""What `launch --stages all` queues, in order."""
+HANDWRITTEN_STAGES = 3
+"""How many stages there are files in jobs/ for; the recipe `paper` has as many."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,17 +96,18 @@ def preprocess_job(site: Site, array: str) -> Job:
 def handwritten(site: Site) -> dict[str, str]:
     """The files of jobs/, by name: what people sbatch without the launcher, told by environment variables."""
     run = f'"${{CLOUDSEG_RUN:-{DEFAULT}}}"'
-    numbers = {f"train_stage{number}.slurm": stage for number, stage in enumerate(STAGES, 1)}
+    stages = {f"train_stage{number}.slurm": str(number) for number in range(1, HANDWRITTEN_STAGES + 1)}
     files = {}
-    for name, stage in {**numbers, "evaluate.slurm": EVALUATE}.items():
-        job = stage_job(stage, site, run, f"cloudseg-{stage}-%j.log")
-        files[name] = script(dataclasses.replace(job, comment=_usage(name, stage)))
+    for name, stage in {**stages, "evaluate.slurm": EVALUATE}.items():
+        title = stage if stage == EVALUATE else f"stage{stage}"
+        job = stage_job(stage, site, run, f"cloudseg-{title}-%j.log")
+        files[name] = script(dataclasses.replace(job, name=title, comment=_usage(name, stage)))
     preprocess = dataclasses.replace(preprocess_job(site, array="0-31"), comment=_PREPROCESS_USAGE)
     return {**files, "preprocess.slurm": script(preprocess)}
 
 
 def _usage(name: str, stage: str) -> tuple[str, ...]:
-    task = "Scores of a trained run" if stage == EVALUATE else f"Stage {stage!r} of a run"
+    task = "Scores of a trained run" if stage == EVALUATE else f"Stage {stage} of a run"
     return (
         f"{task}, submitted by hand from the project's folder; more or fewer GPUs by sbatch's own options:",
         "",

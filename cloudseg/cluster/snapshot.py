@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
 from cloudseg.atomic import write_json
-
-ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("cloudseg", "preprocess", "env")
+from cloudseg.provenance import CODE, ROOT, revision
 
 
 def take(folder: Path) -> Path:
@@ -20,10 +17,7 @@ def take(folder: Path) -> Path:
     The digest is over the code's bytes, so equal code is kept once.
     """
     files = sorted(
-        path
-        for part in PARTS
-        for path in (ROOT / part).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        path for part in CODE for path in (ROOT / part).rglob("*") if path.is_file() and "__pycache__" not in path.parts
     )
     digest = hashlib.sha256()
     for path in files:
@@ -45,14 +39,3 @@ def take(folder: Path) -> Path:
             if not target.exists():
                 raise
     return target
-
-
-def revision() -> dict[str, str | bool | None]:
-    """The git revision of the code and whether it was edited since; None for code that is not in git."""
-    answers = [
-        subprocess.run(["git", "-C", str(ROOT), *command], capture_output=True, text=True, check=False)
-        for command in (["rev-parse", "HEAD"], ["status", "--porcelain", *PARTS])
-    ]
-    if any(answer.returncode for answer in answers):
-        return {"git_revision": None, "edited": None}
-    return {"git_revision": answers[0].stdout.strip(), "edited": bool(answers[1].stdout.strip())}

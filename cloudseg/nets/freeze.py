@@ -20,13 +20,19 @@ class Plan:
     """Names of the encoder's layers that train, from first to last."""
     encoder_share: float
     """Share of the encoder's parameters that they hold: what the layer boundaries allow, near what was asked."""
+    train_bn: bool = False
+    """Whether the BatchNorm layers among the others train nevertheless."""
 
     def __str__(self) -> str:
+        if self.encoder_share == 1.0:
+            return "everything"
+        frozen = "BatchNorm trains there" if self.train_bn else "BatchNorm statistics included"
         if not self.encoder_layers:
-            return "the decoder; the encoder is frozen, BatchNorm statistics included"
+            return f"the decoder; the encoder is frozen, {frozen}"
         return (
-            f"the decoder and {len(self.encoder_layers)} encoder layers from {self.encoder_layers[0]} on, "
-            f"{self.encoder_share:.1%} of the encoder's parameters"
+            f"the decoder and {len(self.encoder_layers)} encoder layers from {self.encoder_layers[0]} to "
+            f"{self.encoder_layers[-1]}, {self.encoder_share:.1%} of the encoder's parameters; the others are frozen, "
+            f"{frozen}"
         )
 
 
@@ -45,16 +51,17 @@ def plan(layers: Sequence[tuple[str, int]], share: float) -> Plan:
     return Plan(tuple(name for name, _ in chosen), sum(count for _, count in chosen) / total)
 
 
-def freeze(network: Network, share: float) -> Plan:
+def freeze(network: Network, share: float, train_bn: bool = False) -> Plan:
     """Let the decoder and the last `share` of the encoder train, and nothing else.
 
-    A frozen BatchNorm layer keeps its statistics too: Keras runs it in inference mode.
+    A frozen BatchNorm layer keeps its statistics too: Keras runs it in inference mode. With `train_bn` the encoder's
+    BatchNorm layers all train.
     """
     sizes = [(name, network.model.get_layer(name).count_params()) for name in network.encoder]
-    chosen = plan(sizes, share)
+    chosen = dataclasses.replace(plan(sizes, share), train_bn=train_bn)
     frozen = set(network.encoder) - set(chosen.encoder_layers)
     for layer in network.model.layers:
-        layer.trainable = layer.name not in frozen
+        layer.trainable = layer.name not in frozen or (train_bn and "BatchNormalization" in type(layer).__name__)
     return chosen
 
 

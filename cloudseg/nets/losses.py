@@ -6,7 +6,7 @@ the whole batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -16,10 +16,27 @@ Loss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
 def bce(logits: tf.Tensor, targets: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
     """Binary cross-entropy, -t log p - (1-t) log(1-p) with p = sigmoid(logit): mean over valid pixels and classes."""
-    loss = tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits) * valid
-    classes = tf.cast(tf.shape(logits)[-1], tf.float32)
-    pixels = tf.reduce_sum(valid, axis=(1, 2, 3)) * classes
-    return tf.reduce_mean(tf.math.divide_no_nan(tf.reduce_sum(loss, axis=(1, 2, 3)), pixels))
+    return _mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits), valid)
+
+
+def weighted_bce(positive_weight: Sequence[float]) -> Loss:
+    """Binary cross-entropy in which positives weigh r: -r t log p - (1-t) log(1-p), mean over valid pixels and classes.
+
+    `positive_weight` is r, one for all classes or one each. The source work takes r = w1 / w0, the classes' weights
+    inverse to how often they occur (`balanced` gives that).
+    """
+    weight = tf.constant(positive_weight, tf.float32)
+
+    def loss(logits: tf.Tensor, targets: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
+        return _mean(tf.nn.weighted_cross_entropy_with_logits(targets, logits, weight), valid)
+
+    return loss
+
+
+def balanced(areas: Sequence[int], pixels: int) -> tuple[float, ...]:
+    """For each class, pixels that are not of it over those that are: from its area in all images, and the pixels with
+    data of all images. A class that never occurs weighs 1."""
+    return tuple((pixels - area) / area if area else 1.0 for area in areas)
 
 
 def dice(logits: tf.Tensor, targets: tf.Tensor, valid: tf.Tensor, smooth: float = 1.0) -> tf.Tensor:
@@ -40,4 +57,15 @@ def bce_dice(logits: tf.Tensor, targets: tf.Tensor, valid: tf.Tensor) -> tf.Tens
     return bce(logits, targets, valid) + dice(logits, targets, valid)
 
 
-LOSSES: dict[str, Loss] = {"bce": bce, "dice": dice, "bce_dice": bce_dice}
+def by_name(name: str, positive_weight: Sequence[float]) -> Loss:
+    """One of `names.LOSSES`; `positive_weight` is that of weighted_bce."""
+    losses: dict[str, Loss] = {"bce": bce, "dice": dice, "bce_dice": bce_dice}
+    return weighted_bce(positive_weight) if name == "weighted_bce" else losses[name]
+
+
+def _mean(loss: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
+    """Of (n, H, W, C): within each image over valid pixels and classes, then over images; an image without any
+    valid pixel counts 0."""
+    classes = tf.cast(tf.shape(loss)[-1], tf.float32)
+    pixels = tf.reduce_sum(valid, axis=(1, 2, 3)) * classes
+    return tf.reduce_mean(tf.math.divide_no_nan(tf.reduce_sum(loss * valid, axis=(1, 2, 3)), pixels))

@@ -1,11 +1,11 @@
-"""Networks by name: four-channel U-Nets from segmentation_models, as logits, with how they want their input."""
+"""Networks by name: four-channel U-Nets, as logits, with how they want their input."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 os.environ.setdefault("SM_FRAMEWORK", "tf.keras")
 
@@ -15,7 +15,7 @@ with contextlib.redirect_stdout(None):  # it prints a greeting
     import segmentation_models as sm
 from segmentation_models.backbones.backbones_factory import Backbones
 
-from cloudseg.nets import names
+from cloudseg.nets import names, vanilla
 
 DECODERS: dict[str, Callable[..., tf.keras.Model]] = {
     "unet": sm.Unet,
@@ -31,7 +31,7 @@ BATCHNORM_MOMENTUM = 0.9
 @dataclasses.dataclass(frozen=True)
 class Network:
     model: tf.keras.Model
-    """float32 (n, H, W, 3), scaled -> float32 logits (n, H, W, 4)."""
+    """float32 (n, H, W, 3), scaled -> logits (n, H, W, 4)."""
     encoder: tuple[str, ...]
     """Names of the encoder's layers, in the order of the model."""
     scale: Callable[[tf.Tensor], tf.Tensor]
@@ -39,26 +39,21 @@ class Network:
 
     def logits(self, images: tf.Tensor, training: bool) -> tf.Tensor:
         """uint8 (n, H, W, 3) -> float32 (n, H, W, 4)."""
-        return self.model(self.scale(images), training=training)
+        return tf.cast(self.model(self.scale(images), training=training), tf.float32)
 
 
-def build(name: str, size: tuple[int, int], pretrained: bool, batchnorm: bool = True) -> Network:
+def build(name: str, size: tuple[int, int], pretrained: bool, batchnorm: bool = True, mixed: bool = False) -> Network:
     """The network `name` for images of `size` (height, width), with random weights from TensorFlow's seed.
 
     `pretrained` says that its encoder will be filled with published weights, and so how its input is scaled.
-    `batchnorm` is the decoder's. Raises UsageError for an unknown name.
+    `batchnorm` is the decoder's. `mixed` computes in float16 where that is safe, with weights and logits in float32.
+    Raises UsageError for an unknown name.
     """
     decoder, encoder = names.parse(name)
-    layers = _encoder_layers(encoder, size)
+    layers = vanilla.ENCODER if encoder == names.VANILLA else _encoder_layers(encoder, size)
     tf.keras.backend.reset_uids()
-    model = DECODERS[decoder](
-        encoder,
-        input_shape=(*size, 3),
-        classes=NUMBER_OF_CLASSES,
-        activation="linear",
-        encoder_weights=None,
-        **({"decoder_use_batchnorm": batchnorm} if decoder in ("unet", "linknet") else {}),
-    )
+    with _policy("mixed_float16" if mixed else "float32"):
+        model = _model(decoder, encoder, size, batchnorm)
     for layer in model.layers:
         if isinstance(layer, tf.keras.layers.BatchNormalization):
             layer.momentum = BATCHNORM_MOMENTUM
@@ -70,7 +65,31 @@ def build(name: str, size: tuple[int, int], pretrained: bool, batchnorm: bool = 
     return Network(model, network_layers, lambda images: tf.cast(images, tf.float32) / 127.5 - 1.0)
 
 
-def _encoder_layers(encoder: str, size: tuple[int, int]) -> set[str]:
+def _model(decoder: str, encoder: str, size: tuple[int, int], batchnorm: bool) -> tf.keras.Model:
+    if encoder == names.VANILLA:
+        return vanilla.build(size, NUMBER_OF_CLASSES, batchnorm)
+    return DECODERS[decoder](
+        encoder,
+        input_shape=(*size, 3),
+        classes=NUMBER_OF_CLASSES,
+        activation="linear",
+        encoder_weights=None,
+        **({"decoder_use_batchnorm": batchnorm} if decoder in ("unet", "linknet") else {}),
+    )
+
+
+@contextlib.contextmanager
+def _policy(name: str) -> Iterator[None]:
+    """Layers that are made within compute as this says."""
+    before = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy(name)
+    try:
+        yield
+    finally:
+        tf.keras.mixed_precision.set_global_policy(before)
+
+
+def _encoder_layers(encoder: str, size: tuple[int, int]) -> frozenset[str]:
     """Names of the encoder's layers in any network that segmentation_models builds on it.
 
     It builds the encoder first and the decoder onto the encoder's own layers, so with Keras's counters reset
@@ -88,4 +107,4 @@ def _encoder_layers(encoder: str, size: tuple[int, int]) -> set[str]:
             models=tf.keras.models,
             utils=tf.keras.utils,
         )
-    return {layer.name for layer in alone.layers}
+    return frozenset(layer.name for layer in alone.layers)

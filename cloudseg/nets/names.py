@@ -5,6 +5,8 @@ from __future__ import annotations
 from cloudseg.config import nearest
 from cloudseg.errors import UsageError
 
+VANILLA = "vanilla"
+"""A plain U-Net of our own; its contracting path is its encoder."""
 DECODERS = ("unet", "linknet", "fpn", "pspnet")
 ENCODERS = (
     "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
@@ -15,22 +17,19 @@ ENCODERS = (
     "efficientnetb0", "efficientnetb1", "efficientnetb2", "efficientnetb3",
     "efficientnetb4", "efficientnetb5", "efficientnetb6", "efficientnetb7",
 )  # fmt: skip
-LOSSES = ("bce", "dice", "bce_dice")
+LOSSES = ("bce", "dice", "bce_dice", "weighted_bce")
+PRECISIONS = ("float32", "mixed")
 
 
 def parse(name: str) -> tuple[str, str]:
-    """'unet-resnet34' -> ('unet', 'resnet34'). Raises UsageError with the nearest name there is."""
+    """'unet-resnet34' -> ('unet', 'resnet34'); 'vanilla' is both. Raises UsageError with the nearest name there is."""
+    if name == VANILLA:
+        return VANILLA, VANILLA
     decoder, _, encoder = name.partition("-")
     if decoder not in DECODERS or encoder not in ENCODERS:
-        known = [f"{d}-{e}" for d in DECODERS for e in ENCODERS]
+        known = [VANILLA, *(f"{d}-{e}" for d in DECODERS for e in ENCODERS)]
         hint = nearest(name, known)
         if not hint.startswith("; did"):
-            hint = f"; it is DECODER-ENCODER, of {', '.join(DECODERS)} and {', '.join(ENCODERS)}"
+            hint = f"; it is {VANILLA}, or DECODER-ENCODER, of {', '.join(DECODERS)} and {', '.join(ENCODERS)}"
         raise UsageError(f"network: there is no {name!r}{hint}")
     return decoder, encoder
-
-
-def check_loss(name: str) -> None:
-    """Raises UsageError for a loss that there is not."""
-    if name not in LOSSES:
-        raise UsageError(f"loss: there is no {name!r}{nearest(name, LOSSES)}")

@@ -9,46 +9,44 @@ import numpy as np
 
 from cloudseg.atomic import write_json
 from cloudseg.data.labels import CLASSES
-from cloudseg.data.shards import Manifest, Shards
 from cloudseg.errors import UsageError
-from cloudseg.nets import models, scores
-from cloudseg.nets.losses import LOSSES
-from cloudseg.results import figures, postprocess
+from cloudseg.nets import scores
+from cloudseg.results import postprocess
 from cloudseg.run import Run
-from cloudseg.training import stages, start
+from cloudseg.training import start
 from cloudseg.training.comm import Comm
+from cloudseg.training.loop import build_loss, build_network, open_shards
 from cloudseg.training.validation import Validator
 
 
 def evaluate(run: Run, comm: Comm) -> None:
-    """Write thresholds.json, curves.png and metrics.json of the last finished stage of `run`, metrics.json last.
+    """Write thresholds.json and metrics.json of the last finished stage of `run`, metrics.json last.
 
     Raises UsageError if no stage is finished, DataError if its weights are not those it wrote.
     """
-    finished = [stage for stage in stages.STAGES if run.done(stage)]
+    finished = [stage for stage in run.settings.stages if run.done(stage)]
     if not finished:
         raise UsageError(
             f"{run.path}: no stage is done yet; type: python -m cloudseg.launch --stages all --run {run.path}"
         )
     stage, settings = finished[-1], run.settings
-    shards = Shards(Manifest.load(settings.data))
+    shards = open_shards(run, comm)
     samples = shards.manifest.indices(settings.fold, training=False)
-    network = models.build(settings.network, shards.manifest.size, settings.weights != "none", settings.batchnorm)
+    network = build_network(settings, shards.manifest)
     digest = start.load_best(run, stage, network.model)
-    validate = Validator(network, LOSSES[settings.loss], shards, samples, settings.batch, comm, postprocess.THRESHOLDS)
-    loss, counts = validate()
+    loss = build_loss(settings, shards.manifest)
+    validation = Validator(network, loss, shards, samples, settings.batch, comm, postprocess.THRESHOLDS)()
     if comm.rank == 0:
         metrics = {
             "stage": stage,
             "weights_sha256": digest,
             "fold": settings.fold,
             "images": len(samples),
-            "loss": loss,
-            **summary(counts),
+            "loss": validation.loss,
+            **summary(validation.counts),
         }
         run.evaluation.mkdir(exist_ok=True)
-        write_json(run.evaluation / "thresholds.json", named(postprocess.tune(counts)))
-        figures.curves(run)
+        write_json(run.evaluation / "thresholds.json", named(postprocess.tune(validation.counts)))
         write_json(run.metrics, metrics)
         show(run, metrics)
     comm.barrier()

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -14,6 +15,7 @@ import tensorflow as tf
 
 from cloudseg.atomic import replacing, write_json
 from cloudseg.errors import DataError
+from cloudseg.training import optimizers
 
 OPTIMIZER = "optimizer_state"
 
@@ -31,8 +33,11 @@ class Progress:
     ranks: int
     loss_sum: float = 0.0
     """Sum of the losses of the steps done in this epoch."""
-    best_dice: float = -1.0
-    best_epoch: int = -1
+    sums: Sequence[float] = ()
+    """Sum of their `metrics.pooled_sums`, in one line."""
+    dices: Sequence[float] = ()
+    val_losses: Sequence[float] = ()
+    """Of each epoch done, from validation."""
 
 
 def save_weights(path: Path, model: tf.keras.Model, optimizer: tf.keras.optimizers.Optimizer | None = None) -> str:
@@ -45,7 +50,7 @@ def save_weights(path: Path, model: tf.keras.Model, optimizer: tf.keras.optimize
         if optimizer is not None:
             with h5py.File(temporary, "a") as file:
                 group = file.create_group(OPTIMIZER)
-                for index, variable in enumerate(optimizer.variables):
+                for index, variable in enumerate(optimizers.state(optimizer)):
                     group.create_dataset(f"{index:05d}", data=variable.numpy(), track_times=False)
         return sha256(temporary)
 
@@ -63,9 +68,10 @@ def load_weights(path: Path, model: tf.keras.Model, optimizer: tf.keras.optimize
             saved = [np.asarray(file[OPTIMIZER][key]) for key in sorted(file[OPTIMIZER])]
     except (OSError, KeyError, ValueError) as error:
         raise DataError(f"{path} does not fit this network: {error}") from None
-    if [v.shape for v in saved] != [tuple(v.shape) for v in optimizer.variables]:
+    variables = optimizers.state(optimizer)
+    if [v.shape for v in saved] != [tuple(v.shape) for v in variables]:
         raise DataError(f"{path} is of a stage that trains other layers")
-    for variable, value in zip(optimizer.variables, saved, strict=True):
+    for variable, value in zip(variables, saved, strict=True):
         variable.assign(value)
 
 

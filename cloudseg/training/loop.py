@@ -7,10 +7,10 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
@@ -22,16 +22,15 @@ from cloudseg.data.feed import Feed
 from cloudseg.data.labels import CLASSES
 from cloudseg.data.order import epoch_order, rank_share
 from cloudseg.data.shards import Manifest, Shards
-from cloudseg.errors import CloudsegError, Stopped
-from cloudseg.nets import freeze, models, scores
-from cloudseg.nets.losses import LOSSES, Loss
-from cloudseg.nets.masks import unpack
+from cloudseg.errors import CloudsegError, Stopped, UsageError
+from cloudseg.nets import freeze, losses, models, scores
 from cloudseg.run import Run
-from cloudseg.training import checkpoint, history, placement, start
+from cloudseg.training import checkpoint, curves, history, optimizers, placement, schedule, start
 from cloudseg.training.comm import Comm
-from cloudseg.training.schedule import learning_rate
+from cloudseg.training.events import Events
 from cloudseg.training.signals import StopFlag
-from cloudseg.training.validation import Validator
+from cloudseg.training.step import Batch, Step
+from cloudseg.training.validation import Validation, Validator
 
 LOG_EVERY_S = 30.0
 """Between two lines of progress in a log; a terminal has a bar instead."""
@@ -48,9 +47,9 @@ def train_stage(run: Run, stage: str, comm: Comm, stop: StopFlag) -> None:
         return
     trainer = Trainer(run, stage, comm, stop)
     with trainer.feed:
-        for epoch in range(trainer.progress.epoch, trainer.recipe.epochs):
-            trainer.train_epoch(epoch)
-            trainer.close_epoch(epoch)
+        while not trainer.at_end():
+            trainer.train_epoch()
+            trainer.close_epoch()
     trainer.finish()
 
 
@@ -58,32 +57,32 @@ class Trainer:
     """The network of a stage, its optimizer and its progress, equal on all ranks after every step."""
 
     def __init__(self, run: Run, stage: str, comm: Comm, stop: StopFlag) -> None:
-        self._began = time.monotonic()
+        self._started = time.monotonic()
         self.run, self.stage, self.comm, self.stop = run, stage, comm, stop
         self.settings, self.recipe = run.settings, run.settings.stage[stage]
-        self.shards = open_shards(self.settings.data, comm)
+        self.shards = open_shards(run, comm)
         self.feed = open_feed(self.shards, self.settings, comm)
         self.training = self.shards.manifest.indices(self.settings.fold, training=True)
         held_out = self.shards.manifest.indices(self.settings.fold, training=False)
 
         tf.keras.utils.set_random_seed(self.settings.seed)
-        self.network = models.build(
-            self.settings.network, self.shards.manifest.size, self.settings.weights != "none", self.settings.batchnorm
-        )
+        self.network = build_network(self.settings, self.shards.manifest)
         self.origin = start.fill(run, stage, self.network)
-        self.plan = freeze.freeze(self.network, self.recipe.encoder)
-        self.optimizer = tf.keras.optimizers.Adam(self.recipe.lr)
-        self.optimizer.build(self.network.model.trainable_variables)
+        self.plan = freeze.freeze(self.network, self.recipe.encoder, self.recipe.train_bn)
+        self.trainable = self.network.model.trainable_variables
+        self.optimizer = optimizers.build(self.recipe, self.trainable, self.settings.precision == "mixed")
         self.progress = start.resume(run, stage, comm, self.network.model, self.optimizer)
-        comm.broadcast([*self.network.model.variables, *self.optimizer.variables])
+        comm.broadcast([*self.network.model.variables, *optimizers.state(self.optimizer)])
 
-        loss = LOSSES[self.settings.loss]
-        self._step = make_step(self.network, self.optimizer, loss, comm)
+        loss = build_loss(self.settings, self.shards.manifest)
+        self._step = Step(self.network, self.optimizer, loss, comm, self.recipe.accumulate)
         self._validate = Validator(
             self.network, loss, self.shards, held_out, self.settings.batch, comm, thresholds=[0.5]
         )
-        self._images_per_s, self._epoch_began = 0.0, 0.0
+        self._speed, self._events = Speed(), Events(run.events(stage))
         run.stage(stage).mkdir(parents=True, exist_ok=True)
+        if comm.rank == 0:
+            start.record(run, stage, comm, self.plan, self.network)
         say(
             comm,
             f"stage {stage}, {self.settings.network}: trains {self.plan}; {len(self.training)} images, "
@@ -91,52 +90,81 @@ class Trainer:
             f"from epoch {self.progress.epoch + 1} of {self.recipe.epochs}, step {self.progress.step}",
         )
 
-    def train_epoch(self, epoch: int) -> None:
-        """The steps of `epoch` that are not done yet."""
-        self._epoch_began = time.monotonic()
-        global_batch = self.settings.batch * self.comm.size
-        order = epoch_order(self.training, self.settings.seed, epoch, global_batch)
+    def at_end(self) -> bool:
+        """Whether no epoch is left, or validation says that more would be in vain."""
+        done = self.progress.epoch >= self.recipe.epochs
+        return done or schedule.stops_early(self.recipe, self.progress.dices)
+
+    def train_epoch(self) -> None:
+        """The steps of the current epoch that are not done yet."""
+        self._speed = Speed()
+        epoch, batch = self.progress.epoch, self.settings.batch
+        own = batch * self.recipe.accumulate
+        order = epoch_order(self.training, self.settings.seed, epoch, own * self.comm.size)
         self._steps_per_epoch = len(order)
         share = rank_share(order, self.comm.rank, self.comm.size)[self.progress.step - epoch * len(order) :]
+        batches = self._speed.timed(self.feed.batches(share.reshape(-1, batch), epoch))
         title = f"{self.stage} {epoch + 1}/{self.recipe.epochs}"
-        for images, masks in shown(self.feed.batches(share, epoch), self.comm, title, len(order), len(share)):
-            rate = learning_rate(self.recipe, self.progress.step, len(order))
-            loss, stopping = self._step(images, masks, tf.constant(rate), tf.constant(self.stop.asked))
-            self._advance(epoch, float(loss))
-            if stopping or self.progress.step % self.settings.checkpoint.every_steps == 0:
+        for _ in shown(self.comm, title, len(order), len(share)):
+            outcome = self._step(batches, self._rate(self.progress.step), self.stop.asked)
+            self._advance(outcome.loss, outcome.sums)
+            if outcome.stopping or self.progress.step % self.settings.checkpoint.every_steps == 0:
                 self._save()
-            if stopping:
+            if outcome.stopping:
                 raise Stopped(f"stage {self.stage} stopped on a signal at step {self.progress.step}; all is saved")
-        self._images_per_s = len(share) * global_batch / (time.monotonic() - self._epoch_began)
+        self._speed.images = len(share) * own * self.comm.size
+        self._speed.trained()
 
-    def close_epoch(self, epoch: int) -> None:
+    def close_epoch(self) -> None:
         """Validate, keep the weights if they are the best, add to the history, save a checkpoint."""
-        val_loss, counts = self._validate()
-        dice = scores.dice(counts[:, :, 0]).mean(axis=0)
-        row = {
-            "epoch": epoch + 1,
-            "step": self.progress.step,
-            "lr": learning_rate(self.recipe, self.progress.step - 1, self._steps_per_epoch),
-            "loss": self.progress.loss_sum / self._steps_per_epoch,
-            "val_loss": val_loss,
-            "dice": float(dice.mean()),
-            **{f"dice_{name.lower()}": float(value) for name, value in zip(CLASSES, dice, strict=True)},
-            "images_per_s": self._images_per_s,
-            "seconds": time.monotonic() - self._epoch_began,
-        }
-        self.progress = dataclasses.replace(self.progress, epoch=epoch + 1, loss_sum=0.0)
-        if row["dice"] > self.progress.best_dice:
-            self.progress = dataclasses.replace(self.progress, best_dice=row["dice"], best_epoch=epoch + 1)
-            if self.comm.rank == 0:
+        epoch = self.progress.epoch + 1
+        with optimizers.averaged(self.optimizer, self.trainable):
+            validation = self._validate()
+            row = self._row(epoch, validation)
+            best = row["dice"] > max(self.progress.dices, default=-1.0)
+            if best and self.comm.rank == 0:
                 checkpoint.save_weights(self.run.best_weights(self.stage), self.network.model)
+        self.progress = dataclasses.replace(
+            self.progress,
+            epoch=epoch,
+            loss_sum=0.0,
+            sums=(),
+            dices=[*self.progress.dices, row["dice"]],
+            val_losses=[*self.progress.val_losses, validation.loss],
+        )
         if self.comm.rank == 0:
             history.append(self.run.history(self.stage), row)
+            self._events.add(row)
+            curves.draw(self.run, self.stage)
         self._save()
         say(
             self.comm,
-            f"{self.stage} {epoch + 1}/{self.recipe.epochs}: loss {row['loss']:.4f}, validation loss "
-            f"{val_loss:.4f}, dice {row['dice']:.4f}, {row['images_per_s']:.1f} images/s",
+            f"{self.stage} {epoch}/{self.recipe.epochs}: loss {row['loss']:.4f}, validation loss "
+            f"{validation.loss:.4f}, dice {row['dice']:.4f}, {row['images_per_s']:.1f} images/s",
         )
+
+    def _row(self, epoch: int, validation: Validation) -> dict[str, float]:
+        """What history.csv says of an epoch."""
+        counts = validation.counts[:, :, 0]
+        dice = scores.dice(counts).mean(axis=0)
+        sums = np.array(self.progress.sums).reshape(validation.sums.shape)
+        return {
+            "epoch": epoch,
+            "step": self.progress.step,
+            "lr": self._rate(self.progress.step - 1),
+            "loss": self.progress.loss_sum / self._steps_per_epoch,
+            **scores.pooled(sums),
+            "val_loss": validation.loss,
+            **{f"val_{name}": value for name, value in scores.pooled(validation.sums).items()},
+            "dice": float(dice.mean()),
+            **{f"dice_{name.lower()}": float(value) for name, value in zip(CLASSES, dice, strict=True)},
+            "iou": float(scores.iou(counts).mean()),
+            **self._speed.row(),
+        }
+
+    def _rate(self, step: int) -> float:
+        cuts = schedule.cuts(self.recipe, self.progress.val_losses)
+        return schedule.learning_rate(self.recipe, step, self._steps_per_epoch, self.comm.size, cuts)
 
     def finish(self) -> None:
         """Write what says that the stage is done, and from what to what it went."""
@@ -146,9 +174,9 @@ class Trainer:
                 self.run.done_file(self.stage),
                 {
                     "stage": self.stage,
-                    "dice": self.progress.best_dice,
-                    "best_epoch": self.progress.best_epoch,
-                    "epochs": self.recipe.epochs,
+                    "dice": max(self.progress.dices),
+                    "best_epoch": self.progress.dices.index(max(self.progress.dices)) + 1,
+                    "epochs": self.progress.epoch,
                     "steps": self.progress.step,
                     "ranks": self.comm.size,
                     "weights": best.name,
@@ -157,19 +185,23 @@ class Trainer:
                     "settings_sha256": self.run.settings_digest(),
                     "encoder_layers_trained": list(self.plan.encoder_layers),
                     "encoder_share_trained": self.plan.encoder_share,
-                    "seconds": round(time.monotonic() - self._began, 1),
+                    "seconds": round(time.monotonic() - self._started, 1),
                 },
             )
         self.comm.barrier()
 
-    def _advance(self, epoch: int, loss: float) -> None:
+    def _advance(self, loss: float, sums: np.ndarray) -> None:
         if not math.isfinite(loss):
             raise CloudsegError(
-                f"stage {self.stage}, epoch {epoch + 1}, step {self.progress.step}: the loss is {loss}; try a "
-                f"lower rate in a new run: --run runs/OTHER --set stage.{self.stage}.lr={self.recipe.lr / 10:g}"
+                f"stage {self.stage}, epoch {self.progress.epoch + 1}, step {self.progress.step}: the loss is {loss}; "
+                f"try a lower rate in a new run: --run runs/OTHER --set stage.{self.stage}.lr={self.recipe.lr / 10:g}"
             )
+        before = np.array(self.progress.sums or np.zeros(sums.size))
         self.progress = dataclasses.replace(
-            self.progress, step=self.progress.step + 1, loss_sum=self.progress.loss_sum + loss
+            self.progress,
+            step=self.progress.step + 1,
+            loss_sum=self.progress.loss_sum + loss,
+            sums=(before + sums.ravel()).tolist(),
         )
 
     def _save(self) -> None:
@@ -183,40 +215,62 @@ class Trainer:
             )
 
 
-def make_step(
-    network: models.Network, optimizer: tf.keras.optimizers.Optimizer, loss: Loss, comm: Comm
-) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
-    """One optimizer step on one batch a rank, as a traced function.
+class Speed:
+    """Where the time of an epoch goes."""
 
-    It takes images uint8 (b, H, W, 3), masks uint8 (b, H, W), the learning rate and this rank's wish to stop,
-    and gives the mean loss over the ranks and whether any rank wants to stop. Gradients, BatchNorm's moving
-    statistics, loss and wish travel in one message, so after every step all ranks hold the same state and a
-    checkpoint of rank 0 is one of all.
+    def __init__(self) -> None:
+        self._began, self._trained, self._waited = time.monotonic(), 0.0, 0.0
+        self.images = 0
+        """Those that all ranks trained with."""
+
+    def timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches; waiting for them is counted."""
+        while True:
+            asked = time.monotonic()
+            batch = next(batches, None)
+            self._waited += time.monotonic() - asked
+            if batch is None:
+                return
+            yield batch
+
+    def trained(self) -> None:
+        """All steps are done; what follows is validation."""
+        self._trained = time.monotonic() - self._began
+
+    def row(self) -> dict[str, float]:
+        return {
+            "images_per_s": self.images / max(self._trained, 1e-9),
+            "seconds": time.monotonic() - self._began,
+            "waiting_s": self._waited,
+        }
+
+
+def build_network(settings: Settings, manifest: Manifest) -> models.Network:
+    """The network of a run, with random weights."""
+    return models.build(
+        settings.network, manifest.size, settings.weights != "none", settings.batchnorm, settings.precision == "mixed"
+    )
+
+
+def build_loss(settings: Settings, manifest: Manifest) -> losses.Loss:
+    """The loss of a run; where it needs to know how often classes occur, the training images tell."""
+    training = [manifest.samples[i] for i in manifest.indices(settings.fold, training=True)]
+    height, width = manifest.size
+    pixels = sum(height * width - sample.no_data for sample in training)
+    areas = [sum(sample.areas[i] for sample in training) for i in range(len(CLASSES))]
+    return losses.by_name(settings.loss, settings.positive_weight or losses.balanced(areas, pixels))
+
+
+def open_shards(run: Run, comm: Comm) -> Shards:
+    """The data set, from a copy on this node's own disk where CLOUDSEG_NODE_FOLDER names a folder for it.
+
+    Raises UsageError if it is not the one that the run began with.
     """
-    variables = network.model.trainable_variables
-    statistics = freeze.moving_statistics(network.model)
-
-    @tf.function
-    def step(images: tf.Tensor, masks: tf.Tensor, rate: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        targets, valid = unpack(masks)
-        with tf.GradientTape() as tape:
-            own_loss = loss(network.logits(images, training=True), targets, valid)
-        gradients = tape.gradient(own_loss, variables)
-        sent = [*gradients, *[s.read_value() for s in statistics], own_loss, tf.cast(stop, tf.float32)]
-        received = comm.mean(sent)
-        gradients, means = received[: len(variables)], received[len(variables) : -2]
-        for variable, mean in zip(statistics, means, strict=True):
-            variable.assign(mean)
-        optimizer.learning_rate.assign(rate)
-        optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return received[-2], received[-1] > 0
-
-    return step
-
-
-def open_shards(folder: str, comm: Comm) -> Shards:
-    """The data set, from a copy on this node's own disk where CLOUDSEG_NODE_FOLDER names a folder for it."""
-    manifest = Manifest.load(folder)
+    manifest = Manifest.load(run.settings.data)
+    if run.made.get("data_sha256", manifest.digest) != manifest.digest:
+        raise UsageError(
+            f"{run.settings.data} is not what it was when {run.path} began; begin another: --run runs/OTHER"
+        )
     if node_folder := os.path.expandvars(os.environ.get("CLOUDSEG_NODE_FOLDER", "")):
         if comm.local_rank == 0:
             say(comm, staging.copy_to_node(manifest, Path(node_folder)))
@@ -239,14 +293,16 @@ def say(comm: Comm, line: str) -> None:
         sys.stdout.flush()
 
 
-def shown(batches: Iterable[Any], comm: Comm, title: str, total: int, left: int) -> Iterable[Any]:
-    """The batches, with rank 0's progress: a bar on a terminal, a line now and then in a log."""
+def shown(comm: Comm, title: str, total: int, left: int) -> Iterator[int]:
+    """The numbers of the steps of an epoch that are left, with rank 0's progress: a bar on a terminal, a line now and
+    then in a log."""
+    steps = range(total - left, total)
     if comm.rank == 0 and sys.stdout.isatty():
-        yield from tqdm(batches, title, total, initial=total - left, unit="step", leave=False, file=sys.stdout)
+        yield from tqdm(steps, title, total, initial=total - left, unit="step", leave=False, file=sys.stdout)
         return
     last = time.monotonic()
-    for done, batch in enumerate(batches, total - left):
+    for step in steps:
         if time.monotonic() - last > LOG_EVERY_S:
             last = time.monotonic()
-            say(comm, f"{title}: step {done} of {total}")
-        yield batch
+            say(comm, f"{title}: step {step} of {total}")
+        yield step

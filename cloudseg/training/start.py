@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
+from cloudseg import provenance
+from cloudseg.atomic import write_json
 from cloudseg.errors import DataError, UsageError
 from cloudseg.nets import names, weights
+from cloudseg.nets.freeze import Plan
 from cloudseg.nets.models import Network
 from cloudseg.run import Run
-from cloudseg.training import checkpoint, stages
+from cloudseg.training import checkpoint
 from cloudseg.training.checkpoint import Progress
 from cloudseg.training.comm import Comm
 
@@ -21,7 +25,7 @@ def fill(run: Run, stage: str, network: Network) -> dict[str, Any]:
 
     Raises UsageError if the stage before is not done, DataError if its weights are not those it wrote.
     """
-    before = stages.predecessor(stage)
+    before = run.before(stage)
     if before is None:
         chosen = run.settings.weights
         if chosen != "none":
@@ -73,3 +77,23 @@ def resume(
             "many (sbatch --nodes, --ntasks-per-node; or launch --nodes, --tasks-per-node)"
         )
     return progress
+
+
+def record(run: Run, stage: str, comm: Comm, plan: Plan, network: Network) -> None:
+    """Write stage.json: what trains, by name, and on what. A later start of the stage writes it again."""
+    count = sum(int(tf.size(variable)) for variable in network.model.trainable_variables)
+    write_json(
+        run.stage(stage) / "stage.json",
+        {
+            "stage": stage,
+            "trains": str(plan),
+            "encoder_layers": list(plan.encoder_layers),
+            "encoder_share": plan.encoder_share,
+            "trainable_parameters": count,
+            "parameters": network.model.count_params(),
+            "ranks": comm.size,
+            "device": comm.device,
+            "job": os.environ.get("SLURM_JOB_ID"),
+            "with": provenance.versions(),
+        },
+    )

@@ -1,7 +1,8 @@
-"""Validation on all ranks: each takes its share of the images, and counts and sums are put together exactly."""
+"""Validation on all ranks: each takes its share of the batches, and counts and sums are put together exactly."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,9 +12,21 @@ from cloudseg.data.feed import validation_batches
 from cloudseg.data.shards import Shards
 from cloudseg.nets.losses import Loss
 from cloudseg.nets.masks import unpack
-from cloudseg.nets.metrics import pixel_counts
+from cloudseg.nets.metrics import pixel_counts, pooled_sums
 from cloudseg.nets.models import Network
 from cloudseg.training.comm import Comm
+
+
+@dataclasses.dataclass(frozen=True)
+class Validation:
+    """What was measured on the validation images; the same on all ranks."""
+
+    loss: float
+    """Mean over the images."""
+    counts: np.ndarray
+    """`metrics.pixel_counts`, int64 (n, classes, thresholds, 3), in the order of the samples."""
+    sums: np.ndarray
+    """`metrics.pooled_sums` of all images, float64 (C, 2, 3)."""
 
 
 class Validator:
@@ -29,28 +42,33 @@ class Validator:
         comm: Comm,
         thresholds: Sequence[float],
     ) -> None:
-        self._samples, self._comm = samples, comm
-        self._share = samples[comm.rank :: comm.size]
-        self._shards, self._batch = shards, batch
-        self._shape = (4, len(thresholds), 3)
+        # Ranks take whole batches, which are the same for any number of ranks: an image's logits may differ in their
+        # last bit with what else is in its batch.
+        self._batches = [samples[i : i + batch] for i in range(0, len(samples), batch)]
+        self._shards, self._batch, self._comm = shards, batch, comm
         limits = tf.constant(thresholds, tf.float32)
 
         @tf.function(reduce_retracing=True)
-        def measure(images: tf.Tensor, masks: tf.Tensor, truth: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def measure(images: tf.Tensor, masks: tf.Tensor, truth: tf.Tensor) -> tuple[tf.Tensor, ...]:
             logits = network.logits(images, training=False)
-            return loss(logits, *unpack(masks)), pixel_counts(logits, truth, limits)
+            targets, valid = unpack(masks)
+            return (
+                loss(logits, targets, valid),
+                pixel_counts(logits, truth, limits),
+                pooled_sums(logits, targets, valid),
+            )
 
         self._measure = measure
 
-    def __call__(self) -> tuple[float, np.ndarray]:
-        """The mean loss, and the pixel counts int64 (n, classes, thresholds, 3) in the order of the samples."""
-        loss_sum, own = 0.0, [np.zeros((0, *self._shape), np.int64)]
-        for images, masks, truth in validation_batches(self._shards, self._share, self._batch):
-            loss, counts = self._measure(images, masks, truth)
-            loss_sum += float(loss) * len(images)
-            own.append(counts.numpy().astype(np.int64))
-        everyone = self._comm.gather((loss_sum, np.concatenate(own)))
-        counts = np.empty((len(self._samples), *self._shape), np.int64)
-        for rank, (_, share) in enumerate(everyone):
-            counts[rank :: self._comm.size] = share
-        return sum(loss for loss, _ in everyone) / len(self._samples), counts
+    def __call__(self) -> Validation:
+        own = []
+        share = self._batches[self._comm.rank :: self._comm.size]
+        samples = np.concatenate([*share, np.empty(0, np.int64)]).astype(np.int64)
+        for images, masks, truth in validation_batches(self._shards, samples, self._batch):
+            loss, counts, sums = self._measure(images, masks, truth)
+            own.append((float(loss) * len(images), counts.numpy().astype(np.int64), sums.numpy().astype(np.float64)))
+        everyone = self._comm.gather(own)
+        size = self._comm.size
+        # In the order of the batches, as sums of floats depend on it.
+        losses, counts, sums = zip(*(everyone[i % size][i // size] for i in range(len(self._batches))), strict=True)
+        return Validation(sum(losses) / sum(map(len, self._batches)), np.concatenate(counts), sum(sums))

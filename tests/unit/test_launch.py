@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudseg import launch, preflight, run
+from cloudseg import launch, preflight, provenance, run
 from cloudseg.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,12 +75,17 @@ def test_an_unknown_stage_is_refused(tmp_path):
 
 
 def test_stages_run_in_the_order_of_the_chain_however_they_are_named():
-    assert launch.parse_stages("evaluate,full,frozen") == ["frozen", "full", "evaluate"]
+    assert launch.parse_stages("evaluate,full,frozen", ("frozen", "partial", "full", "evaluate")) == [
+        "frozen",
+        "full",
+        "evaluate",
+    ]
 
 
 @pytest.fixture
 def prepared(tmp_path, monkeypatch) -> run.Run:
     monkeypatch.setattr(preflight, "check", lambda settings: None)
+    monkeypatch.setattr(provenance, "made", lambda data: {"data_sha256": "0"})
     return run.prepare(tmp_path / "r", [("--data", {"data": "/shards"})])
 
 

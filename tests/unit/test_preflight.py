@@ -35,13 +35,13 @@ def test_what_can_work_passes():
     [
         ("network=unet-resnet43", "did you mean 'unet-resnet34'"),
         ("network=unetresnet34", "did you mean 'unet-resnet34'"),
-        ("network=transformer", "it is DECODER-ENCODER"),
+        ("network=transformer", "it is vanilla, or DECODER-ENCODER"),
         ("loss=bce_dise", "did you mean 'bce_dice'"),
         ("weights=imagenet", "python -m cloudseg.weights fetch resnet34"),
         ("weights=mine.h5", "mine.h5 is not there"),
         ("batch=0", "batch: must be at least 1, not 0"),
         ("checkpoint.keep=0", "checkpoint.keep: must be at least 1, not 0"),
-        ("stage.full.encoder=20", "encoder between 0 and 1"),
+        ("stage.full.encoder=20", "stage.full.encoder: must be at least 0 and at most 1, not 20"),
         ("fold=1", "has no image to validate"),
     ],
 )

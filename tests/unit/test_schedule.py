@@ -7,7 +7,7 @@ from cloudseg.training.stages import RECIPES, Stage
 
 
 def test_the_paper_holds_ten_epochs_and_ends_a_thousand_times_lower():
-    stage, steps = RECIPES["paper"]["frozen"], 70
+    stage, steps = RECIPES["paper"].stages["frozen"], 70
     rates = [learning_rate(stage, step, steps) for step in range(25 * steps)]
     assert rates[: 10 * steps] == [1e-2] * (10 * steps)
     assert rates[-1] == pytest.approx(1e-5)

@@ -28,7 +28,7 @@ def test_a_launched_job_differs_from_the_submitted_one_only_in_paths_and_what_ru
     launched = slurm.script(launch.stage_jobs(tmp_path, [stage], args, "CODE")[stage]).splitlines()
     by_hand = [line for line in (ROOT / "jobs" / file).read_text().splitlines() if not line.startswith("# ")]
     by_hand = [line for line in by_hand if line != "#"]
-    only = ("#SBATCH --output=", "export ", "exec ")
+    only = ("#SBATCH --job-name=", "#SBATCH --output=", "export ", "exec ")
     assert [line for line in launched if not line.startswith(only)] == [
         line for line in by_hand if not line.startswith(only)
     ]

@@ -24,6 +24,6 @@ def test_a_snapshot_runs_by_itself(tmp_path):
 def test_equal_code_is_kept_once_and_edited_code_beside_it(tmp_path, monkeypatch):
     first = snapshot.take(tmp_path / "code")
     assert snapshot.take(tmp_path / "code") == first
-    monkeypatch.setattr(snapshot, "PARTS", ("cloudseg", "env"))
+    monkeypatch.setattr(snapshot, "CODE", ("cloudseg", "env"))
     assert snapshot.take(tmp_path / "code") != first
     assert sorted(p.name[0] == "." for p in (tmp_path / "code").iterdir()) == [False, False]

@@ -1,0 +1,45 @@
+"""What a run was made with: versions, the code's git revision, the data's digest. For its run.toml."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+
+from cloudseg.data.shards import MANIFEST
+
+ROOT = Path(__file__).resolve().parents[1]
+CODE = ("cloudseg", "preprocess", "env")
+"""The folders of ROOT whose content decides what comes out."""
+PACKAGES = (
+    "tensorflow", "tensorflow-cpu", "keras", "horovod", "segmentation-models", "albumentations",
+    "opencv-python-headless", "numpy",
+)  # fmt: skip
+
+
+def made(data: str) -> dict[str, str | bool]:
+    """Facts about the shards in the folder `data`, the code, and this environment."""
+    return {
+        "data_sha256": hashlib.sha256((Path(data) / MANIFEST).read_bytes()).hexdigest(),
+        **{key: value for key, value in revision().items() if value is not None},
+        **versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Python's, and those of the installed packages that compute."""
+    installed = {found.metadata["Name"].lower(): found.version for found in importlib.metadata.distributions()}
+    return {"python": platform.python_version(), **{name: installed[name] for name in PACKAGES if name in installed}}
+
+
+def revision() -> dict[str, str | bool | None]:
+    """The git revision of the code and whether it was edited since; None for code that is not in git."""
+    answers = [
+        subprocess.run(["git", "-C", str(ROOT), *command], capture_output=True, text=True, check=False)
+        for command in (["rev-parse", "HEAD"], ["status", "--porcelain", *CODE])
+    ]
+    if any(answer.returncode for answer in answers):
+        return {"git_revision": None, "edited": None}
+    return {"git_revision": answers[0].stdout.strip(), "edited": bool(answers[1].stdout.strip())}
