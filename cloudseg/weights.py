@@ -1,47 +1,45 @@
 """Fetch ImageNet encoder weights on the login node, for compute nodes that have no internet.
 
-  python -m cloudseg.weights fetch resnet34
+  python -m cloudseg.weights fetch unet-resnet34    a network's encoder; or encoders: fetch resnet34 vgg16
+  python -m cloudseg.weights list                   which there are, and which of them are here
 
 They go to $CLOUDSEG_CACHE/weights (default ~/.cache/cloudseg/weights), which the compute nodes must see.
+A download that broke off goes on when the same command is typed again. More in docs/weights.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
-import urllib.error
-import urllib.request
 
-from cloudseg.atomic import replacing
-from cloudseg.errors import CloudsegError, UsageError, run_command
-from cloudseg.nets import weights
+from cloudseg.config import nearest
+from cloudseg.errors import UsageError, run_command
+from cloudseg.nets import names
+from cloudseg.nets.download import fetch
+from cloudseg.nets.imagenet import IMAGENET
+from cloudseg.nets.weights import cached
 
 
-def fetch(encoder: str) -> None:
-    """Download the weights of `encoder` unless they are there, whole or not at all.
+def encoder_of(name: str) -> str:
+    """The encoder meant by its own name or a network's. Raises UsageError if it has no weights to fetch."""
+    if name == names.VANILLA:
+        raise UsageError(f"{name} has no pretrained encoder, so there is nothing to fetch: --set weights=none")
+    encoder = names.parse(name)[1] if "-" in name else name
+    if encoder not in names.ENCODERS:
+        raise UsageError(f"there is no encoder {encoder!r}{nearest(encoder, names.ENCODERS)}")
+    if encoder not in IMAGENET:
+        raise UsageError(
+            f"no digest is published for the weights of {encoder}, so they are not fetched; "
+            f"bring a file of your own to {cached(encoder)}, or --set weights=FILE"
+        )
+    return encoder
 
-    Raises UsageError for an unknown encoder, CloudsegError if the download fails or has the wrong digest.
-    """
-    encoder = encoder.rpartition("-")[2]
-    if encoder not in weights.IMAGENET:
-        raise UsageError(f"no download is known for {encoder!r}; there are: {', '.join(weights.IMAGENET)}")
-    source, file = weights.IMAGENET[encoder], weights.cached(encoder)
-    if file.exists() and weights.md5(file) == source.md5:
-        print(f"{file} is there")
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    print(f"fetching {source.url}", flush=True)
-    with replacing(file) as partial:
-        try:
-            with urllib.request.urlopen(source.url, timeout=60) as response, partial.open("wb") as out:
-                shutil.copyfileobj(response, out)
-        except urllib.error.URLError as error:
-            raise CloudsegError(
-                f"{source.url}: {error}; without internet here, fetch it elsewhere and put it at {file}"
-            ) from None
-        if weights.md5(partial) != source.md5:
-            raise CloudsegError(f"{source.url}: what came has another digest than published; type it again")
-    print(f"{file} is there now")
+
+def show() -> None:
+    """Print a line an encoder: name, whether its file is here, the file, and where it comes from."""
+    for encoder in names.ENCODERS:
+        file, source = cached(encoder), IMAGENET.get(encoder)
+        state = "missing" if not file.exists() else "damaged" if source and not source.matches(file) else "present"
+        print(f"{encoder:17}  {state}  {file}  {source.url if source else '(no digest is published)'}", flush=True)
 
 
 def main() -> None:
@@ -51,9 +49,15 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    fetching = commands.add_parser("fetch", help="download an encoder's weights into the cache")
-    fetching.add_argument("encoder", help=f"{', '.join(weights.IMAGENET)}; or a network, as unet-resnet34")
-    fetch(parser.parse_args().encoder)
+    fetching = commands.add_parser("fetch", help="download encoders' weights into the cache")
+    fetching.add_argument("name", nargs="+", help=f"a network, as unet-resnet34, or of {', '.join(IMAGENET)}")
+    commands.add_parser("list", help="which weights there are, and which of them are here")
+    arguments = parser.parse_args()
+    if arguments.command == "list":
+        show()
+        return
+    for encoder in [encoder_of(name) for name in arguments.name]:
+        fetch(encoder)
 
 
 if __name__ == "__main__":

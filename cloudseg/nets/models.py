@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 
 os.environ.setdefault("SM_FRAMEWORK", "tf.keras")
 
+import numpy as np
 import tensorflow as tf
 
 with contextlib.redirect_stdout(None):  # it prints a greeting
     import segmentation_models as sm
 from segmentation_models.backbones.backbones_factory import Backbones
 
-from cloudseg.nets import names, vanilla
+from cloudseg.nets import dropout, names, vanilla
 
 DECODERS: dict[str, Callable[..., tf.keras.Model]] = {
     "unet": sm.Unet,
@@ -41,6 +42,14 @@ class Network:
         """uint8 (n, H, W, 3) -> float32 (n, H, W, 4)."""
         return tf.cast(self.model(self.scale(images), training=training), tf.float32)
 
+    def seed_dropout(self, *numbers: int) -> None:
+        """See `dropout.seed`."""
+        dropout.seed(self.model, *numbers)
+
+    def encoder_parameters(self) -> int:
+        """How many parameters the encoder holds, BatchNorm statistics included."""
+        return sum(self.model.get_layer(name).count_params() for name in self.encoder)
+
 
 def build(name: str, size: tuple[int, int], pretrained: bool, batchnorm: bool = True, mixed: bool = False) -> Network:
     """The network `name` for images of `size` (height, width), with random weights from TensorFlow's seed.
@@ -59,8 +68,7 @@ def build(name: str, size: tuple[int, int], pretrained: bool, batchnorm: bool = 
             layer.momentum = BATCHNORM_MOMENTUM
     network_layers = tuple(layer.name for layer in model.layers if layer.name in layers and layer.weights)
     if pretrained:
-        preprocess = sm.get_preprocessing(encoder)
-        return Network(model, network_layers, lambda images: preprocess(tf.cast(images, tf.float32)))
+        return Network(model, network_layers, _scale(encoder))
     # A random encoder has no statistics of its own for raw pixel values.
     return Network(model, network_layers, lambda images: tf.cast(images, tf.float32) / 127.5 - 1.0)
 
@@ -89,22 +97,39 @@ def _policy(name: str) -> Iterator[None]:
         tf.keras.mixed_precision.set_global_policy(before)
 
 
+def encoder_alone(encoder: str, size: tuple[int, int]) -> tf.keras.Model:
+    """An encoder without a decoder, with random weights; its layers are called as in `build`."""
+    tf.keras.backend.reset_uids()
+    return Backbones.get_backbone(
+        encoder,
+        input_shape=(*size, 3),
+        weights=None,
+        include_top=False,
+        backend=tf.keras.backend,
+        layers=tf.keras.layers,
+        models=tf.keras.models,
+        utils=tf.keras.utils,
+    )
+
+
 def _encoder_layers(encoder: str, size: tuple[int, int]) -> frozenset[str]:
     """Names of the encoder's layers in any network that segmentation_models builds on it.
 
     It builds the encoder first and the decoder onto the encoder's own layers, so with Keras's counters reset
     before each they have the same names, automatic ones too.
     """
-    tf.keras.backend.reset_uids()
     with tf.Graph().as_default():  # only the names are wanted: variables of a graph are never filled
-        alone = Backbones.get_backbone(
-            encoder,
-            input_shape=(*size, 3),
-            weights=None,
-            include_top=False,
-            backend=tf.keras.backend,
-            layers=tf.keras.layers,
-            models=tf.keras.models,
-            utils=tf.keras.utils,
-        )
-    return frozenset(layer.name for layer in alone.layers)
+        tf.random.set_seed(0)  # this graph's; dropout asks for one where operations are to be deterministic
+        return frozenset(layer.name for layer in encoder_alone(encoder, size).layers)
+
+
+def _scale(encoder: str) -> Callable[[tf.Tensor], tf.Tensor]:
+    """uint8 RGB -> what the published weights of `encoder` were trained with.
+
+    segmentation_models' own functions keep tensors of the first graph that they are used in. All of them are a matrix
+    times the colours and a shift, so these are found by trying.
+    """
+    preprocess = sm.get_preprocessing(encoder)
+    shift = np.array(preprocess(np.zeros((1, 1, 1, 3), np.float32)))[0, 0, 0]
+    matrix = (np.array(preprocess(255 * np.eye(3, dtype=np.float32)[None, None]))[0, 0] - shift) / 255
+    return lambda images: tf.tensordot(tf.cast(images, tf.float32), tf.constant(matrix), 1) + tf.constant(shift)

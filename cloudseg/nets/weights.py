@@ -1,29 +1,13 @@
-"""ImageNet weights of encoders, from files only: compute nodes have no internet."""
+"""Pretrained weights of encoders, from files only: compute nodes have no internet."""
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import os
 from pathlib import Path
 from typing import Any
 
 from cloudseg.errors import DataError, UsageError
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    url: str
-    md5: str
-    """As published beside the file; it tells a broken download, not a forged one."""
-
-
-_RELEASE = "https://github.com/qubvel/classification_models/releases/download/0.0.1"
-IMAGENET = {
-    "resnet18": Source(f"{_RELEASE}/resnet18_imagenet_1000_no_top.h5", "318e3ac0cd98d51e917526c9f62f0b50"),
-    "resnet34": Source(f"{_RELEASE}/resnet34_imagenet_1000_no_top.h5", "8caaa0ad39d927cb8ba5385bf945d582"),
-}
-"""Encoders without their classifier, from the release that segmentation_models itself uses."""
+from cloudseg.nets.imagenet import IMAGENET
 
 
 def cached(encoder: str) -> Path:
@@ -53,17 +37,28 @@ def require(weights: str, encoder: str) -> None:
 
 
 def load(model: Any, layers: tuple[str, ...], encoder: str, weights: str) -> None:
-    """Fill the encoder `layers` of a Keras `model` by name from an HDF5 weights file.
+    """Fill the encoder `layers` of a Keras `model` from an HDF5 weights file.
 
-    Raises UsageError if the file is missing, DataError if it is broken or leaves a layer of the encoder unfilled.
+    By name if the file knows all their names; else it must hold the whole encoder, layers in Keras's order.
+
+    Raises UsageError if the file is missing, DataError if it is damaged, of another encoder, or leaves a layer
+    unfilled.
     """
+    import h5py
+
     require(weights, encoder)
     file = cached(encoder) if weights == "imagenet" else Path(weights)
-    if weights == "imagenet" and encoder in IMAGENET and md5(file) != IMAGENET[encoder].md5:
-        raise DataError(f"{file} is damaged; remove it and type: python -m cloudseg.weights fetch {encoder}")
+    if weights == "imagenet" and encoder in IMAGENET and not IMAGENET[encoder].matches(file):
+        raise DataError(f"{file} is damaged; on the login node: python -m cloudseg.weights fetch {encoder}")
     before = {name: [w.copy() for w in model.get_layer(name).get_weights()] for name in layers}
     try:
-        model.load_weights(file, by_name=True)
+        with h5py.File(file) as content:
+            root = content.get("model_weights", content)
+            named = all(name in root for name in layers)
+        if named:
+            model.load_weights(file, by_name=True)
+        else:
+            _load_in_order(model, layers, encoder, file)
     except (OSError, ValueError) as error:
         raise DataError(f"{file} does not fit {encoder}: {error}") from None
     same = [
@@ -76,6 +71,14 @@ def load(model: Any, layers: tuple[str, ...], encoder: str, weights: str) -> Non
         raise DataError(f"{file} does not fill {len(same)} of {len(layers)} encoder layers, first {same[0]}")
 
 
-def md5(file: Path) -> str:
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "md5").hexdigest()
+def _load_in_order(model: Any, layers: tuple[str, ...], encoder: str, file: Path) -> None:
+    """Fill the encoder on its own, as published files were made for, and copy what the model has of it.
+
+    Many encoders leave names to Keras, whose numbers depend on what was built before, also when the file was made.
+    """
+    from cloudseg.nets.models import encoder_alone
+
+    alone = encoder_alone(encoder, model.input_shape[1:3])
+    alone.load_weights(file)
+    for name in layers:
+        model.get_layer(name).set_weights(alone.get_layer(name).get_weights())

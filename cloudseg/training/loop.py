@@ -106,6 +106,7 @@ class Trainer:
         batches = self._speed.timed(self.feed.batches(share.reshape(-1, batch), epoch))
         title = f"{self.stage} {epoch + 1}/{self.recipe.epochs}"
         for _ in shown(self.comm, title, len(order), len(share)):
+            self.network.seed_dropout(self.settings.seed, self.comm.rank, self.progress.step)
             outcome = self._step(batches, self._rate(self.progress.step), self.stop.asked)
             self._advance(outcome.loss, outcome.sums)
             if outcome.stopping or self.progress.step % self.settings.checkpoint.every_steps == 0:
