@@ -227,7 +227,9 @@ def from_arguments(args: argparse.Namespace) -> list[tuple[str, Mapping[str, Any
     """The layers that the command line gives, for `resolve`."""
     layers: list[tuple[str, Mapping[str, Any]]] = []
     if args.config:
-        layers.append((str(args.config), read_toml(args.config)))
+        table = read_toml(args.config)
+        table.pop("made", None)  # a run.toml says what made it, which is no setting
+        layers.append((str(args.config), table))
     if args.data:
         layers.append(("--data", {"data": args.data}))
     layers += [(f"--set {text}", parse_assignment(text)) for text in args.set]

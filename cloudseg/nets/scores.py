@@ -29,15 +29,12 @@ def all_empty(counts: np.ndarray) -> float:
 
 
 def pooled(sums: np.ndarray) -> dict[str, float]:
-    """Scores of pixels, mean over the classes, from `metrics.pooled_sums` (C, 2, 3): `soft_dice` of probabilities,
-    `pooled_dice` and `pooled_iou` of predictions. A class with neither prediction nor truth counts 1."""
-    sums = np.asarray(sums, np.float64)
-    both, predicted, truth = np.moveaxis(sums, -1, 0)
-    total, union = predicted + truth, predicted + truth - both
-    dices = np.where(total > 0, 2 * both / np.where(total > 0, total, 1), 1.0)
-    ious = np.where(union > 0, both / np.where(union > 0, union, 1), 1.0)
+    """Scores of pixels, mean over the classes, from `metrics.pooled_sums` (C, 2, 3): `soft_dice` of probabilities, with
+    one pixel added as in the loss `dice`; `pooled_dice` and `pooled_iou` of predictions, as `dice` and `iou`."""
+    soft, hard = np.moveaxis(np.asarray(sums, np.float64), 1, 0)
+    both, predicted, truth = soft.T
     return {
-        "soft_dice": float(dices[:, 0].mean()),
-        "pooled_dice": float(dices[:, 1].mean()),
-        "pooled_iou": float(ious[:, 1].mean()),
+        "soft_dice": float(np.mean((2 * both + 1) / (predicted + truth + 1))),
+        "pooled_dice": float(dice(hard).mean()),
+        "pooled_iou": float(iou(hard).mean()),
     }

@@ -27,7 +27,7 @@ class Outcome:
     loss: float
     """Mean over all images of the step."""
     sums: np.ndarray
-    """`metrics.pooled_sums` of all images of the step, up to a factor: float32 (C, 2, 3)."""
+    """`metrics.pooled_sums` of all images of the step: float32 (C, 2, 3)."""
     stopping: bool
     """Whether any rank wants to stop."""
 
@@ -44,14 +44,11 @@ class Step:
     ) -> None:
         variables = network.model.trainable_variables
         statistics = freeze.moving_statistics(network.model)
-        self._earlier = accumulate - 1
+        self._earlier, self._parts = accumulate - 1, accumulate * comm.size
         classes = network.model.output_shape[-1]
         # Of the earlier batches of a step: sums of gradients, then of the loss, then `pooled_sums`.
-        kept = [
-            tf.Variable(tf.zeros(shape), trainable=False)
-            for shape in (*(v.shape for v in variables), (), (classes, 2, 3))
-        ]
-        kept = kept if self._earlier else []
+        shapes = [*(v.shape for v in variables), (), (classes, 2, 3)] if self._earlier else []
+        kept = [tf.Variable(tf.zeros(shape), trainable=False) for shape in shapes]
 
         def one(images: tf.Tensor, masks: tf.Tensor) -> list[tf.Tensor]:
             targets, valid = unpack(masks)
@@ -92,4 +89,4 @@ class Step:
         for _ in range(self._earlier):
             self._add(*next(batches))
         loss, sums, stopping = self._last(*next(batches), tf.constant(rate), tf.constant(stop))
-        return Outcome(float(loss), sums.numpy(), bool(stopping))
+        return Outcome(float(loss), sums.numpy() * self._parts, bool(stopping))

@@ -97,3 +97,14 @@ def assert_identical(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -
     assert one.keys() == other.keys()
     differing = [name for name in one if not np.array_equal(one[name], other[name])]
     assert differing == []
+
+
+def run_ranks(script: str, ranks: int, *arguments: object) -> None:
+    """Run a script beside this file as so many ranks of this machine."""
+    from cloudseg.cluster import steps
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in set(os.environ) - set(environment()):
+            patch.delenv(name)
+        patch.setenv("PYTHONPATH", str(ROOT))
+        assert steps.local([str(Path(__file__).with_name(script)), *map(str, arguments)], ranks) == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.train.conftest import ROOT, SMALL, environment, losses
+from tests.train.conftest import ROOT, SMALL, environment, losses, run_ranks
 
 NO_BATCHNORM = (
     "network=unet-vgg16",
@@ -34,19 +33,21 @@ def test_one_rank_and_two_have_the_same_loss_curve(train, tmp_path):
         assert np.abs(np.subtract(one, two)).max() <= 1e-5
 
 
+def test_one_two_and_three_ranks_validate_to_the_same_numbers(data, tmp_path):
+    """Fifteen images in batches of two."""
+    for ranks in (1, 2, 3):
+        run_ranks("validation_of_ranks.py", ranks, data, tmp_path)
+    one, two, three = ((tmp_path / f"{ranks}.json").read_text() for ranks in (1, 2, 3))
+    assert one == two == three
+
+
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_ranks_end_with_bit_identical_weights_and_batchnorm_statistics(data, tmp_path, ranks):
     from cloudseg import config, run
-    from cloudseg.cluster import steps
 
     layers = [("test", config.parse_assignment(text)) for text in (*SMALL, "batch=1")]
     prepared = run.prepare(tmp_path / "run", [("test", {"data": str(data)}), *layers])
-    script = [str(Path(__file__).with_name("state_of_ranks.py")), str(prepared.path), str(tmp_path)]
-    with pytest.MonkeyPatch.context() as patch:
-        for name in set(os.environ) - set(environment()):
-            patch.delenv(name)
-        patch.setenv("PYTHONPATH", str(ROOT))
-        assert steps.local(script, ranks) == 0
+    run_ranks("state_of_ranks.py", ranks, prepared.path, tmp_path)
     states = [json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in range(ranks)]
     assert [state.pop("rank") for state in states] == list(range(ranks))
     assert any("moving_variance" in name for name in states[0])

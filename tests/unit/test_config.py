@@ -46,6 +46,40 @@ def test_an_unknown_stage_is_refused():
         resolve({"stage": {"ful": {"epochs": 3}}})
 
 
+def test_a_recipe_brings_its_network_and_loss_which_settings_still_change():
+    settings = resolve({"recipe": "paper-vanilla"})
+    assert (settings.network, settings.weights, settings.loss) == ("vanilla", "none", "weighted_bce")
+    assert (settings.stages, settings.stage["full"].epochs) == (("full",), 40)
+    assert resolve({"recipe": "paper-vanilla", "loss": "dice"}).loss == "dice"
+
+
+def test_a_file_may_list_stages_of_its_own(tmp_path):
+    (tmp_path / "my.toml").write_text(
+        'stages = ["warm", "full"]\n[stage.warm]\nencoder = 0.5\nepochs = 2\nlr = 1e-3\nschedule = "one-cycle"\n'
+    )
+    settings = resolve(config.read_toml(tmp_path / "my.toml"))
+    assert list(settings.stage) == ["warm", "full"]
+    assert (settings.stage["warm"].schedule, settings.stage["full"].epochs) == ("one-cycle", 5)
+
+
+def test_a_stage_that_is_not_listed_is_refused():
+    with pytest.raises(UsageError, match=r"no stage 'warm'; there are: frozen, partial, full \(`stages` lists them"):
+        resolve({"stage": {"warm": {"epochs": 3}}})
+
+
+def test_a_listed_stage_without_its_settings_says_what_is_missing():
+    with pytest.raises(UsageError, match=r"stage\.warm: encoder, epochs, lr missing"):
+        resolve({"stages": ["warm"]})
+
+
+def test_the_stages_of_a_run_come_back_from_its_file_in_their_order(tmp_path):
+    from cloudseg.run import toml
+
+    settings = resolve({"stages": ["full", "frozen"]})
+    (tmp_path / "run.toml").write_text(toml(config.to_table(settings)))
+    assert config.build(config.Settings, config.read_toml(tmp_path / "run.toml"), "it") == settings
+
+
 def test_a_wrong_type_names_the_setting():
     with pytest.raises(UsageError, match="batch: must be a whole number, not 'many'"):
         resolve({"batch": "many"})

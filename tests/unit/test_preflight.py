@@ -42,12 +42,38 @@ def test_what_can_work_passes():
         ("batch=0", "batch: must be at least 1, not 0"),
         ("checkpoint.keep=0", "checkpoint.keep: must be at least 1, not 0"),
         ("stage.full.encoder=20", "stage.full.encoder: must be at least 0 and at most 1, not 20"),
+        ("precision=half", "precision: there is no 'half'; there are: float32, mixed"),
+        ("stage.full.optimizer=adamv", "stage.full.optimizer: there is no 'adamv'; did you mean 'adam"),
+        ("stage.full.schedule=cosinus", "did you mean 'cosine'"),
+        ("stage.full.accumulate=0", "stage.full.accumulate: must be at least 1, not 0"),
+        ("stage.full.weight_decay=0.1", "adam does not use it; add --set stage.full.optimizer=adamw"),
+        ("positive_weight=[2.0]", "loss 'bce_dice' does not use it"),
         ("fold=1", "has no image to validate"),
     ],
 )
 def test_what_cannot_work_says_so(text, said):
     with pytest.raises(UsageError, match=said):
         preflight.check(settings(text))
+
+
+def test_weights_of_positives_are_one_or_one_a_class():
+    preflight.check(settings("loss=weighted_bce", "positive_weight=[2.0]"))
+    with pytest.raises(UsageError, match="one number above 0, or one for each of Fish, Flower, Gravel, Sugar"):
+        preflight.check(settings("loss=weighted_bce", "positive_weight=[2.0, 3.0]"))
+
+
+def test_vanilla_has_no_weights_to_start_from():
+    preflight.check(settings("network=vanilla"))
+    with pytest.raises(UsageError, match="vanilla has no pretrained encoder; type: --set weights=none"):
+        preflight.check(settings("network=vanilla", "weights=imagenet"))
+
+
+@pytest.mark.parametrize("name", ["evaluate", "Full", "a/b", ""])
+def test_a_stage_cannot_be_called_just_anything(name):
+    stage = {"encoder": 1.0, "epochs": 1, "lr": 1e-3}
+    given = {"data": "/shards", "weights": "none", "stages": [name], "stage": {name: stage}}
+    with pytest.raises(UsageError, match="is no name for a stage"):
+        preflight.check(config.resolve([("test", given)]))
 
 
 def test_a_run_that_cannot_work_is_not_begun(tmp_path):

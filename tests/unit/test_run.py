@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import argparse
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cloudseg import atomic, preflight, provenance, run
+from cloudseg import atomic, config, preflight, provenance, run
 from cloudseg.errors import UsageError
 
 GIVEN = [("--data", {"data": "/shards", "seed": 3})]
@@ -62,6 +63,22 @@ def test_many_ranks_that_start_a_run_at_once_agree(tmp_path):
 def test_a_run_that_is_not_there_says_what_to_type(tmp_path):
     with pytest.raises(UsageError, match="python -m cloudseg.launch --stages all --run"):
         run.open_run(tmp_path / "nothing")
+
+
+def test_a_runs_file_is_enough_to_begin_it_again(tmp_path):
+    made = run.prepare(tmp_path / "r", [*GIVEN, ("--set", {"recipe": "paper-vgg16", "weights": "none"})])
+    assert made.made == {"data_sha256": "0"}
+    assert run.open_run(tmp_path / "r").made == made.made
+    again = argparse.Namespace(config=tmp_path / "r" / "run.toml", data=None, set=[])
+    assert run.prepare(tmp_path / "again", config.from_arguments(again)).settings == made.settings
+
+
+def test_a_stage_is_found_by_name_and_by_number(tmp_path):
+    made = run.prepare(tmp_path / "r", GIVEN)
+    assert [made.find(stage) for stage in ("2", "partial", "evaluate")] == ["partial", "partial", "evaluate"]
+    assert (made.before("frozen"), made.before("full")) == (None, "partial")
+    with pytest.raises(UsageError, match="no stage '4'"):
+        made.find("4")
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -1,0 +1,106 @@
+"""Every network with every loss, on two ranks: what trains, that it learns, and that it goes on exactly."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cloudseg.models import FIVE
+from cloudseg.nets import freeze, models, names
+from tests.train.conftest import ROOT, environment, run_ranks
+
+SIZE = (64, 64)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "encoder"),
+    [
+        ("vanilla", (2.7e6, 3.3e6), None),
+        ("unet-resnet34", (24.4e6, 24.5e6), (21.25e6, 21.35e6)),
+        ("unet-vgg16", (23.7e6, 23.8e6), (14.7e6, 14.72e6)),
+        ("unet-resnet18", (14.3e6, 14.4e6), (11.1e6, 11.2e6)),
+        ("linknet-efficientnetb1", (8.6e6, 8.7e6), (6.5e6, 6.6e6)),
+    ],
+)
+def test_networks_are_as_large_as_published(name, parameters, encoder):
+    network = models.build(name, SIZE, pretrained=False)
+    assert parameters[0] < network.model.count_params() < parameters[1]
+    if encoder:
+        assert encoder[0] < network.encoder_parameters() < encoder[1]
+        assert 0.15 < freeze.freeze(network, 0.2).encoder_share < 0.3
+
+
+@pytest.mark.parametrize("name", FIVE)
+def test_freezing_leaves_nothing_of_the_encoder_and_all_of_the_decoder(name):
+    network = models.build(name, SIZE, pretrained=False)
+    everything = {v.ref() for v in network.model.trainable_variables}
+    encoder = {v.ref() for layer in network.encoder for v in network.model.get_layer(layer).trainable_variables}
+    freeze.freeze(network, 0.0)
+    assert {v.ref() for v in network.model.trainable_variables} == everything - encoder
+    freeze.freeze(network, 1.0)
+    assert {v.ref() for v in network.model.trainable_variables} == everything
+
+
+def test_batchnorm_of_a_frozen_encoder_trains_if_asked_to():
+    network = models.build("unet-resnet18", SIZE, pretrained=False)
+    assert "BatchNorm trains there" in str(freeze.freeze(network, 0.0, train_bn=True))
+    trains = {layer for layer in network.encoder if network.model.get_layer(layer).trainable}
+    assert trains == {layer for layer in network.encoder if "bn" in layer}
+    freeze.freeze(network, 0.0)
+    assert not any(network.model.get_layer(layer).trainable for layer in network.encoder)
+
+
+def outcomes(folder: Path, precision: str, networks: tuple[str, ...], losses: tuple[str, ...]) -> dict[str, dict]:
+    """What rank 0 of two found, after a look that rank 1 found the same."""
+    run_ranks("networks_of_ranks.py", 2, folder, precision, ",".join(networks), ",".join(losses))
+    first, second = (json.loads((folder / f"rank-{rank}.json").read_text()) for rank in (0, 1))
+    assert first == second
+    return first
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> dict[str, dict]:
+    return outcomes(tmp_path_factory.mktemp("plain"), "float32", FIVE, names.LOSSES)
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory) -> dict[str, dict]:
+    return outcomes(tmp_path_factory.mktemp("mixed"), "mixed", FIVE, ("bce_dice",))
+
+
+def test_every_network_learns_with_every_loss(plain):
+    assert len(plain) == len(FIVE) * len(names.LOSSES)
+    assert [
+        name for name, found in plain.items() if not found["losses"][0] > found["losses"][1] > found["losses"][2]
+    ] == []
+
+
+def test_every_network_goes_on_from_a_checkpoint_exactly(plain):
+    assert [name for name, found in plain.items() if found["state"] != found["resumed"]] == []
+
+
+def test_in_mixed_precision_every_network_learns_and_goes_on_exactly(mixed):
+    assert len(mixed) == len(FIVE)
+    for name, found in mixed.items():
+        assert found["losses"][0] > found["losses"][2], name
+        assert found["state"] == found["resumed"], name
+
+
+def test_an_overflow_on_one_rank_leaves_the_step_out_on_all_and_halves_the_scale(mixed):
+    for name, found in mixed.items():
+        assert found["kept"], name
+        assert found["scale_when_spoilt"] == found["scale"] / 2, name
+        assert found["moved_after"], name
+
+
+def test_the_listing_says_what_partial_trains(tmp_path):
+    said = subprocess.run(
+        [sys.executable, "-m", "cloudseg.models", "unet-resnet34", "--layers"],
+        cwd=ROOT, env=environment(), capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert "24,456,589  21,302,473  87.1%  22.2% in 4 layers, from stage4_unit3_conv1 on" in said
+    assert said.splitlines()[2:] == ["  stage4_unit3_conv1", "  stage4_unit3_bn2", "  stage4_unit3_conv2", "  bn1"]

@@ -1,0 +1,93 @@
+"""One optimizer step: batches that are put together, gradients that are clipped, weights that are averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cloudseg.nets import losses, models
+from cloudseg.training import optimizers
+from cloudseg.training.comm import Solo
+from cloudseg.training.stages import Stage
+from cloudseg.training.step import Step
+
+SIZE = (32, 32)
+
+
+class Counting(Solo):
+    """Counts the messages between ranks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages = tf.Variable(0)
+
+    def mean(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+        self.messages.assign_add(1)
+        return super().mean(tensors)
+
+
+@pytest.fixture(scope="module")
+def comm() -> Counting:
+    return Counting()
+
+
+def build(comm: Solo, stage: Stage) -> tuple[models.Network, tf.keras.optimizers.Optimizer, Step]:
+    tf.keras.utils.set_random_seed(0)
+    network = models.build("unet-vgg16", SIZE, pretrained=False, batchnorm=False)
+    optimizer = optimizers.build(stage, network.model.trainable_variables, mixed=False)
+    return network, optimizer, Step(network, optimizer, losses.bce, comm, stage.accumulate)
+
+
+def batches(size: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+    random = np.random.default_rng(0)
+    images, masks = random.integers(0, 256, (8, *SIZE, 3)), random.choice([0, 1, 6, 128], (8, *SIZE))
+    for i in range(0, 8, size):
+        yield tf.constant(images[i : i + size], tf.uint8), tf.constant(masks[i : i + size], tf.uint8)
+
+
+def test_four_batches_make_the_step_of_one_four_times_as_large_with_one_message(comm):
+    found = {}
+    for accumulate in (1, 4):
+        network, _, step = build(comm, Stage(1.0, 1, 0.5, optimizer="sgd", accumulate=accumulate))
+        comm.messages.assign(0)
+        feed = batches(4 // accumulate)
+        outcomes = [step(feed, 0.5, stop=False) for _ in range(2)]
+        assert int(comm.messages) == 2
+        found[accumulate] = outcomes, [v.numpy() for v in network.model.trainable_variables]
+    for whole, parts in zip(found[1][0], found[4][0], strict=True):
+        assert parts.loss == pytest.approx(whole.loss, rel=1e-6)
+        np.testing.assert_allclose(parts.sums, whole.sums, rtol=1e-5)
+    assert max(np.abs(a - b).max() for a, b in zip(found[1][1], found[4][1], strict=True)) < 1e-6
+
+
+def test_a_clipped_gradient_moves_the_weights_by_its_limit(comm):
+    network, _, step = build(comm, Stage(1.0, 1, 1.0, optimizer="sgd", momentum=0.0, clip=1e-3))
+    before = [v.numpy() for v in network.model.trainable_variables]
+    step(batches(4), 1.0, stop=False)
+    moved = [v.numpy() - b for v, b in zip(network.model.trainable_variables, before, strict=True)]
+    assert np.sqrt(sum((m.astype(np.float64) ** 2).sum() for m in moved)) == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_averaged_weights_are_the_running_mean_and_leave_again(comm):
+    network, optimizer, step = build(comm, Stage(1.0, 1, 0.1, optimizer="sgd", momentum=0.0, ema=0.75))
+    variable = network.model.trainable_variables[0]
+    feed, seen = batches(4), [variable.numpy()]
+    for _ in range(2):
+        step(feed, 0.1, stop=False)
+        seen.append(variable.numpy())
+    expected = 0.75 * (0.75 * seen[0] + 0.25 * seen[1]) + 0.25 * seen[2]
+    with optimizers.averaged(optimizer, network.model.trainable_variables):
+        np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-5, atol=1e-7)
+    np.testing.assert_array_equal(variable.numpy(), seen[2])
+
+
+@pytest.mark.parametrize(("name", "decay"), [("adam", 0.0), ("sgd", 0.0), ("adamw", 0.1)])
+def test_every_optimizer_learns_at_the_rate_it_is_given(comm, name, decay):
+    _, optimizer, step = build(comm, Stage(1.0, 1, 1e-4, optimizer=name, weight_decay=decay))
+    same = next(batches(4))
+    found = [step(iter([same]), 1e-4, stop=False).loss for _ in range(3)]
+    assert found[0] > found[2]
+    assert float(optimizer.learning_rate) == pytest.approx(1e-4)
