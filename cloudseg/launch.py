@@ -4,6 +4,7 @@
   python -m cloudseg.launch --stages all --data DATA --dry-run         the scripts it would submit
   python -m cloudseg.launch --stages full,evaluate --run runs/NAME     the end of a chain
   python -m cloudseg.launch --stages all --data DATA --cluster local --tasks-per-node 2
+  python -m cloudseg.launch --study lr --values 1e-2,1e-3,1e-4 --data DATA     the first stage at several rates
 
 Stages that are done are left alone, so the same command goes on where a chain ended. Settings that a run began
 with stay; new ones want a new run: --run runs/OTHER.
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudseg import config, preflight, run
-from cloudseg.cluster import batch, sites, slurm, snapshot
+from cloudseg.cluster import batch, sites, slurm, snapshot, study, trials
 from cloudseg.config import Settings
 from cloudseg.data.shards import Manifest
 from cloudseg.errors import UsageError, run_command
@@ -30,9 +31,11 @@ from cloudseg.run import Run
 
 def parser() -> argparse.ArgumentParser:
     out = run.parser("launch", __doc__)
-    out.add_argument("--stages", required=True, help="all, or some of the run's, as frozen,partial,full,evaluate")
+    out.add_argument("--stages", help="all, or some of the run's, as frozen,partial,full,evaluate")
     out.add_argument("--dry-run", action="store_true", help="print the sbatch scripts, and do nothing")
     config.add_arguments(out)
+    study.add_arguments(out)
+    out.set_defaults(run=None)  # a study has another
     where = out.add_argument_group("where it runs")
     where.add_argument(
         "--cluster", choices=("auto", "slurm", "local"), default="auto", help="auto: Slurm where there is sbatch"
@@ -63,8 +66,12 @@ def settings_of(args: argparse.Namespace) -> Settings:
 
 def main() -> None:
     args = parser().parse_args()
-    args.stages = parse_stages(args.stages, run.chain(settings_of(args)))
+    args.run = args.run or Path(trials.DEFAULT if args.study else run.DEFAULT)
     in_slurm = args.cluster == "slurm" or (args.cluster == "auto" and shutil.which("sbatch") is not None)
+    if study.asked(args):
+        study.launch(args, in_slurm, stage_jobs)
+        return
+    args.stages = parse_stages(args.stages, run.chain(settings_of(args)))
     if args.dry_run:
         dry_run(args)
         return

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from cloudseg.cluster import sites, steps
@@ -27,10 +28,17 @@ def run_stage(path: Path, stage: str, ranks: int | None = None) -> None:
         return
     if code == STOPPED:
         if in_slurm:
-            requeue(os.environ["SLURM_JOB_ID"])
+            requeue(own_id(os.environ))
         raise Stopped(f"stage {stage} stopped with its state saved; the same command goes on from there")
     error = UsageError if code == UsageError.exit_code else CloudsegError
     raise error(f"stage {stage} failed with exit code {code}; the reason is above")
+
+
+def own_id(environ: Mapping[str, str]) -> str:
+    """This job as scontrol takes it: a task of an array may bear the array's own id, which would name all of them."""
+    if "SLURM_ARRAY_TASK_ID" in environ:
+        return f"{environ['SLURM_ARRAY_JOB_ID']}_{environ['SLURM_ARRAY_TASK_ID']}"
+    return environ["SLURM_JOB_ID"]
 
 
 def requeue(job_id: str) -> None:

@@ -89,6 +89,54 @@ def test_each_stage_starts_from_the_digest_its_predecessor_wrote(chain):
         }
 
 
+def test_a_run_says_what_it_was_made_with_and_what_each_stage_trains(chain, data):
+    import hashlib
+    import tomllib
+
+    made = tomllib.loads((chain / "run.toml").read_text())["made"]
+    assert made["data_sha256"] == hashlib.sha256((data / "manifest.json").read_bytes()).hexdigest()
+    assert {"python", "tensorflow-cpu", "horovod", "numpy"} <= made.keys()
+    for stage in ("frozen", "partial", "full"):
+        told = json.loads((stage_folder(chain, stage) / "stage.json").read_text())
+        assert told["encoder_layers"] == done(chain, stage)["encoder_layers_trained"]
+        assert told["ranks"] == 2
+
+
+def test_curves_and_events_are_there_for_each_stage_and_curves_for_the_chain(chain):
+    for folder in (chain, *chain.glob("?-*")):
+        assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert all(list((folder / "events").glob("events.out.tfevents.*")) for folder in chain.glob("?-*"))
+
+
+def test_every_column_of_the_history_is_filled(chain):
+    import csv
+
+    from cloudseg.training.history import COLUMNS
+
+    for file in chain.glob("?-*/history.csv"):
+        with file.open(newline="") as handle:
+            (row,) = csv.DictReader(handle)
+        assert list(row) == list(COLUMNS)
+        assert all(np.isfinite(float(value)) for value in row.values())
+        assert 0 < float(row["soft_dice"]) < 1 and 0 <= float(row["waiting_s"]) < float(row["seconds"])
+
+
+def test_other_data_than_the_run_began_with_are_refused(chain, data, train, tmp_path):
+    copy, other = tmp_path / "run", tmp_path / "shards"
+    shutil.copytree(chain, copy)
+    shutil.rmtree(copy / "3-full")
+    shutil.copytree(data, other)
+    (other / "manifest.json").write_text((other / "manifest.json").read_text() + "\n")
+    settings = (copy / "run.toml").read_text().replace(str(data), str(other))
+    (copy / "run.toml").write_text(settings)
+    process = subprocess.run(
+        [sys.executable, "-m", "cloudseg.train", "--run", str(copy), "--stage", "full"],
+        cwd=ROOT, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert process.returncode == 2
+    assert f"{other} is not what it was when {copy} began" in process.stderr
+
+
 def test_the_evaluation_scores_the_last_stage(chain):
     metrics = json.loads((chain / "evaluate" / "metrics.json").read_text())
     assert metrics["weights_sha256"] == done(chain, "full")["weights_sha256"]

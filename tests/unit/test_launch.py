@@ -12,7 +12,7 @@ from cloudseg import launch, preflight, provenance, run
 from cloudseg.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("launch", "job", "train", "evaluate", "weights", "models", "recipes", "demo")
+COMMANDS = ("launch", "job", "train", "evaluate", "weights", "models", "recipes", "study", "demo")
 
 
 def cloudseg(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:

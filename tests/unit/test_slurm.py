@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cloudseg import launch
-from cloudseg.cluster import sites, slurm
+from cloudseg.cluster import batch, sites, slurm
 from cloudseg.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,3 +64,8 @@ def test_a_wrong_key_in_a_site_file_is_named(tmp_path):
     (tmp_path / "x.toml").write_text((sites.FOLDER / "ruche.toml").read_text() + "cpus_per_tasks = 3\n")
     with pytest.raises(UsageError, match="did you mean 'cpus_per_task'"):
         sites.load(str(tmp_path / "x.toml"))
+
+
+def test_a_task_of_an_array_requeues_itself_and_not_the_array():
+    assert batch.own_id({"SLURM_JOB_ID": "7"}) == "7"
+    assert batch.own_id({"SLURM_JOB_ID": "7", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1"}) == "7_1"
