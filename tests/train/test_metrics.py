@@ -116,10 +116,9 @@ def test_pooled_scores_by_hand():
     logits = np.full((2, 1, 3, 4), -FAR, np.float32)
     logits[..., 0] = [[[FAR, FAR, FAR]], [[-FAR, FAR, FAR]]]
     got = scores.pooled(metrics.pooled_sums(logits, *unpack(mask)).numpy())
-    # Class 0: predicted 3 pixels, true 2, both 2; the others are empty in both and count 1.
-    assert got == pytest.approx(
-        {"soft_dice": (0.8 + 3) / 4, "pooled_dice": (0.8 + 3) / 4, "pooled_iou": (2 / 3 + 3) / 4}
-    )
+    # Class 0: predicted 3 pixels, true 2, both 2; soft with one pixel more above and below. The others are empty.
+    expected = {"soft_dice": (5 / 6 + 3) / 4, "pooled_dice": (4 / 5 + 3) / 4, "pooled_iou": (2 / 3 + 3) / 4}
+    assert got == pytest.approx(expected)
 
 
 def test_pooled_sums_of_parts_add_up():
