@@ -14,6 +14,8 @@ from cloudseg.nets import freeze, models, names
 from tests.train.conftest import ROOT, environment, run_ranks
 
 SIZE = (64, 64)
+MIXED = ("vanilla", "unet-resnet18")
+"""CPUs emulate float16; the other networks take minutes each."""
 
 
 @pytest.mark.parametrize(
@@ -69,7 +71,7 @@ def plain(tmp_path_factory) -> dict[str, dict]:
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory) -> dict[str, dict]:
-    return outcomes(tmp_path_factory.mktemp("mixed"), "mixed", FIVE, ("bce_dice",))
+    return outcomes(tmp_path_factory.mktemp("mixed"), "mixed", MIXED, ("bce_dice",))
 
 
 def test_every_network_learns_with_every_loss(plain):
@@ -83,8 +85,8 @@ def test_every_network_goes_on_from_a_checkpoint_exactly(plain):
     assert [name for name, found in plain.items() if found["state"] != found["resumed"]] == []
 
 
-def test_in_mixed_precision_every_network_learns_and_goes_on_exactly(mixed):
-    assert len(mixed) == len(FIVE)
+def test_in_mixed_precision_networks_learn_and_go_on_exactly(mixed):
+    assert len(mixed) == len(MIXED)
     for name, found in mixed.items():
         assert found["losses"][0] > found["losses"][2], name
         assert found["state"] == found["resumed"], name
