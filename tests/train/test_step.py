@@ -21,7 +21,7 @@ class Counting(Solo):
     """Counts the messages between ranks."""
 
     def __init__(self) -> None:
-        super().__init__()
+        # Claims no device: TensorFlow may be at work in this process already.
         self.messages = tf.Variable(0)
 
     def mean(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
