@@ -6,28 +6,50 @@ import json
 import os
 import re
 import socket
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cloudseg.errors import CloudsegError
 
+T = TypeVar("T")
+
+
+PATIENCE_S = (1, 2, 4, 8, 15, 30)
+"""Waits between tries of `patiently`."""
+
+
+def patiently(do: Callable[[], T]) -> T:
+    """Call `do`, and call it again for a minute while it raises CloudsegError: a file server that hiccups, or a disk
+    that somebody is about to clear, must not cost a night. Raises the last error."""
+    for wait in PATIENCE_S:
+        try:
+            return do()
+        except CloudsegError as error:
+            print(f"warning: {error}; trying again in {wait} s", file=sys.stderr, flush=True)
+            time.sleep(wait)
+    return do()
+
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, sync: bool = True) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; on leaving, what was written is on disk and bears the name.
 
-    The temporary name ends like `path`'s. If anything goes wrong, `path` is as it was. Raises CloudsegError if the
-    file cannot be written.
+    Without `sync` a power cut may lose it. The temporary name ends like `path`'s. If anything goes wrong, `path` is as
+    it was. Raises CloudsegError if the file cannot be written.
     """
     temporary = _temporary(path)
     try:
         yield temporary
-        _sync(temporary)
+        if sync:
+            _sync(temporary)
         temporary.replace(path)
-        _sync(path.parent)
+        if sync:
+            _sync(path.parent)
     except OSError as error:
         raise _unwritable(path, error) from error
     finally:
@@ -35,15 +57,15 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def write(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes, sync: bool = True) -> None:
     """Replace `path` by `content`. Raises CloudsegError if it cannot be written."""
-    with replacing(path) as temporary:
+    with replacing(path, sync) as temporary:
         temporary.write_bytes(content)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, sync: bool = True) -> None:
     """Replace `path` by `value` as JSON. Raises CloudsegError if it cannot be written."""
-    write(path, (json.dumps(value, indent=2) + "\n").encode())
+    write(path, (json.dumps(value, indent=2) + "\n").encode(), sync)
 
 
 def create(path: Path, content: bytes) -> bool:
@@ -67,7 +89,7 @@ def clear_leftovers(folder: Path, of: str) -> None:
     pattern = re.compile(rf"\.tmp-(.+)-(\d+)-\d+\.(?:{of})")
     for path in folder.glob(".tmp-*"):
         match = pattern.fullmatch(path.name)
-        if match and match[1] == socket.gethostname() and not _alive(int(match[2])):
+        if match and match[1] == socket.gethostname() and not born(int(match[2])):
             path.unlink(missing_ok=True)
 
 
@@ -91,14 +113,12 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _alive(process: int) -> bool:
+def born(process: int) -> str:
+    """When a process of this machine was started, in the kernel's ticks; "" if it runs no more."""
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
+        # The name, in parentheses, may hold anything.
+        state, *fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return True
-    # Or dead, and only not yet waited for by its parent.
-    with suppress(OSError):
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return True
+        return ""
+    # A zombie is dead, and only not yet waited for by its parent.
+    return "" if state == "Z" else fields[18]

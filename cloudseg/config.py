@@ -21,7 +21,9 @@ T = TypeVar("T")
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
     every_steps: int = 200
-    """Optimizer steps between two checkpoints; there is one at the end of every epoch besides."""
+    """Most optimizer steps between two checkpoints; there is one at the end of every epoch besides."""
+    every_minutes: float = 5.0
+    """Most minutes between two checkpoints."""
     keep: int = 3
     """How many are kept; older ones are removed when a new one is whole."""
 

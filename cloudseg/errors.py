@@ -10,7 +10,8 @@ DONE = 0
 FAILED = 1
 USAGE = 2
 STOPPED = 75
-"""Stopped on a signal with the state saved (EX_TEMPFAIL of sysexits.h): run the same command again to go on."""
+"""Stopped with work left, on a signal or because a rank was lost (EX_TEMPFAIL of sysexits.h): the same command goes
+on."""
 
 
 class CloudsegError(Exception):
@@ -25,14 +26,20 @@ class UsageError(CloudsegError):
     exit_code = USAGE
 
 
-class DataError(CloudsegError):
-    """A data file is damaged or does not belong to the others."""
-
-
 class Stopped(CloudsegError):
     """A signal asked the stage to stop; its state is on disk and the same command goes on from there."""
 
     exit_code = STOPPED
+
+
+class Lost(CloudsegError):
+    """Another rank of the step died, hangs or has failed; the same command goes on from the last checkpoint."""
+
+    exit_code = STOPPED
+
+
+class DataError(CloudsegError):
+    """A data file is damaged or does not belong to the others."""
 
 
 def run_command(main: Callable[[], int | None]) -> NoReturn:

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cloudseg import config, preflight, run
+from cloudseg import config, lock, preflight, run
 from cloudseg.cluster import batch, sites, slurm, snapshot, study, trials
 from cloudseg.config import Settings
 from cloudseg.data.shards import Manifest
@@ -42,6 +42,11 @@ def parser() -> argparse.ArgumentParser:
     )
     where.add_argument("--site", metavar="NAME", help="site file in env/sites (default: $CLOUDSEG_SITE, else ruche)")
     where.add_argument("--nodes", type=int, help="nodes of each stage (default: the site's)")
+    where.add_argument(
+        "--elastic",
+        action="store_true",
+        help="start, and go on, with fewer nodes when there are not as many: the same batches, slower",
+    )
     where.add_argument("--tasks-per-node", type=int, help="ranks a node: one a GPU (default: the site's; 1 here)")
     where.add_argument("--partition", help="in place of the site's")
     where.add_argument("--time", metavar="HH:MM:SS", help="walltime of each stage, in place of the site's")
@@ -118,7 +123,9 @@ def stage_jobs(folder: Path, chosen: list[str], args: argparse.Namespace, code: 
         log = str(run.jobs_folder(folder) / f"{stage}.log")
         job = slurm.stage_job(stage, site, str(folder), log, **changes)
         command = slurm.submitit_command(run.jobs_folder(folder) / "submitit")
-        jobs[stage] = dataclasses.replace(job, exports=exports, command=command)
+        jobs[stage] = dataclasses.replace(
+            job, exports=exports, command=command, elastic=args.elastic and stage != run.EVALUATE
+        )
     return jobs
 
 
@@ -140,17 +147,24 @@ def dry_run(args: argparse.Namespace) -> None:
 
 def queue_chain(prepared: Run, left: list[str], args: argparse.Namespace) -> None:
     """Submit `left` as a chain, unless jobs of this run are queued already."""
-    from cloudseg.cluster import jobs
-
     if shutil.which("sbatch") is None:
         raise UsageError("--cluster slurm: there is no sbatch on this machine; type: --cluster local")
+    prepared.jobs.mkdir(parents=True, exist_ok=True)
+    refusal = "wait until it has queued its jobs; if it is gone, delete that file"
+    # Of two launches at once, one looks and queues, and the other then sees that it has.
+    with lock.held(prepared.jobs / "launch.lock", "", lambda owner: False, refusal):
+        _queue_chain(prepared, left, args)
+
+
+def _queue_chain(prepared: Run, left: list[str], args: argparse.Namespace) -> None:
+    from cloudseg.cluster import jobs
+
     active = jobs.queued(prepared)
     if active:
         listed = ", ".join(f"{stage} {number}" for stage, number in active.items())
         print(f"{args.run}: these jobs are queued already, so nothing is queued twice: {listed}")
         print(f"stop them first with: scancel {' '.join(active.values())}")
         return
-    prepared.jobs.mkdir(parents=True, exist_ok=True)
     code = snapshot.take(prepared.path / "code")
     todo = stage_jobs(prepared.path, left, args, str(code))
 

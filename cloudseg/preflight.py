@@ -42,6 +42,8 @@ def check(settings: Settings) -> None:
     ):
         if number < 1:
             raise UsageError(f"{key}: must be at least 1, not {number}")
+    if not settings.checkpoint.every_minutes > 0:
+        raise UsageError(f"checkpoint.every_minutes: must be above 0, not {settings.checkpoint.every_minutes:g}")
     if not settings.stages:
         raise UsageError("stages: there must be at least one")
     for name in settings.stages:

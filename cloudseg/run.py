@@ -33,8 +33,15 @@ class Run:
 
     @property
     def jobs(self) -> Path:
-        """Slurm's side: job ids, submitit's pickles, logs, rendezvous files."""
+        """Slurm's side: job ids, submitit's pickles, logs, locks, what ranks tell each other."""
         return jobs_folder(self.path)
+
+    def attempts(self, stage: str) -> Path:
+        """A line for each beginning and end of a job's try at the stage."""
+        return self.jobs / f"{stage}.attempts.jsonl"
+
+    def lock(self, stage: str) -> Path:
+        return self.jobs / f"{stage}.lock"
 
     @property
     def evaluation(self) -> Path:
@@ -80,10 +87,15 @@ class Run:
 
     def done(self, stage: str) -> dict[str, Any] | None:
         """What a finished stage left on itself, None while it is not finished."""
-        try:
-            return json.loads(self.done_file(stage).read_text())
-        except FileNotFoundError:
-            return None
+        file = self.done_file(stage)
+        for last in (False, True):
+            try:
+                return json.loads(file.read_text())
+            except FileNotFoundError:
+                # A node may remember for a minute that a file on a file server was not there; listing makes it look.
+                if last or not (file.parent.is_dir() and file in file.parent.iterdir()):
+                    return None
+        return None
 
     def settings_digest(self) -> str:
         """sha256 over the settings, in an order that does not depend on how they were written."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from cloudseg import config, run
 from cloudseg.errors import run_command
 from cloudseg.training import rank
+from cloudseg.training.signals import StopFlag
 
 
 def main() -> None:
@@ -20,13 +21,15 @@ def main() -> None:
     parser.add_argument("--stage", required=True, help="a stage of the run, by name or number")
     config.add_arguments(parser)
     args = parser.parse_args()
+    stop = StopFlag()
+    stop.install()
     prepared = run.prepare(args.run, config.from_arguments(args))
 
     stage = prepared.find(args.stage)
-    with rank.started(prepared) as (comm, stop):
+    with rank.started(prepared, stop) as own:
         from cloudseg.training.loop import train_stage
 
-        train_stage(prepared, stage, comm, stop)
+        train_stage(prepared, stage, own)
 
 
 if __name__ == "__main__":

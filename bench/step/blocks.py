@@ -1,6 +1,6 @@
 """What every rank does: blocks of steps, in turns with a constant batch and with the real augmented feed.
 
-The step is the product's own (`step.Step`, everything trains) and so is the feed (`loop.open_feed`).
+The step is the product's own (`step.Step`, everything trains) and so is the feed (`parts.open_feed`).
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import tensorflow as tf
 
 from bench.memory import Peak
 from bench.step.job import Answer, Job, read_job, write
+from cloudseg import attempt
 from cloudseg.config import Settings
 from cloudseg.data.order import epoch_order, rank_share
 from cloudseg.data.shards import Manifest, Shards
 from cloudseg.nets import freeze, losses, models
 from cloudseg.training import comm as ranks
 from cloudseg.training import optimizers
-from cloudseg.training.loop import open_feed
+from cloudseg.training.parts import open_feed
 from cloudseg.training.stages import Stage
 from cloudseg.training.step import Step
 
@@ -32,7 +33,7 @@ STAGE = Stage(encoder=1.0, epochs=1, lr=1e-4)
 def measure(folder: Path) -> None:
     """Do what `folder`/job.json says; rank 0 leaves `folder`/answer.json."""
     job = read_job(folder / "job.json")
-    comm = ranks.start(folder)
+    comm = ranks.start(attempt.own(folder))
     shards = Shards(Manifest.load(job.shards))
     step = _step(job, shards, comm)
     with open_feed(shards, Settings(data=job.shards, batch=job.batch), comm) as feed:
@@ -57,7 +58,7 @@ def _step(job: Job, shards: Shards, comm: ranks.Comm) -> Callable[[tf.Tensor, tf
     optimizer = optimizers.build(STAGE, network.model.trainable_variables, mixed=False)
     comm.broadcast([*network.model.variables, *optimizers.state(optimizer)])
     step = Step(network, optimizer, losses.bce_dice, comm)
-    return lambda images, masks: step(iter([(images, masks)]), STAGE.lr, stop=False).loss
+    return lambda images, masks: step(iter([(images, masks)]), STAGE.lr, number=0, stop=False).loss
 
 
 def _order(job: Job, shards: Shards, comm: ranks.Comm) -> np.ndarray:

@@ -1,4 +1,8 @@
-"""What one batch job of the chain does on its first node: start the ranks, and requeue itself if work is left."""
+"""What one batch job of the chain does on its first node: start the ranks, and have the stage go on if work is left.
+
+A stage that stopped on a signal or lost a rank goes on: a Slurm job requeues itself, elsewhere the ranks are started
+again. It has failed if a rank says so, or if it got no further twice in a row.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,19 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from cloudseg.cluster import sites, steps
-from cloudseg.errors import DONE, STOPPED, CloudsegError, Stopped, UsageError
-from cloudseg.run import EVALUATE
+from cloudseg import attempt, run
+from cloudseg.attempt import Attempt
+from cloudseg.cluster import restarts, sites, slurm, steps
+from cloudseg.cluster.restarts import INTERRUPTED, Outcome, Tries
+from cloudseg.errors import CloudsegError, Stopped, UsageError
+from cloudseg.run import EVALUATE, Run
+
+PAUSE_S = 2.0
+"""Before ranks that were lost are started again on this machine."""
 
 
 def run_stage(path: Path, stage: str, ranks: int | None = None) -> None:
@@ -20,18 +31,60 @@ def run_stage(path: Path, stage: str, ranks: int | None = None) -> None:
     Its ranks are the tasks of this Slurm job, or `ranks` processes here.
     Raises Stopped if it stopped on a signal and could not be requeued, CloudsegError if it failed.
     """
-    module = ["cloudseg.evaluate"] if stage == EVALUATE else ["cloudseg.train", "--stage", stage]
-    arguments = ["-m", *module, "--run", str(path)]
+    opened = run.open_run(path)
+    opened.jobs.mkdir(parents=True, exist_ok=True)
     in_slurm = ranks is None and "SLURM_JOB_ID" in os.environ
-    code = steps.srun(arguments, sites.load(None).srun) if in_slurm else steps.local(arguments, ranks or 1)
-    if code == DONE:
-        return
-    if code == STOPPED:
-        if in_slurm:
-            requeue(own_id(os.environ))
-        raise Stopped(f"stage {stage} stopped with its state saved; the same command goes on from there")
-    error = UsageError if code == UsageError.exit_code else CloudsegError
-    raise error(f"stage {stage} failed with exit code {code}; the reason is above")
+    while True:
+        ended = _try(opened, stage, None if in_slurm else ranks or 1)
+        if ended.how == "done":
+            return
+        if ended.how == INTERRUPTED:
+            _wait_for_the_end(ended.reason)
+        if ended.again and in_slurm:
+            requeue(own_id(os.environ), ended.reason)
+        if ended.how == attempt.STOPPED or (ended.again and in_slurm):
+            raise Stopped(f"stage {stage} stopped with its state saved; the same command goes on from there")
+        if not ended.again:
+            raise CloudsegError(f"stage {stage} failed: {ended.reason}")
+        print(f"stage {stage} goes on from its last checkpoint: {ended.reason}", file=sys.stderr, flush=True)
+        time.sleep(PAUSE_S)
+
+
+def _try(opened: Run, stage: str, ranks: int | None) -> Outcome:
+    """Start the ranks once and wait for them; `ranks` processes here, or the tasks of this Slurm job."""
+    if "SLURM_JOB_ID" in os.environ:
+        attempt.remove_earlier(opened.jobs, os.environ["SLURM_JOB_ID"])
+    began, tries = time.time(), Tries(opened.attempts(stage))
+    before = _steps_done(opened, stage)
+    meeting = Attempt.of(opened.jobs, attempt.new_key(os.environ))
+    try:
+        module = ["cloudseg.evaluate"] if stage == EVALUATE else ["cloudseg.train", "--stage", stage]
+        arguments = ["-m", *module, "--run", str(opened.path)]
+        code: int | None
+        if ranks is not None:
+            code = steps.local(arguments, ranks, meeting.key)
+        else:
+            code = steps.srun(arguments, sites.load(None).srun, meeting.key, _seconds_left())
+        ends, reached = meeting.ends(), meeting.reached()
+    finally:
+        meeting.remove()
+    after = _steps_done(opened, stage)
+    if code is None:
+        ended = Outcome(attempt.LOST, "the walltime came before the ranks had left; ask for more time, or an earlier "
+                        "signal")  # fmt: skip
+    else:
+        ended = restarts.outcome(code, ends, opened.done(stage) is not None)
+    if ended.again and ranks is None and (state := _state()) not in ("RUNNING", ""):
+        ended = Outcome(INTERRUPTED, f"Slurm is ending this job ({state})")
+    ended = restarts.bounded(ended, (before, after), tries.ends())
+    tries.add(ended, (before, after), reached, began)
+    if code == UsageError.exit_code:
+        raise UsageError(f"stage {stage} failed: {ended.reason}")
+    return ended
+
+
+def _steps_done(opened: Run, stage: str) -> int:
+    return 0 if stage == EVALUATE else restarts.steps_done(opened.checkpoints(stage))
 
 
 def own_id(environ: Mapping[str, str]) -> str:
@@ -41,12 +94,30 @@ def own_id(environ: Mapping[str, str]) -> str:
     return environ["SLURM_JOB_ID"]
 
 
-def requeue(job_id: str) -> None:
+def requeue(job_id: str, reason: str) -> None:
     """Put this job back into the queue and wait for Slurm to end us; returns only if Slurm refuses."""
+    print(f"job {job_id} is requeued and goes on from its checkpoint: {reason}", flush=True)
     answer = subprocess.run(["scontrol", "requeue", job_id], capture_output=True, text=True, check=False)
-    if answer.returncode:
+    if answer.returncode and _state() in ("RUNNING", ""):
         print(f"warning: job {job_id} is not requeued: {answer.stderr.strip()}", file=sys.stderr, flush=True)
         return
-    print(f"job {job_id} is requeued and goes on from its checkpoint", flush=True)
-    while True:  # to return would tell submitit that the stage had ended
+    _wait_for_the_end("")
+
+
+def _wait_for_the_end(why: str) -> None:
+    """Wait until Slurm kills this process: to return would tell submitit that the stage had ended."""
+    if why:
+        print(f"{why}; what is saved is saved", flush=True)
+    while True:
         signal.pause()
+
+
+def _state() -> str:
+    """The state of this job as Slurm sees it, as RUNNING or COMPLETING; "" if it does not answer."""
+    return slurm.ask(["squeue", "--noheader", f"--job={own_id(os.environ)}", "--states=all", "--format=%T"])
+
+
+def _seconds_left() -> float | None:
+    """Until this job must be back in the queue, as after its walltime it would not get there; None for ever."""
+    left = slurm.seconds(slurm.ask(["squeue", "--noheader", f"--job={own_id(os.environ)}", "--format=%L"]))
+    return None if left is None else max(1.0, left - slurm.LAST_CALL_S)

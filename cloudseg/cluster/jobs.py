@@ -54,6 +54,7 @@ def submit(run: Run, jobs: dict[str, Job], announce: Callable[[str, str], None])
     """
     folder = run.jobs / "submitit"
     folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)  # jobs unpickle what lies there
     ids: dict[str, str] = {}
     before = ""
     for stage, job in jobs.items():

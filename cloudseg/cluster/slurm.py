@@ -1,8 +1,9 @@
-"""Slurm's side as text: an sbatch script from a Job, and what squeue answers. Pure functions."""
+"""Slurm's side as text: an sbatch script from a Job, and what squeue answers."""
 
 from __future__ import annotations
 
 import dataclasses
+import subprocess
 from pathlib import Path
 
 from cloudseg.cluster.sites import Resources, Site
@@ -10,6 +11,8 @@ from cloudseg.run import DEFAULT, EVALUATE
 
 SIGNAL_LEAD_S = 120
 """Seconds before the walltime at which ranks are told to save and leave. Slurm looks every 30 s."""
+LAST_CALL_S = 15
+"""Seconds before the walltime at which a job whose ranks have not left by then is requeued all the same."""
 
 HANDWRITTEN_STAGES = 3
 """How many stages there are files in jobs/ for; the recipe `paper` has as many."""
@@ -29,15 +32,26 @@ class Job:
     dependency: str = ""
     array: str = ""
     comment: tuple[str, ...] = ()
+    elastic: bool = False
+    """Whether fewer nodes may do the work, and one of them is enough to start."""
+
+    @property
+    def ranks(self) -> int:
+        return self.resources.nodes * self.resources.tasks_per_node
 
 
 def script(job: Job) -> str:
     """The text that sbatch is given."""
     need = job.resources
+    walltime = seconds(need.time)
+    lead = SIGNAL_LEAD_S if walltime is None else min(SIGNAL_LEAD_S, int(walltime // 4))
+    exports = [*job.exports, ("CLOUDSEG_LEAD_S", str(lead))]
+    if job.elastic:
+        exports.append(("CLOUDSEG_RANKS", str(job.ranks)))
     options = [
         f"--job-name=cloudseg-{job.name}",
         f"--partition={need.partition}",
-        f"--nodes={need.nodes}",
+        f"--nodes={'1-' * (job.elastic and need.nodes > 1)}{need.nodes}",
         f"--ntasks-per-node={need.tasks_per_node}",
         f"--cpus-per-task={need.cpus_per_task}",
         *([f"--gres=gpu:{need.gpus_per_node}"] if need.gpus_per_node else []),
@@ -46,7 +60,7 @@ def script(job: Job) -> str:
         f"--output={job.log}",
         "--open-mode=append",
         "--requeue",
-        f"--signal=USR2@{SIGNAL_LEAD_S}",
+        f"--signal=USR2@{lead}",
         *job.sbatch,
         *([f"--dependency={job.dependency}", "--kill-on-invalid-dep=yes"] if job.dependency else []),
     ]
@@ -56,7 +70,7 @@ def script(job: Job) -> str:
         *(f"#SBATCH {option}" for option in options),
         "",
         "set -euo pipefail",
-        *(f'export {name}="{value}"' for name, value in job.exports),
+        *(f'export {name}="{value}"' for name, value in exports),
         'cd "${CLOUDSEG_HOME:-$SLURM_SUBMIT_DIR}"',
         "source env/activate.sh",
         f"exec {job.command}",
@@ -134,9 +148,35 @@ def afterok(job_id: str) -> str:
     return f"afterok:{job_id}"
 
 
+def ask(command: list[str]) -> str:
+    """What a command of Slurm's says; "" if it fails or takes longer than a minute."""
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""
+
+
 def active_jobs(squeue: str) -> dict[str, str]:
     """Job id -> state, from the output of `squeue --noheader --format=%i|%T`."""
     return dict(line.strip().split("|", 1) for line in squeue.splitlines() if "|" in line)
+
+
+def seconds(text: str) -> float | None:
+    """Slurm's way to write times: "30" (minutes), "10:00", "2:30:00", "1-12", "1-12:30:00". None for UNLIMITED, and for
+    what is no time."""
+    days, separator, rest = text.strip().rpartition("-")
+    parts = rest.split(":")
+    if not all(part.isdecimal() for part in parts) or (separator and not days.isdecimal()) or len(parts) > 3:
+        return None
+    numbers = [int(part) for part in parts]
+    if separator:
+        hours, minutes, rest_s = [*numbers, 0, 0][:3]
+    elif len(numbers) == 1:
+        hours, minutes, rest_s = 0, numbers[0], 0
+    else:
+        hours, minutes, rest_s = [0, *numbers][-3:]
+    return float(((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + rest_s)
 
 
 def submitit_command(folder: Path) -> str:

@@ -8,20 +8,26 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from types import FrameType
 
-from cloudseg.errors import DONE, STOPPED
+from cloudseg import attempt
+from cloudseg.errors import DONE, STOPPED, UsageError
 
 GRACE_S = 60
 """How long the other ranks may take to end when one has ended."""
 
 
-def srun(arguments: Sequence[str], extra: Sequence[str]) -> int:
-    """Run `python ARGUMENTS` as every task of this Slurm job; returns the step's exit code."""
+def srun(arguments: Sequence[str], extra: Sequence[str], key: str, timeout: float | None = None) -> int | None:
+    """Run `python ARGUMENTS` as every task of this Slurm job, as the attempt `key`; returns the step's exit code, or
+    None if it runs on after `timeout` seconds."""
+    command = [*srun_command(os.environ, extra), sys.executable, "-u", *arguments]
     with _Forwarding():  # to nobody: Slurm signals its tasks itself, and srun takes a SIGTERM as "kill them"
-        return _exit_code(subprocess.call([*srun_command(os.environ, extra), sys.executable, "-u", *arguments]))
+        process = subprocess.Popen(command, env={**os.environ, attempt.VARIABLE: key})
+        try:
+            return _exit_code(process.wait(timeout))
+        except subprocess.TimeoutExpired:
+            return None
 
 
 def srun_command(environ: Mapping[str, str], extra: Sequence[str]) -> list[str]:
@@ -39,13 +45,28 @@ def srun_command(environ: Mapping[str, str], extra: Sequence[str]) -> list[str]:
     # Since Slurm 22.05 srun no longer takes this from the job by itself.
     if "SLURM_CPUS_PER_TASK" in environ:
         command.append(f"--cpus-per-task={environ['SLURM_CPUS_PER_TASK']}")
+    if planned := int(environ.get("CLOUDSEG_RANKS") or 0):
+        nodes, each = int(environ["SLURM_JOB_NUM_NODES"]), int(environ["SLURM_NTASKS_PER_NODE"])
+        used = usable_nodes(planned, nodes, each)
+        command += [f"--nodes={used}", f"--ntasks={used * each}"]
     return [*command, *extra]
 
 
-def local(arguments: Sequence[str], ranks: int) -> int:
-    """Run `python ARGUMENTS` as `ranks` processes of this machine; returns 0, 75 if all stopped, else the first
-    failure's exit code. If one dies, the others get GRACE_S to end by themselves."""
-    step = {"CLOUDSEG_LOCAL_STEP": f"local-{uuid.uuid4().hex[:12]}", "CLOUDSEG_SIZE": str(ranks)}
+def usable_nodes(planned: int, nodes: int, tasks_per_node: int) -> int:
+    """The most of `nodes` to whose ranks the work of `planned` ranks can be dealt evenly.
+
+    Raises UsageError if there is no such number.
+    """
+    for used in range(nodes, 0, -1):
+        if planned % (used * tasks_per_node) == 0:
+            return used
+    raise UsageError(f"the work of {planned} ranks cannot be dealt evenly to nodes of {tasks_per_node} ranks")
+
+
+def local(arguments: Sequence[str], ranks: int, key: str | None = None) -> int:
+    """Run `python ARGUMENTS` as `ranks` processes of this machine, as the attempt `key`; returns 0, 75 if all stopped,
+    else the first failure's exit code. If one dies, the others get GRACE_S to end by themselves."""
+    step = {attempt.VARIABLE: key or attempt.new_key({}), "CLOUDSEG_SIZE": str(ranks)}
     with _Forwarding() as forwarding:
         forwarding.to = [
             subprocess.Popen(

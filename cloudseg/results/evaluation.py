@@ -12,18 +12,26 @@ from cloudseg.data.labels import CLASSES
 from cloudseg.errors import UsageError
 from cloudseg.nets import scores
 from cloudseg.results import postprocess
-from cloudseg.run import Run
+from cloudseg.run import EVALUATE, Run
 from cloudseg.training import start
-from cloudseg.training.comm import Comm
-from cloudseg.training.loop import build_loss, build_network, open_shards
+from cloudseg.training.claim import claimed
+from cloudseg.training.parts import build_loss, build_network, open_shards
+from cloudseg.training.rank import Rank
 from cloudseg.training.validation import Validator
 
 
-def evaluate(run: Run, comm: Comm) -> None:
+def evaluate(run: Run, rank: Rank) -> None:
     """Write thresholds.json and metrics.json of the last finished stage of `run`, metrics.json last.
 
-    Raises UsageError if no stage is finished, DataError if its weights are not those it wrote.
+    Raises UsageError if no stage is finished or others evaluate it at the same time, DataError if its weights are not
+    those it wrote.
     """
+    with claimed(run, EVALUATE, rank):
+        _evaluate(run, rank)
+
+
+def _evaluate(run: Run, rank: Rank) -> None:
+    comm = rank.comm
     finished = [stage for stage in run.settings.stages if run.done(stage)]
     if not finished:
         raise UsageError(
@@ -35,7 +43,9 @@ def evaluate(run: Run, comm: Comm) -> None:
     network = build_network(settings, shards.manifest)
     digest = start.load_best(run, stage, network.model)
     loss = build_loss(settings, shards.manifest)
-    validation = Validator(network, loss, shards, samples, settings.batch, comm, postprocess.THRESHOLDS)()
+    validation = Validator(
+        network, loss, shards, samples, settings.batch, comm, postprocess.THRESHOLDS, rank.pulse.moves
+    )()
     if comm.rank == 0:
         metrics = {
             "stage": stage,

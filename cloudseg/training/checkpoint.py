@@ -5,19 +5,23 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import shutil
 import sys
-from collections.abc import Sequence
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 import tensorflow as tf
 
-from cloudseg.atomic import replacing, write_json
-from cloudseg.errors import DataError
+from cloudseg.atomic import patiently, replacing, write_json
+from cloudseg.errors import CloudsegError, DataError, Lost
 from cloudseg.training import optimizers
 
-OPTIMIZER = "optimizer_state"
+Arrays = Mapping[str, np.ndarray]
+"""By name, in the order of the variables: "model/0012 NAME" and "optimizer/0003 NAME"."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Progress:
     """Optimizer steps done in this stage."""
     seed: int
     ranks: int
+    """Those whose batches make a step; an elastic job may have fewer, which then take several each."""
     loss_sum: float = 0.0
     """Sum of the losses of the steps done in this epoch."""
     sums: Sequence[float] = ()
@@ -40,39 +45,23 @@ class Progress:
     """Of each epoch done, from validation."""
 
 
-def save_weights(path: Path, model: tf.keras.Model, optimizer: tf.keras.optimizers.Optimizer | None = None) -> str:
-    """Write a Keras weights file (name ends in .weights.h5), with the optimizer's variables in a group of their own.
+def save_weights(path: Path, model: tf.keras.Model) -> None:
+    """Write a Keras weights file (name ends in .weights.h5), whole or not at all.
 
-    Appears whole or not at all; returns its sha256.
+    Raises CloudsegError if there is no room for it, or it cannot be written.
     """
+    # HDF5 does not always survive a full disk.
+    check_room(path, sum(4 * int(tf.size(variable)) for variable in model.variables))
     with replacing(path) as temporary:
         model.save_weights(temporary)
-        if optimizer is not None:
-            with h5py.File(temporary, "a") as file:
-                group = file.create_group(OPTIMIZER)
-                for index, variable in enumerate(optimizers.state(optimizer)):
-                    group.create_dataset(f"{index:05d}", data=variable.numpy(), track_times=False)
-        return sha256(temporary)
 
 
-def load_weights(path: Path, model: tf.keras.Model, optimizer: tf.keras.optimizers.Optimizer | None = None) -> None:
-    """Fill `model`, and `optimizer` if given, from a file of `save_weights`.
-
-    Raises DataError if the file is of another network or another set of trainable layers.
-    """
+def load_weights(path: Path, model: tf.keras.Model) -> None:
+    """Fill `model` from a file of `save_weights`. Raises DataError if the file is of another network."""
     try:
         model.load_weights(path)
-        if optimizer is None:
-            return
-        with h5py.File(path) as file:
-            saved = [np.asarray(file[OPTIMIZER][key]) for key in sorted(file[OPTIMIZER])]
     except (OSError, KeyError, ValueError) as error:
         raise DataError(f"{path} does not fit this network: {error}") from None
-    variables = optimizers.state(optimizer)
-    if [v.shape for v in saved] != [tuple(v.shape) for v in variables]:
-        raise DataError(f"{path} is of a stage that trains other layers")
-    for variable, value in zip(variables, saved, strict=True):
-        variable.assign(value)
 
 
 def sha256(path: Path) -> str:
@@ -84,46 +73,119 @@ def sha256(path: Path) -> str:
         raise DataError(f"{path} is not there") from None
 
 
-def save(
-    folder: Path, model: tf.keras.Model, optimizer: tf.keras.optimizers.Optimizer, progress: Progress, keep: int
-) -> Path:
-    """Write the checkpoint of `progress.step` and drop all but the newest `keep`; returns its JSON.
+def snapshot(model: tf.keras.Model, optimizer: tf.keras.optimizers.Optimizer) -> Arrays:
+    """Copies of all variables that decide what comes next."""
+    return {name: variable.numpy() for name, variable in _variables(model, optimizer).items()}
 
-    The JSON is written last: a weights file without one does not count.
+
+def load(path: Path, model: tf.keras.Model, optimizer: tf.keras.optimizers.Optimizer) -> None:
+    """Fill `model` and `optimizer` from a checkpoint.
+
+    Raises DataError if it is of another network or another set of trainable layers.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = folder / f"step-{progress.step:07d}.weights.h5"
-    digest = save_weights(weights, model, optimizer)
-    record = _record(weights)
-    write_json(record, {**dataclasses.asdict(progress), "weights": weights.name, "sha256": digest})
-    for old in sorted(folder.glob("step-*.json"))[:-keep]:
-        old.unlink()
-        _weights(old).unlink(missing_ok=True)
-    return record
+    variables = _variables(model, optimizer)
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            if {name: saved[name].shape for name in saved.files} != {n: tuple(v.shape) for n, v in variables.items()}:
+                raise DataError(f"{path} is of another network, or of a stage that trains other layers")
+            for name, variable in variables.items():
+                variable.assign(saved[name])
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} does not fit this network: {error}") from None
 
 
 def newest(folder: Path) -> tuple[Path, Progress] | None:
-    """The weights file and progress of the newest checkpoint that is whole, None if there is none.
+    """The arrays' file and the progress of the newest checkpoint that is whole, None if there is none.
 
     A damaged one is named in a warning and the one before it is taken.
     """
     for record in sorted(folder.glob("step-*.json"), reverse=True):
         try:
             table = json.loads(record.read_text())
-            weights, digest = folder / table.pop("weights"), table.pop("sha256")
+            arrays, digest = folder / Path(table.pop("arrays")).name, table.pop("sha256")
             progress = Progress(**table)
-            if sha256(weights) == digest:
-                return weights, progress
-            problem = f"{weights.name} has another sha256 than written"
-        except (ValueError, KeyError, TypeError, DataError) as error:
+            if sha256(arrays) == digest:
+                return arrays, progress
+            problem = f"{arrays.name} has another sha256 than written"
+        except (ValueError, KeyError, TypeError, AttributeError, OSError, DataError) as error:
             problem = str(error)
         print(f"warning: checkpoint {record} is damaged ({problem}); taking the one before it", file=sys.stderr)
     return None
 
 
-def _record(weights: Path) -> Path:
-    return weights.with_name(weights.name.removesuffix(".weights.h5") + ".json")
+def check_room(path: Path, size: int) -> None:
+    """Raises CloudsegError if the file system of `path` has no room for so many bytes. Quotas show only in writing."""
+    free = shutil.disk_usage(path.parent).free
+    if free < size * 1.02:
+        raise CloudsegError(f"{path} needs {size / 1e6:.0f} MB and {free / 1e6:.0f} MB are free; clear some (see df)")
 
 
-def _weights(record: Path) -> Path:
-    return record.with_suffix(".weights.h5")
+class Saver:
+    """Writes the checkpoints of a stage, one at a time, while training goes on.
+
+    The newest `keep` stay, so there are never more than keep + 1 files of arrays. To be made by the only process that
+    writes to `folder`, as it clears away what a killed one left half done; `fence` is called before a checkpoint
+    counts, and raises Lost if that is no longer so.
+    """
+
+    def __init__(self, folder: Path, keep: int, fence: Callable[[], None]) -> None:
+        self._folder, self._keep, self._fence = folder, keep, fence
+        self._thread: threading.Thread | None = None
+        self._error: Exception | None = None
+        self.seconds = 0.0
+        """What the last one took to write."""
+        folder.mkdir(parents=True, exist_ok=True)
+        records = {record.stem for record in folder.glob("step-*.json")}
+        for path in [*folder.glob(".tmp-*"), *(p for p in folder.glob("step-*.npz") if p.stem not in records)]:
+            path.unlink(missing_ok=True)
+
+    def start(self, arrays: Arrays, progress: Progress) -> None:
+        """Write a checkpoint in the background. If it cannot be written, a warning says so and training goes on.
+
+        Raises Lost if the one before found that this process is not the only one.
+        """
+        self.wait()
+        self._thread = threading.Thread(target=self._try, args=(arrays, progress))
+        self._thread.start()
+
+    def write(self, arrays: Arrays, progress: Progress) -> None:
+        """Write a checkpoint that must be there. Raises CloudsegError if it cannot be written within a minute."""
+        self.wait()
+        patiently(lambda: self._write(arrays, progress))
+
+    def wait(self) -> None:
+        """Until what was started is written."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._error is not None:
+            raise self._error
+
+    def _try(self, arrays: Arrays, progress: Progress) -> None:
+        try:
+            self._write(arrays, progress)
+        except Lost as error:
+            self._error = error
+        except CloudsegError as error:
+            print(f"warning: no checkpoint of step {progress.step}, training goes on: {error}", file=sys.stderr)
+
+    def _write(self, arrays: Arrays, progress: Progress) -> None:
+        began = time.monotonic()
+        path = self._folder / f"step-{progress.step:07d}.npz"
+        check_room(path, sum(array.nbytes for array in arrays.values()))
+        with replacing(path) as temporary:
+            with temporary.open("wb") as file:
+                np.savez(file, **arrays)
+            digest = sha256(temporary)
+            self._fence()
+        # Last: arrays without a record do not count.
+        write_json(path.with_suffix(".json"), {**dataclasses.asdict(progress), "arrays": path.name, "sha256": digest})
+        for old in sorted(self._folder.glob("step-*.json"))[: -self._keep]:
+            old.unlink()
+            old.with_suffix(".npz").unlink(missing_ok=True)
+        self.seconds = time.monotonic() - began
+
+
+def _variables(model: tf.keras.Model, optimizer: tf.keras.optimizers.Optimizer) -> dict[str, tf.Variable]:
+    parts = {"model": model.variables, "optimizer": optimizers.state(optimizer)}
+    return {f"{part}/{i:04d} {v.name}": v for part, variables in parts.items() for i, v in enumerate(variables)}

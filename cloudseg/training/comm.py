@@ -5,14 +5,16 @@ The only module that imports Horovod.
 
 from __future__ import annotations
 
+import json
 import os
-from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import tensorflow as tf
 
+from cloudseg.attempt import Attempt
 from cloudseg.errors import CloudsegError
-from cloudseg.training import placement, rendezvous
+from cloudseg.training import placement, pulse, rendezvous
 
 EXTERNAL_STARTERS = {"HOROVOD_RANK": "HOROVOD_SIZE", "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE"}
 """Set by horovodrun and by Open MPI's mpirun, after which Horovod finds the other ranks without our help."""
@@ -34,7 +36,10 @@ class Comm(Protocol):
         """Rank 0's values into every rank's variables."""
 
     def gather(self, value: Any) -> list[Any]:
-        """Every rank's value (picklable), in order of rank, on every rank."""
+        """Every rank's value (as JSON has them), in order of rank, on every rank.
+
+        Raises CloudsegError if the ranks are not all at the same call.
+        """
 
     def barrier(self) -> None:
         """Wait for all ranks."""
@@ -74,6 +79,7 @@ class Horovod:
         self.local_rank: int = hvd.local_rank()
         self.local_size: int = hvd.local_size()
         self.device = claim_device(self.local_rank, self.local_size)
+        self._gathered = 0
         # The first collective: past it, every rank has met the others.
         self.barrier()
 
@@ -86,22 +92,33 @@ class Horovod:
         self._hvd.broadcast_variables(variables, root_rank=0)
 
     def gather(self, value: Any) -> list[Any]:
-        return self._hvd.allgather_object(value, name="gather")
+        # Horovod's own way for objects unpickles what comes over the network, and mixes up calls: eager collectives
+        # ignore names.
+        self._gathered += 1
+        own = np.frombuffer(json.dumps([self._gathered, value]).encode(), np.uint8)
+        sizes = self._hvd.allgather(tf.constant([len(own)]), name="gather_sizes").numpy()
+        joined = self._hvd.allgather(tf.constant(own), name="gather").numpy().tobytes()
+        ends = np.cumsum(sizes)
+        found = [json.loads(joined[end - size : end]) for end, size in zip(ends, sizes, strict=True)]
+        if {number for number, _ in found} != {self._gathered}:
+            raise CloudsegError(f"rank {self.rank}: ranks are out of step: calls {[number for number, _ in found]}")
+        return [value for _, value in found]
 
     def barrier(self) -> None:
         self._hvd.allreduce(tf.zeros(1), name="barrier")
 
 
-def start(folder: Path) -> Comm:
+def start(attempt: Attempt) -> Comm:
     """The communicator of this process, from how it was started.
 
     Alone; by horovodrun or mpirun; or by a plain srun or `cloudseg.cluster.steps`, whose ranks meet through a
-    file in `folder`, which all nodes must share.
+    file in the folder of `attempt`, which all nodes must share.
     """
-    # A rank that went silent must end the others, not hold the allocation until its walltime.
-    os.environ.setdefault("HOROVOD_STALL_CHECK_TIME_SECONDS", "60")
-    os.environ.setdefault("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", "600")
-    os.environ.setdefault("HOROVOD_GLOO_TIMEOUT_SECONDS", "120")
+    # Ranks that go silent are found by `pulse`, which can name them; Horovod's own ways come after it.
+    silence = pulse.limit(os.environ)
+    os.environ.setdefault("HOROVOD_STALL_CHECK_TIME_SECONDS", f"{2 * silence:.0f}")
+    os.environ.setdefault("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", f"{4 * silence:.0f}")
+    os.environ.setdefault("HOROVOD_GLOO_TIMEOUT_SECONDS", f"{silence + 60:.0f}")
     for rank, size in EXTERNAL_STARTERS.items():
         if rank in os.environ:
             comm = Horovod()
@@ -114,7 +131,7 @@ def start(folder: Path) -> Comm:
     place = placement.read(os.environ)
     if place is None or place.size == 1:
         return Solo()
-    with rendezvous.joined(place, folder):
+    with rendezvous.joined(place, attempt):
         return Horovod()
 
 

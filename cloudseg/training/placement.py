@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping
 
@@ -19,8 +20,6 @@ class Placement:
     node: int
     tasks_per_node: tuple[int, ...]
     """Ranks on each node; nodes may hold different numbers of them."""
-    key: str
-    """Names this start of this step: no other start, not even of the same job after a requeue, has it."""
 
     @property
     def size(self) -> int:
@@ -45,14 +44,9 @@ def read(environ: Mapping[str, str]) -> Placement | None:
 
     Raises UsageError if the ranks were not dealt to the nodes in blocks.
     """
-    if "CLOUDSEG_LOCAL_STEP" in environ:
-        return Placement(
-            rank=int(environ["CLOUDSEG_RANK"]),
-            local_rank=int(environ["CLOUDSEG_RANK"]),
-            node=0,
-            tasks_per_node=(int(environ["CLOUDSEG_SIZE"]),),
-            key=environ["CLOUDSEG_LOCAL_STEP"],
-        )
+    if "CLOUDSEG_RANK" in environ:
+        rank = int(environ["CLOUDSEG_RANK"])
+        return Placement(rank, rank, node=0, tasks_per_node=(int(environ["CLOUDSEG_SIZE"]),))
     # A batch script has SLURM_PROCID too, but only a step that srun started has SLURM_STEP_TASKS_PER_NODE
     # and a rank's own SLURM_LOCALID beside it; the batch step's id is not a small number.
     if "SLURM_STEP_TASKS_PER_NODE" not in environ or "SLURM_PROCID" not in environ:
@@ -65,8 +59,7 @@ def read(environ: Mapping[str, str]) -> Placement | None:
             f"rank {rank} is task {local_rank} of node {node}: ranks must fill one node after the other; "
             "start with srun --distribution=block"
         )
-    names = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
-    return Placement(rank, local_rank, node, tasks, "-".join(environ.get(name, "0") for name in names))
+    return Placement(rank, local_rank, node, tasks)
 
 
 def parse_tasks_per_node(text: str) -> tuple[int, ...]:
@@ -78,6 +71,20 @@ def parse_tasks_per_node(text: str) -> tuple[int, ...]:
             raise UsageError(f"SLURM_STEP_TASKS_PER_NODE={text}: not of the form 4(x2),1")
         out += [int(match[1])] * int(match[2] or 1)
     return tuple(out)
+
+
+def planned_ranks(environ: Mapping[str, str], size: int) -> int:
+    """How many ranks' batches make a step: `size`, unless CLOUDSEG_RANKS says that this is an elastic job that was
+    meant to have so many. Raises UsageError if they cannot be dealt evenly to `size`."""
+    planned = int(environ.get("CLOUDSEG_RANKS") or size)
+    if planned % size:
+        raise UsageError(f"CLOUDSEG_RANKS={planned}: the work of {planned} ranks cannot be dealt evenly to {size}")
+    return planned
+
+
+def signal_lead(environ: Mapping[str, str]) -> float:
+    """Seconds from the signal that announces the end of a job to its end, as the job's script asked for."""
+    return float(environ.get("CLOUDSEG_LEAD_S") or math.inf)
 
 
 def feed_workers(environ: Mapping[str, str], cpus: int) -> int:

@@ -3,38 +3,72 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
+import traceback
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from cloudseg.errors import CloudsegError
+from cloudseg import attempt
+from cloudseg.errors import CloudsegError, Lost, Stopped
 from cloudseg.run import Run
+from cloudseg.training import placement
+from cloudseg.training.pulse import Pulse
+from cloudseg.training.signals import StopFlag
 
 if TYPE_CHECKING:
     from cloudseg.training.comm import Comm
-    from cloudseg.training.signals import StopFlag
+
+
+@dataclasses.dataclass(frozen=True)
+class Rank:
+    """This process among the ranks of a step."""
+
+    comm: Comm
+    stop: StopFlag
+    pulse: Pulse
+    attempt: attempt.Attempt
 
 
 @contextlib.contextmanager
-def started(run: Run) -> Iterator[tuple[Comm, StopFlag]]:
-    """The communicator of this process and the flag that stop signals set. Imports TensorFlow."""
-    from cloudseg.training.signals import StopFlag
+def started(run: Run, stop: StopFlag) -> Iterator[Rank]:
+    """Meet the other ranks. Imports TensorFlow. `stop` should be installed already: importing takes its time.
 
-    stop = StopFlag()
-    stop.install()
+    If what is done within ends with an error, the reason is left in the attempt's folder. Raises Lost for what other
+    ranks are the reason of.
+    """
+    place = placement.read(os.environ)
+    own = attempt.own(run.jobs)
+    number, size = (place.rank, place.size) if place else (0, 1)
+    pulse = Pulse(own, number, size)
+    pulse.start()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     import tensorflow as tf
 
     from cloudseg.training import comm
 
-    communicator = comm.start(run.jobs)
     try:
-        yield communicator, stop
+        yield Rank(comm.start(own), stop, pulse, own)
+    except (Stopped, Lost) as error:
+        own.end(number, attempt.STOPPED if isinstance(error, Stopped) else attempt.LOST, str(error))
+        raise
+    except CloudsegError as error:
+        own.end(number, attempt.FAILED, str(error))
+        raise
     except tf.errors.OpError as error:
         if "Horovod has been shut down" not in error.message:
+            own.end(number, attempt.FAILED, error.message)
             raise
-        raise CloudsegError(
-            f"rank {communicator.rank} ends because another rank did; its reason is the one to read"
-        ) from None
+        reason = f"rank {number} ends because another rank did: {pulse.explain()}"
+        own.end(number, attempt.LOST, reason)
+        raise Lost(reason) from None
+    except Exception as error:
+        own.end(number, attempt.FAILED, "".join(traceback.format_exception_only(error)).strip())
+        raise
+    else:
+        if attempt.VARIABLE not in os.environ and number == 0:
+            own.remove()  # nobody waits to read it
+    finally:
+        pulse.stop()

@@ -1,8 +1,8 @@
 """Forms Horovod's Gloo ring without horovodrun, mpirun, PMIx or ssh: rank 0 publishes an address in a file.
 
 Horovod reads who it is and where to meet from HOROVOD_* variables; `horovodrun` sets them over ssh. Ranks that
-srun has started already need no ssh: rank 0 opens Horovod's own rendezvous server and writes its address into
-a folder that all nodes share.
+srun has started already need no ssh: rank 0 opens Horovod's own rendezvous server, on the address that the other nodes
+reach and for as long as all meet, and writes it into the attempt's folder, which all nodes share.
 """
 
 from __future__ import annotations
@@ -12,14 +12,18 @@ import ipaddress
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
+from horovod.runner.common.util.hosts import HostInfo, get_host_assignments
+from horovod.runner.http.http_server import RendezvousHandler, RendezvousHTTPServer
 
 from cloudseg.atomic import write_json
+from cloudseg.attempt import Attempt
 from cloudseg.errors import CloudsegError
 from cloudseg.training.placement import Placement
 
@@ -27,28 +31,51 @@ TIMEOUT_S = 300.0
 """How long ranks wait for rank 0; a busy file system may take minutes to give out an import."""
 
 
+class _Server(RendezvousHTTPServer):
+    """Horovod's store of addresses, for the ranks of one attempt only.
+
+    Its protocol has no place for a secret, and who may write to it decides where ranks connect to. So it answers those
+    addresses that ranks have written into the attempt's folder, where only the user may write.
+    """
+
+    def __init__(self, address: str, attempt: Attempt) -> None:
+        super().__init__((address, 0), RendezvousHandler, 0)
+        self._attempt = attempt
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        return client_address[0] in self._attempt.addresses()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A rank that dies while it asks is no news for the log."""
+
+
 @contextlib.contextmanager
-def joined(placement: Placement, folder: Path) -> Iterator[None]:
+def joined(placement: Placement, attempt: Attempt) -> Iterator[None]:
     """Within this context `hvd.init()` finds the other ranks.
 
     Rank 0 serves until it leaves the context, so every rank must be past a first collective by then.
     """
-    file = folder / f"rendezvous-{placement.key}.json"
-    server: Any = None
+    server = thread = None
     if placement.rank == 0:
-        server, port = _serve(placement)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(file, {"address": own_address(len(placement.tasks_per_node)), "port": port})
+        server = _serve(placement, attempt)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        host, port = server.server_address[:2]
+        write_json(attempt.rendezvous, {"address": host, "port": port}, sync=False)
     try:
-        meeting = _wait_for(file)
+        meeting = _wait_for(attempt.rendezvous)
+        address = _address_towards(meeting["address"])
+        write_json(attempt.address(placement.rank), {"address": address}, sync=False)
         os.environ.update(
-            horovod_environment(placement, meeting["address"], meeting["port"], _interface(meeting["address"]))
+            horovod_environment(placement, meeting["address"], meeting["port"], _interface(address, meeting["address"]))
         )
         yield
     finally:
-        if server is not None:
-            file.unlink(missing_ok=True)
-            server.stop()
+        if server is not None and thread is not None:
+            attempt.rendezvous.unlink(missing_ok=True)
+            server.shutdown()
+            thread.join()
+            server.server_close()
 
 
 def horovod_environment(placement: Placement, address: str, port: int, interface: str) -> dict[str, str]:
@@ -95,15 +122,19 @@ def own_address(nodes: int) -> str:
     raise CloudsegError("this node has no network address but loopback; the other nodes cannot reach it")
 
 
-def _interface(address: str) -> str:
-    """The network interface of this host from which `address` is reached."""
+def _address_towards(address: str) -> str:
+    """The address of this host from which `address` is reached."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((address, 9))  # sends nothing: connecting a datagram socket only picks the route
-        own = probe.getsockname()[0]
+        return str(probe.getsockname()[0])
+
+
+def _interface(own: str, towards: str) -> str:
+    """The network interface of this host that holds its address `own`."""
     for name, candidate in _ipv4_by_interface().items():
         if candidate == own:
             return name
-    raise CloudsegError(f"no network interface holds {own}, from which {address} is reached")
+    raise CloudsegError(f"no network interface holds {own}, from which {towards} is reached")
 
 
 def _ipv4_by_interface() -> dict[str, str]:
@@ -115,15 +146,11 @@ def _ipv4_by_interface() -> dict[str, str]:
     }
 
 
-def _serve(placement: Placement) -> tuple[Any, int]:
-    from horovod.runner.common.util.hosts import HostInfo, get_host_assignments
-    from horovod.runner.http.http_server import RendezvousServer
-
+def _serve(placement: Placement, attempt: Attempt) -> _Server:
     hosts = [HostInfo(f"node{i}", tasks) for i, tasks in enumerate(placement.tasks_per_node)]
-    server = RendezvousServer(verbose=0)
-    port = server.start()
+    server = _Server(own_address(len(placement.tasks_per_node)), attempt)
     server.init(get_host_assignments(hosts, placement.size, placement.size))
-    return server, port
+    return server
 
 
 def _wait_for(file: Path) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import tensorflow as tf
 
 from cloudseg import provenance
 from cloudseg.atomic import write_json
-from cloudseg.errors import DataError, UsageError
+from cloudseg.errors import CloudsegError, DataError, UsageError
 from cloudseg.nets import names, weights
 from cloudseg.nets.freeze import Plan
 from cloudseg.nets.models import Network
@@ -37,6 +40,11 @@ def fill(run: Run, stage: str, network: Network) -> dict[str, Any]:
             f"stage {stage} starts from stage {before}, which is not done; "
             f"type: python -m cloudseg.launch --stages {before},{stage} --run {run.path}"
         )
+    if done["settings_sha256"] != run.settings_digest():
+        raise UsageError(
+            f"{run.path}/run.toml is not what it was when stage {before} ended: put it back, or begin another run with "
+            f"it: --config {run.path}/run.toml --run runs/OTHER"
+        )
     digest = load_best(run, before, network.model)
     return {"stage": before, "weights_sha256": digest}
 
@@ -55,26 +63,48 @@ def load_best(run: Run, stage: str, model: tf.keras.Model) -> str:
     return digest
 
 
+def agree(run: Run, stage: str, comm: Comm, data: str, trainable: list[tf.Variable], ranks: int) -> None:
+    """Raises CloudsegError, naming the rank, if the ranks would not train the same: what they put together would be
+    worth nothing."""
+    names = [f"{variable.name} {variable.shape}" for variable in trainable]
+    facts = {
+        "stage": stage,
+        "settings": run.settings_digest(),
+        "data": data,
+        "trainable variables": hashlib.sha256("\n".join(names).encode()).hexdigest(),
+        "planned number of ranks": ranks,
+        "code or packages": str(provenance.versions()),
+    }
+    everyone = comm.gather([socket.gethostname(), facts])
+    for rank, (host, theirs) in enumerate(everyone):
+        for fact, value in theirs.items():
+            if value != everyone[0][1][fact]:
+                raise CloudsegError(
+                    f"rank {rank} on {host} has another {fact} than rank 0: {value}, not {everyone[0][1][fact]}"
+                )
+
+
 def resume(
-    run: Run, stage: str, comm: Comm, model: tf.keras.Model, optimizer: tf.keras.optimizers.Optimizer
+    run: Run, stage: str, comm: Comm, model: tf.keras.Model, optimizer: tf.keras.optimizers.Optimizer, ranks: int
 ) -> Progress:
     """Where `stage` goes on; rank 0 looks, loads, and tells the others.
 
     Only rank 0's `model` and `optimizer` are filled: broadcast them.
-    Raises UsageError on every rank if the checkpoint is of another number of ranks.
+    Raises UsageError on every rank if the checkpoint is of another number of ranks than `ranks`.
     """
-    progress = Progress(stage=stage, epoch=0, step=0, seed=run.settings.seed, ranks=comm.size)
+    progress = Progress(stage=stage, epoch=0, step=0, seed=run.settings.seed, ranks=ranks)
     if comm.rank == 0:
         found = checkpoint.newest(run.checkpoints(stage))
         if found is not None:
             path, progress = found
-            if progress.ranks == comm.size:
-                checkpoint.load_weights(path, model, optimizer)
-    progress = comm.gather(progress)[0]
-    if progress.ranks != comm.size:
+            if progress.ranks == ranks:
+                checkpoint.load(path, model, optimizer)
+    progress = Progress(**comm.gather(dataclasses.asdict(progress))[0])
+    if progress.ranks != ranks:
         raise UsageError(
-            f"{run.checkpoints(stage)} is of {progress.ranks} ranks and this step has {comm.size}; start it on as "
-            "many (sbatch --nodes, --ntasks-per-node; or launch --nodes, --tasks-per-node)"
+            f"{run.checkpoints(stage)} is of {progress.ranks} ranks and this step has {ranks}; start it on as many "
+            "(sbatch --nodes, --ntasks-per-node; or launch --nodes, --tasks-per-node), or say that fewer may do their "
+            f"work: CLOUDSEG_RANKS={progress.ranks} (launch --elastic)"
         )
     return progress
 

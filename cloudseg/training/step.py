@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
+from cloudseg.errors import CloudsegError
 from cloudseg.nets import freeze
 from cloudseg.nets.losses import Loss
 from cloudseg.nets.masks import unpack
@@ -33,30 +34,42 @@ class Outcome:
 
 
 class Step:
-    """Steps of `accumulate` batches a rank each; traced once.
+    """Steps of some micro-batches a rank each; traced once.
 
     Gradients, BatchNorm's moving statistics, loss, sums and the wish to stop travel in one message, so after every step
-    all ranks hold the same state and a checkpoint of rank 0 is one of all.
+    all ranks hold the same state and a checkpoint of rank 0 is one of all. BatchNorm's statistics start each
+    micro-batch from where they were before the step, so that many on one rank do what one on each of many ranks does.
     """
 
     def __init__(
-        self, network: Network, optimizer: tf.keras.optimizers.Optimizer, loss: Loss, comm: Comm, accumulate: int = 1
+        self, network: Network, optimizer: tf.keras.optimizers.Optimizer, loss: Loss, comm: Comm, micro_batches: int = 1
     ) -> None:
         variables = network.model.trainable_variables
         statistics = freeze.moving_statistics(network.model)
-        self._earlier, self._parts = accumulate - 1, accumulate * comm.size
+        self._comm, self._earlier, self._parts = comm, micro_batches - 1, micro_batches * comm.size
         classes = network.model.output_shape[-1]
-        # Of the earlier batches of a step: sums of gradients, then of the loss, then `pooled_sums`.
-        shapes = [*(v.shape for v in variables), (), (classes, 2, 3)] if self._earlier else []
-        kept = [tf.Variable(tf.zeros(shape), trainable=False) for shape in shapes]
+        # Of the earlier micro-batches of a step: sums of what `one` returns; and the statistics before the step.
+        shapes = [*(v.shape for v in variables), (), (classes, 2, 3), *(s.shape for s in statistics)]
+        kept = [tf.Variable(tf.zeros(shape), trainable=False) for shape in shapes if self._earlier]
+        origin = [tf.Variable(s, trainable=False) for s in statistics if self._earlier]
 
         def one(images: tf.Tensor, masks: tf.Tensor) -> list[tf.Tensor]:
+            for variable, value in zip(statistics, origin, strict=False):
+                variable.assign(value)
             targets, valid = unpack(masks)
             with tf.GradientTape() as tape:
                 logits = network.logits(images, training=True)
                 own = loss(logits, targets, valid)
                 scaled = optimizers.scaled(optimizer, own)
-            return [*tape.gradient(scaled, variables), own, pooled_sums(logits, targets, valid)]
+            gradients = tape.gradient(scaled, variables)
+            return [*gradients, own, pooled_sums(logits, targets, valid), *(s.read_value() for s in statistics)]
+
+        @tf.function
+        def begin() -> None:
+            for value, variable in zip(origin, statistics, strict=True):
+                value.assign(variable)
+            for total in kept:
+                total.assign(tf.zeros_like(total))
 
         @tf.function
         def add(images: tf.Tensor, masks: tf.Tensor) -> None:
@@ -64,29 +77,37 @@ class Step:
                 total.assign_add(value)
 
         @tf.function
-        def last(images: tf.Tensor, masks: tf.Tensor, rate: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        def last(
+            images: tf.Tensor, masks: tf.Tensor, rate: tf.Tensor, number: tf.Tensor, stop: tf.Tensor
+        ) -> tuple[tf.Tensor, ...]:
             own = one(images, masks)
             if kept:
-                own = [(total + value) / accumulate for total, value in zip(kept, own, strict=True)]
-                for total in kept:
-                    total.assign(tf.zeros_like(total))
-            sent = [*own, *[s.read_value() for s in statistics], tf.cast(stop, tf.float32)]
-            received = comm.mean(sent)
-            gradients, (mean_loss, sums), means = (
-                received[: len(variables)],
-                received[len(variables) : len(own)],
-                received[len(own) : -1],
-            )
+                own = [(total + value) / micro_batches for total, value in zip(kept, own, strict=True)]
+            *received, at, stopping = comm.mean([*own, number, tf.cast(stop, tf.float32)])
+            gradients = received[: len(variables)]
+            mean_loss, sums, *means = received[len(variables) :]
             for variable, mean in zip(statistics, means, strict=True):
                 variable.assign(mean)
             optimizers.apply(optimizer, gradients, variables, rate)
-            return mean_loss, sums, received[-1] > 0
+            return mean_loss, sums, at, stopping > 0
 
-        self._add, self._last = add, last
+        self._begin, self._add, self._last = begin, add, last
 
-    def __call__(self, batches: Iterator[Batch], rate: float, stop: bool) -> Outcome:
-        """Take what one step needs from `batches`, and step at this learning rate. `stop` is this rank's wish."""
+    def __call__(self, batches: Iterator[Batch], rate: float, number: int, stop: bool) -> Outcome:
+        """Take what step `number` needs from `batches`, and step at this learning rate. `stop` is this rank's wish.
+
+        Raises CloudsegError if the ranks are not all at the same step.
+        """
+        if self._earlier:
+            self._begin()
         for _ in range(self._earlier):
             self._add(*next(batches))
-        loss, sums, stopping = self._last(*next(batches), tf.constant(rate), tf.constant(stop))
+        loss, sums, at, stopping = self._last(
+            *next(batches), tf.constant(rate), tf.constant(float(number)), tf.constant(stop)
+        )
+        if abs(float(at) - number) > 0.1:
+            raise CloudsegError(
+                f"rank {self._comm.rank} is at step {number} and the mean of all ranks is {float(at):g}: they are out "
+                "of step, and what they put together is worth nothing"
+            )
         return Outcome(float(loss), sums.numpy() * self._parts, bool(stopping))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -30,7 +30,7 @@ class Validation:
 
 
 class Validator:
-    """Measures a network on fixed samples; traced once, used after every epoch."""
+    """Measures a network on fixed samples; traced once, used after every epoch. Calls `moves` after every batch."""
 
     def __init__(
         self,
@@ -41,11 +41,12 @@ class Validator:
         batch: int,
         comm: Comm,
         thresholds: Sequence[float],
+        moves: Callable[[], None] = lambda: None,
     ) -> None:
         # Ranks take whole batches, which are the same for any number of ranks: an image's logits may differ in their
         # last bit with what else is in its batch.
         self._batches = [samples[i : i + batch] for i in range(0, len(samples), batch)]
-        self._shards, self._batch, self._comm = shards, batch, comm
+        self._shards, self._batch, self._comm, self._moves = shards, batch, comm, moves
         limits = tf.constant(thresholds, tf.float32)
 
         @tf.function(reduce_retracing=True)
@@ -66,9 +67,11 @@ class Validator:
         samples = np.concatenate([*share, np.empty(0, np.int64)]).astype(np.int64)
         for images, masks, truth in validation_batches(self._shards, samples, self._batch):
             loss, counts, sums = self._measure(images, masks, truth)
-            own.append((float(loss) * len(images), counts.numpy().astype(np.int64), sums.numpy().astype(np.float64)))
+            own.append((float(loss) * len(images), counts.numpy().tolist(), sums.numpy().astype(np.float64).tolist()))
+            self._moves()
         everyone = self._comm.gather(own)
         size = self._comm.size
         # In the order of the batches, as sums of floats depend on it.
         losses, counts, sums = zip(*(everyone[i % size][i // size] for i in range(len(self._batches))), strict=True)
-        return Validation(sum(losses) / sum(map(len, self._batches)), np.concatenate(counts), sum(sums))
+        loss = sum(losses) / sum(map(len, self._batches))
+        return Validation(loss, np.concatenate(counts).astype(np.int64), np.sum(np.array(sums), axis=0))

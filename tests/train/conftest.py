@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
@@ -79,17 +78,9 @@ def losses(run: Path, stage: str, column: str = "loss") -> list[float]:
 
 
 def last_checkpoint(run: Path, stage: str) -> dict[str, np.ndarray]:
-    """Every array of the newest checkpoint, weights and optimizer, by its path in the file."""
-    newest = max((stage_folder(run, stage) / "checkpoints").glob("step-*.weights.h5"))
-    return arrays(newest)
-
-
-def arrays(path: Path) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = {}
-    with h5py.File(path) as file:
-        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
-    assert found, path
-    return found
+    """Every array of the newest checkpoint, weights and optimizer, by its name in the file."""
+    with np.load(max((stage_folder(run, stage) / "checkpoints").glob("step-*.npz"))) as file:
+        return dict(file)
 
 
 def assert_identical(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:

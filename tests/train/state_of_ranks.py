@@ -10,18 +10,19 @@ from pathlib import Path
 
 from cloudseg.run import open_run
 from cloudseg.training import rank
+from cloudseg.training.signals import StopFlag
 
 run, out = open_run(Path(sys.argv[1])), Path(sys.argv[2])
 # The first stage starts from nothing; here it trains the encoder too, so that all BatchNorm statistics move.
 full = dataclasses.replace(run.settings.stage["full"], epochs=1)
 run = dataclasses.replace(run, settings=dataclasses.replace(run.settings, stages=("frozen",), stage={"frozen": full}))
-with rank.started(run) as (comm, stop):
+with rank.started(run, StopFlag()) as own:
     from cloudseg.training import optimizers
     from cloudseg.training.loop import Trainer
 
-    trainer = Trainer(run, "frozen", comm, stop)
+    trainer = Trainer(run, "frozen", own)
     trainer.train_epoch()
     variables = [*trainer.network.model.variables, *optimizers.state(trainer.optimizer)]
     state = {f"{i} {v.name}": hashlib.sha256(v.numpy().tobytes()).hexdigest() for i, v in enumerate(variables)}
-    (out / f"rank-{comm.rank}.json").write_text(json.dumps({"rank": comm.rank, **state}))
-    comm.barrier()
+    (out / f"rank-{own.comm.rank}.json").write_text(json.dumps({"rank": own.comm.rank, **state}))
+    own.comm.barrier()

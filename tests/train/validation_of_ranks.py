@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from cloudseg import attempt
 from cloudseg.data.shards import Manifest, Shards
 from cloudseg.nets import losses, models, scores
 from cloudseg.training import comm as ranks
 from cloudseg.training.validation import Validator
 
 out = Path(sys.argv[2])
-comm = ranks.start(out)
+comm = ranks.start(attempt.own(out))
 shards = Shards(Manifest.load(sys.argv[1]))
 tf.keras.utils.set_random_seed(0)
 network = models.build("unet-resnet18", shards.manifest.size, pretrained=False)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from cloudseg import attempt
 from cloudseg.errors import UsageError
 from cloudseg.training import placement
 
@@ -37,9 +38,8 @@ def test_horovod_counts_nodes_per_local_rank_when_they_differ():
 
 
 def test_a_requeued_job_meets_under_another_name():
-    first = placement.read({**slurm(0, 0, 0, "2"), "SLURM_RESTART_COUNT": "0"})
-    second = placement.read({**slurm(0, 0, 0, "2"), "SLURM_RESTART_COUNT": "1"})
-    assert first.key != second.key
+    first, second = (attempt.own_key({**slurm(0, 0, 0, "2"), "SLURM_RESTART_COUNT": n}) for n in "01")
+    assert first != second
 
 
 def test_ranks_dealt_in_turn_are_refused_with_the_cure():
@@ -59,3 +59,10 @@ def test_a_batch_script_or_a_laptop_is_alone():
 def test_a_rank_takes_its_share_of_the_cpus(asked, cpus, local_size, threads):
     environ = {"SLURM_CPUS_PER_TASK": asked} if asked else {}
     assert placement.threads_per_rank(environ, cpus, local_size) == threads
+
+
+def test_an_elastic_job_has_the_work_of_the_ranks_it_was_meant_to_have():
+    assert placement.planned_ranks({}, 4) == 4
+    assert placement.planned_ranks({"CLOUDSEG_RANKS": "8"}, 4) == 8
+    with pytest.raises(UsageError, match="8 ranks cannot be dealt evenly to 3"):
+        placement.planned_ranks({"CLOUDSEG_RANKS": "8"}, 3)

@@ -69,3 +69,28 @@ def test_a_wrong_key_in_a_site_file_is_named(tmp_path):
 def test_a_task_of_an_array_requeues_itself_and_not_the_array():
     assert batch.own_id({"SLURM_JOB_ID": "7"}) == "7"
     assert batch.own_id({"SLURM_JOB_ID": "7", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1"}) == "7_1"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("30", 1800), ("2:30", 150), ("1:00:00", 3600), ("1-12", 129600), ("1-12:30:00", 131400), ("24:00:00", 86400),
+        ("UNLIMITED", None), ("INVALID", None), ("", None), ("1:2:3:4", None),
+    ],
+)  # fmt: skip
+def test_slurms_times(text, seconds):
+    assert slurm.seconds(text) == seconds
+
+
+def test_a_short_job_is_signalled_late_enough_to_have_done_something():
+    job = slurm.stage_job("full", RUCHE, "runs/r", "log", time="00:04:00")
+    assert "--signal=USR2@60\n" in slurm.script(job)
+    assert 'export CLOUDSEG_LEAD_S="60"' in slurm.script(job)
+
+
+def test_an_elastic_job_takes_fewer_nodes_and_knows_how_many_ranks_it_was_meant_to_have():
+    job = slurm.stage_job("full", RUCHE, "runs/r", "log", nodes=4)
+    assert "--nodes=4\n" in slurm.script(job)
+    text = slurm.script(dataclasses.replace(job, elastic=True))
+    assert "--nodes=1-4\n" in text
+    assert 'export CLOUDSEG_RANKS="16"' in text

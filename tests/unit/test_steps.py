@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cloudseg.cluster import steps
+from cloudseg.errors import UsageError
 
 
 def python(code: str) -> list[str]:
@@ -74,6 +75,17 @@ def test_srun_takes_cpus_from_the_job_and_the_sites_options():
     command = steps.srun_command({"SLURM_CPUS_PER_TASK": "10"}, ["--exclusive"])
     assert command[0] == "srun"
     assert {"--cpus-per-task=10", "--wait=60", "--mpi=none", "--exclusive"} <= set(command)
+
+
+@pytest.mark.parametrize(("nodes", "used"), [(4, 4), (3, 2), (2, 2), (1, 1)])
+def test_an_elastic_step_uses_the_most_nodes_that_share_the_work_evenly(nodes, used):
+    environ = {"CLOUDSEG_RANKS": "16", "SLURM_JOB_NUM_NODES": str(nodes), "SLURM_NTASKS_PER_NODE": "4"}
+    assert {f"--nodes={used}", f"--ntasks={4 * used}"} <= set(steps.srun_command(environ, []))
+
+
+def test_work_that_cannot_be_shared_evenly_is_refused():
+    with pytest.raises(UsageError, match="9 ranks cannot be dealt evenly to nodes of 4 ranks"):
+        steps.usable_nodes(9, 2, 4)
 
 
 def wait_for(condition, seconds: float = 20.0):

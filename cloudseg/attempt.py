@@ -1,0 +1,125 @@
+"""One start of a job's ranks: the folder where they meet, show that they live, and say why they ended.
+
+RUN/jobs/attempts/KEY/ holds rendezvous.json while they meet, rank-N.json while rank N lives, and end-N.json when it
+ended for another reason than being done. Whoever starts the ranks reads the ends and removes the folder. The folder is
+its owner's alone: what stands in it decides whom a rank talks to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import shutil
+import socket
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cloudseg import atomic
+
+VARIABLE = "CLOUDSEG_ATTEMPT"
+"""The environment variable that tells ranks their attempt's key."""
+
+STOPPED, LOST, FAILED = "stopped", "lost", "failed"
+"""How a rank may end: on a signal with the state saved; because another rank died or hangs; for good."""
+
+
+@dataclasses.dataclass(frozen=True)
+class End:
+    """Why a rank ended."""
+
+    rank: int
+    host: str
+    how: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Attempt:
+    folder: Path
+
+    @classmethod
+    def of(cls, jobs: Path, key: str) -> Attempt:
+        """The attempt called `key` of the run whose jobs folder is `jobs`; makes its folder."""
+        folder = jobs / "attempts" / key
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return cls(folder)
+
+    @property
+    def key(self) -> str:
+        return self.folder.name
+
+    @property
+    def rendezvous(self) -> Path:
+        return self.folder / "rendezvous.json"
+
+    def address(self, rank: int) -> Path:
+        """Whence a rank will call while all meet."""
+        return self.folder / f"address-{rank}.json"
+
+    def pulse(self, rank: int) -> Path:
+        return self.folder / f"rank-{rank}.json"
+
+    def addresses(self) -> set[str]:
+        return {table["address"] for table in self._tables("address").values()}
+
+    def pulses(self) -> dict[int, dict[str, Any]]:
+        """What each rank that has started last said of itself, by rank."""
+        return {int(name): table for name, table in self._tables("rank").items()}
+
+    def reached(self) -> int:
+        """The furthest step at which a rank was seen; 0 if none was."""
+        return max((table["step"] for table in self.pulses().values()), default=0)
+
+    def end(self, rank: int, how: str, reason: str) -> None:
+        """Leave why this rank ends, unless it said so before: the first reason is the cause."""
+        text = json.dumps(dataclasses.asdict(End(rank, socket.gethostname(), how, reason)))
+        # A full disk must not hide the reason, which is printed too.
+        with contextlib.suppress(Exception):
+            atomic.create(self.folder / f"end-{rank}.json", text.encode())
+
+    def ends(self) -> list[End]:
+        """Of all ranks that left a reason, in order of rank."""
+        return [End(**table) for _, table in sorted(self._tables("end").items(), key=lambda item: int(item[0]))]
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _tables(self, kind: str) -> dict[str, dict[str, Any]]:
+        found = {}
+        for path in self.folder.glob(f"{kind}-*.json"):
+            # Another node's file system may still show a name whose file has just been replaced.
+            with contextlib.suppress(OSError, ValueError):
+                found[path.stem.removeprefix(f"{kind}-")] = json.loads(path.read_text())
+        return found
+
+
+def new_key(environ: Mapping[str, str]) -> str:
+    """A key that no other start has, and nobody guesses; it begins with the job's id."""
+    return f"{environ.get('SLURM_JOB_ID', 'local')}-{uuid.uuid4().hex}"
+
+
+def own_key(environ: Mapping[str, str]) -> str:
+    """The key that this process was given, or that all ranks of a hand-started srun derive alike."""
+    if VARIABLE in environ:
+        return environ[VARIABLE]
+    names = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
+    if "SLURM_STEP_ID" in environ:
+        return "-".join(environ.get(name, "0") for name in names)
+    return f"process-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+
+
+def own(jobs: Path) -> Attempt:
+    """The attempt that this process is a rank of."""
+    return Attempt.of(jobs, own_key(os.environ))
+
+
+def remove_earlier(jobs: Path, job_id: str) -> None:
+    """Remove what earlier starts of a Slurm job left when their node died: it never runs twice at once."""
+    for folder in (jobs / "attempts").glob(f"{re.escape(job_id)}-*"):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,104 @@
+"""Whether a stage that did not end well is tried again: what its ranks said, and whether it got on. Pure, but for the
+file of tries."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cloudseg.attempt import FAILED, LOST, STOPPED, End
+from cloudseg.errors import DONE, UsageError
+
+FRUITLESS = 2
+"""Tries in a row without progress after which a stage has failed."""
+INTERRUPTED = "interrupted"
+"""How a try ended that Slurm itself ended; it requeues the job, or was told to cancel it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a try ended: "done", "stopped", "lost", "failed" or "interrupted", and why."""
+
+    how: str
+    reason: str = ""
+
+    @property
+    def again(self) -> bool:
+        return self.how in (STOPPED, LOST)
+
+
+def outcome(code: int, ends: Sequence[End], done: bool) -> Outcome:
+    """What the exit code of a step, and what its ranks said, come to. `done`: the stage's DONE file is there."""
+    if code == DONE and done:
+        return Outcome("done")
+    for how in (FAILED, LOST, STOPPED):
+        if found := [end for end in ends if end.how == how]:
+            break
+    else:
+        how, found = (FAILED if code == UsageError.exit_code else LOST), []
+    reason = (
+        "; ".join(dict.fromkeys(end.reason for end in found)) or f"its ranks ended with exit code {code}, see above"
+    )
+    # A rank that was killed says nothing, and the others only that they were left alone.
+    killed = f" (exit code {code})" if how == LOST and code > 128 and found else ""
+    return Outcome(how, reason + killed)
+
+
+def bounded(now: Outcome, steps: tuple[int, int], earlier: Sequence[dict[str, Any]]) -> Outcome:
+    """`now`, or a failure if this try and those before it brought nothing: `steps` done before and after this one,
+    `earlier` ends as the file of tries has them. Tries that Slurm ended do not count."""
+    if not now.again or steps[1] > steps[0]:
+        return now
+    fruitless = 1
+    for end in reversed([end for end in earlier if end["how"] != INTERRUPTED]):
+        if end["how"] not in (STOPPED, LOST) or end["to_step"] > end["from_step"]:
+            break
+        fruitless += 1
+    if fruitless < FRUITLESS:
+        return now
+    return Outcome(
+        FAILED, f"no progress in {fruitless} tries in a row, at step {steps[1]}; the last ended because {now.reason}"
+    )
+
+
+class Tries:
+    """The file with a line for each end of a try at a stage. Only the job that has the stage adds to it."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def ends(self) -> list[dict[str, Any]]:
+        try:
+            lines = self._file.read_text().splitlines()
+        except FileNotFoundError:
+            return []
+        return [json.loads(line) for line in lines if line.endswith("}")]
+
+    def add(self, ended: Outcome, steps: tuple[int, int], reached: int, began: float) -> None:
+        """`steps` as for `bounded`; `reached`: the step at which the ranks were last seen, and what is not in a
+        checkpoint of it is to be done again; `began`: seconds since 1970."""
+        line = {
+            "job": os.environ.get("SLURM_JOB_ID"),
+            "restart": int(os.environ.get("SLURM_RESTART_COUNT", 0)),
+            "nodes": os.environ.get("SLURM_JOB_NODELIST"),
+            "began": round(began, 1),
+            "ended": round(time.time(), 1),
+            "from_step": steps[0],
+            "to_step": steps[1],
+            "reached": max(reached, steps[1]),
+            **dataclasses.asdict(ended),
+        }
+        with self._file.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def steps_done(checkpoints: Path) -> int:
+    """The step of the newest checkpoint, from its name; 0 if there is none."""
+    return max((int(path.stem.removeprefix("step-")) for path in checkpoints.glob("step-*.json")), default=0)

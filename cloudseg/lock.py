@@ -1,0 +1,110 @@
+"""Locks that outlive a crash: a file that names its owner, and a way to tell that the owner is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import getpass
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from cloudseg import atomic
+from cloudseg.errors import Lost, UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class Owner:
+    host: str
+    pid: int
+    born: str
+    """When the process started, in the kernel's ticks: process ids are used again."""
+    user: str
+    job: str | None
+    """Slurm's id."""
+    attempt: str
+
+    @classmethod
+    def this(cls, attempt: str = "") -> Owner:
+        pid = os.getpid()
+        return cls(
+            socket.gethostname(), pid, atomic.born(pid), getpass.getuser(), os.environ.get("SLURM_JOB_ID"), attempt
+        )
+
+    def gone(self) -> bool | None:
+        """Whether it is known to have ended; None where this machine cannot tell."""
+        if self.job is not None and self.job == os.environ.get("SLURM_JOB_ID"):
+            return True  # a job that was requeued: it never runs twice at once
+        if self.host == socket.gethostname():
+            return atomic.born(self.pid) != self.born
+        return None
+
+    def __str__(self) -> str:
+        job = f"job {self.job}, " if self.job else ""
+        return f"{job}process {self.pid} of {self.user} on {self.host}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Lock:
+    file: Path
+    owner: Owner
+
+    def check(self) -> None:
+        """Raises Lost if somebody has taken the lock over, as when this node was cut off for a while."""
+        if (holder := _read(self.file)) != self.owner:
+            raise Lost(f"{self.file} now belongs to {holder or 'nobody'}; this process may write no more")
+
+
+@contextlib.contextmanager
+def held(file: Path, attempt: str, silent: Callable[[Owner], bool], refusal: str) -> Iterator[Lock]:
+    """Hold `file` while within. A lock whose owner is gone, or else is `silent`, is taken over.
+
+    Raises UsageError, which begins with the owner and ends with `refusal`, if somebody else holds it.
+    """
+    lock = Lock(file, Owner.this(attempt))
+    content = json.dumps(dataclasses.asdict(lock.owner), indent=2).encode()
+    while not atomic.create(file, content):
+        holder = _read(file)
+        if holder is None:
+            continue  # it was given back just now
+        gone = holder.gone()
+        if gone is None:
+            gone = silent(holder)
+        if not gone:
+            raise UsageError(f"{holder} is at work here ({file}); {refusal}")
+        # Of several that find the owner gone, one succeeds in moving the file away.
+        stale = file.with_name(f".stale-{uuid.uuid4().hex[:8]}.{file.name}")
+        with contextlib.suppress(FileNotFoundError):
+            file.rename(stale)
+            if _read(stale) != holder:  # it was somebody's who was as quick
+                with contextlib.suppress(FileExistsError):
+                    os.link(stale, file)
+            stale.unlink()
+    try:
+        yield lock
+    finally:
+        if _read(file) == lock.owner:
+            file.unlink(missing_ok=True)
+
+
+def unchanged_for(seconds: float, look: Callable[[], object]) -> bool:
+    """Whether `look` gives the same all the while; ends early if not."""
+    first, deadline = look(), time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        time.sleep(min(0.5, seconds))
+        if look() != first:
+            return False
+    return True
+
+
+def _read(file: Path) -> Owner | None:
+    try:
+        return Owner(**json.loads(file.read_text()))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError):
+        raise UsageError(f"{file} is no lock of ours; if nothing is at work here, delete it") from None
