@@ -3,7 +3,7 @@
 PYTHON := $(or $(CLOUDSEG_VENV),.venv)/bin/python
 DEMO   := demo-data
 
-.PHONY: env demo check lint unit test jobs-files
+.PHONY: env demo check lint unit test chaos jobs-files
 
 env:
 	@env/setup.sh
@@ -28,6 +28,11 @@ unit: env
 
 test: check
 	@$(PYTHON) -m pytest -q tests/data tests/train tests/cluster
+
+# Chains to which things happen at random: seeds 1 to SEEDS, or SEEDS=7-9. Minutes each.
+SEEDS := 20
+chaos: env
+	@CLOUDSEG_CHAOS_SEEDS=$(SEEDS) $(PYTHON) -m pytest -q -s tests/cluster/chaos
 
 # jobs/ holds what the launcher renders for the default site; a test compares.
 jobs-files: env

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import hashlib
 import json
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,8 @@ def open_run(path: Path) -> Run:
             f"{path}/run.toml is not there; start the run first: "
             f"python -m cloudseg.launch --stages all --run {path} --data DATA"
         )
+    if path.stat().st_mode & stat.S_IWOTH:
+        raise UsageError(f"everybody may write to {path}, and jobs run what lies there; type: chmod o-w {path}")
     table = config.read_toml(path / "run.toml")
     made = table.pop("made", {})
     return Run(path.resolve(), config.build(Settings, table, str(path / "run.toml")), made)
@@ -135,6 +138,7 @@ def prepare(path: Path, given: list[tuple[str, Mapping[str, Any]]]) -> Run:
         settings = config.resolve([*config.from_environment(), *given])
         preflight.check(settings)
         path.mkdir(parents=True, exist_ok=True)
+        path.chmod(path.stat().st_mode & ~stat.S_IWOTH)
         made = provenance.made(settings.data)
         text = "# The settings of this run, fixed by its first command. [made] says with what that was.\n"
         if atomic.create(file, (text + toml({**config.to_table(settings), "made": made})).encode()):

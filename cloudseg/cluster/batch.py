@@ -24,6 +24,9 @@ from cloudseg.run import EVALUATE, Run
 PAUSE_S = 2.0
 """Before ranks that were lost are started again on this machine."""
 
+ASK_AGAIN_S = 10.0
+"""Between two tries to reach Slurm's controller."""
+
 
 def run_stage(path: Path, stage: str, ranks: int | None = None) -> None:
     """Run `stage` (or "evaluate") of the run at `path` to its end.
@@ -97,11 +100,14 @@ def own_id(environ: Mapping[str, str]) -> str:
 def requeue(job_id: str, reason: str) -> None:
     """Put this job back into the queue and wait for Slurm to end us; returns only if Slurm refuses."""
     print(f"job {job_id} is requeued and goes on from its checkpoint: {reason}", flush=True)
-    answer = subprocess.run(["scontrol", "requeue", job_id], capture_output=True, text=True, check=False)
-    if answer.returncode and _state() in ("RUNNING", ""):
+    while True:
+        answer = subprocess.run(["scontrol", "requeue", job_id], capture_output=True, text=True, check=False)
+        if answer.returncode == 0 or (state := _state()) not in ("RUNNING", ""):
+            _wait_for_the_end("")
         print(f"warning: job {job_id} is not requeued: {answer.stderr.strip()}", file=sys.stderr, flush=True)
-        return
-    _wait_for_the_end("")
+        if state:
+            return
+        time.sleep(ASK_AGAIN_S)  # the controller does not answer; if this node was cut off, it will know what to do
 
 
 def _wait_for_the_end(why: str) -> None:

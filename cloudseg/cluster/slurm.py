@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import subprocess
 from pathlib import Path
 
 from cloudseg.cluster.sites import Resources, Site
+from cloudseg.errors import UsageError
 from cloudseg.run import DEFAULT, EVALUATE
 
 SIGNAL_LEAD_S = 120
@@ -41,7 +43,7 @@ class Job:
 
 
 def script(job: Job) -> str:
-    """The text that sbatch is given."""
+    """The text that sbatch is given. Raises UsageError for paths that sbatch could not be told."""
     need = job.resources
     walltime = seconds(need.time)
     lead = SIGNAL_LEAD_S if walltime is None else min(SIGNAL_LEAD_S, int(walltime // 4))
@@ -64,13 +66,16 @@ def script(job: Job) -> str:
         *job.sbatch,
         *([f"--dependency={job.dependency}", "--kill-on-invalid-dep=yes"] if job.dependency else []),
     ]
+    for option in options:
+        if not option.isprintable() or set(option) & set(" \"'\\"):
+            raise UsageError(f"sbatch takes no blanks, quotes or control characters in {option!r}; choose another path")
     lines = [
         "#!/usr/bin/env bash",
         *(f"# {line}".rstrip() for line in job.comment),
         *(f"#SBATCH {option}" for option in options),
         "",
         "set -euo pipefail",
-        *(f'export {name}="{value}"' for name, value in exports),
+        *(f"export {name}={shlex.quote(value)}" for name, value in exports),
         'cd "${CLOUDSEG_HOME:-$SLURM_SUBMIT_DIR}"',
         "source env/activate.sh",
         f"exec {job.command}",
@@ -181,4 +186,4 @@ def seconds(text: str) -> float | None:
 
 def submitit_command(folder: Path) -> str:
     """What submitit lets a job run: it unpickles a function from `folder` and calls it."""
-    return f"python -u -m submitit.core._submit {folder}"
+    return f"python -u -m submitit.core._submit {shlex.quote(str(folder))}"

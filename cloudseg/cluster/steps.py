@@ -14,7 +14,7 @@ from types import FrameType
 from cloudseg import attempt
 from cloudseg.errors import DONE, STOPPED, UsageError
 
-GRACE_S = 60
+GRACE_S = 30
 """How long the other ranks may take to end when one has ended."""
 
 

@@ -21,8 +21,10 @@ from cloudseg.attempt import FAILED, LOST, Attempt, End
 from cloudseg.errors import STOPPED, UsageError
 
 LIMIT_S = 300.0
-"""Default of CLOUDSEG_SILENCE_S: training may stand still for so long. The first step, which compiles, and writing
-a checkpoint must fit into it."""
+"""Default of CLOUDSEG_SILENCE_S: training may stand still for so long. Writing a checkpoint must fit into it."""
+START_LIMIT_S = 300.0
+"""At least so long until the first step is done: a busy file server takes its time over imports, and the first step
+compiles."""
 PERIOD_S = 2.0
 """Between two signs of life."""
 GRACE_S = 20.0
@@ -84,20 +86,21 @@ class Pulse:
     def _watch(self) -> None:
         while not self._done.wait(self._period):
             # Set anew each time; it needs no Python, so it fires even where something holds the interpreter's lock.
-            faulthandler.dump_traceback_later(self._limit + GRACE_S, exit=True)
-            if time.monotonic() - self._moved > self._limit:
-                self._give_up()
+            limit_s = self._limit if self._count > 1 else max(self._limit, START_LIMIT_S)
+            faulthandler.dump_traceback_later(limit_s + GRACE_S, exit=True)
+            if time.monotonic() - self._moved > limit_s:
+                self._give_up(limit_s)
 
-    def _give_up(self) -> None:
+    def _give_up(self, limit_s: float) -> None:
         faulthandler.dump_traceback_later(GRACE_S, exit=True)  # if the file system does not answer either
         host = socket.gethostname()
         print(
-            f"rank {self._rank} on {host}: no progress for {self._limit:.0f} s, at {self._where}; its stacks:",
+            f"rank {self._rank} on {host}: no progress for {limit_s:.0f} s, at {self._where}; its stacks:",
             file=sys.stderr,
             flush=True,
         )
         faulthandler.dump_traceback(all_threads=True)
-        reason = f"no progress for {self._limit:.0f} s: {self.explain()}"
+        reason = f"no progress for {limit_s:.0f} s: {self.explain()}"
         self._attempt.end(self._rank, LOST, reason)
         print(f"rank {self._rank} on {host} ends: {reason}", file=sys.stderr, flush=True)
         os._exit(STOPPED)

@@ -21,18 +21,28 @@ def lab(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([LAB, *arguments], capture_output=True, text=True, check=False)
 
 
+@pytest.fixture(scope="session")
+def mounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in which nodes see what is mounted, if it was there before they came up."""
+    folder = tmp_path_factory.mktemp("mounts")
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    subprocess.run(["mount", "--make-shared", folder], check=True)
+    yield folder
+    subprocess.run(["umount", "--recursive", folder], check=False)
+
+
 @pytest.fixture(scope="session", autouse=True)
-def cluster() -> Iterator[None]:
-    """Up for these tests and down after them, unless it was up before."""
+def cluster(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Up for these tests and down after them. One that is up belongs to somebody else, or to tests that were killed."""
     possible = lab("check")
     if possible.returncode:
         pytest.skip(f"no Slurm cluster can run here: {(possible.stderr or possible.stdout).strip()}")
-    was_up = lab("status").returncode == 0
-    up = lab("up")
+    lab("down")
+    request.getfixturevalue("mounts")
+    up = lab("up", "--set", "SlurmdTimeout=15")
     assert up.returncode == 0, up.stdout + up.stderr
     yield
-    if not was_up:
-        lab("down")
+    lab("down")
 
 
 @pytest.fixture(scope="session")

@@ -48,11 +48,11 @@ def command(run: Path, stage: str, data: Path, ranks: int, *settings: str) -> li
 def train(data: Path) -> Callable[..., str]:
     """Train a stage to its end on `ranks` processes; returns what it printed."""
 
-    def run_stage(run: Path, stage: str, ranks: int, *settings: str, expect: int = 0) -> str:
+    def run_stage(run: Path, stage: str, ranks: int, *settings: str, expect: int = 0, **environ: str) -> str:
         process = subprocess.run(
             command(run, stage, data, ranks, *settings),
             cwd=ROOT,
-            env=environment(),
+            env=environment(**environ),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -48,10 +48,18 @@ def test_a_limit_that_is_no_time_is_refused(text):
 
 def rank(folder: Path, code: str, limit: float = 1.0) -> subprocess.CompletedProcess[str]:
     """A process that is rank 0 of 2, and then does `code`."""
-    program = (
-        "import time\nfrom pathlib import Path\nfrom cloudseg.attempt import Attempt\nfrom cloudseg.training import "
-        f"pulse\npulse.GRACE_S = 1.0\np = pulse.Pulse(Attempt(Path({str(folder)!r})), 0, 2, {limit})\np.start()\n{code}"
-    )
+    program = f"""
+import time
+from pathlib import Path
+from cloudseg.attempt import Attempt
+from cloudseg.training import pulse
+pulse.GRACE_S = 1.0
+p = pulse.Pulse(Attempt(Path({str(folder)!r})), 0, 2, {limit})
+p.start()
+for i in range(3):
+    p.beat("past the start", i)
+{code}
+"""
     return subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )

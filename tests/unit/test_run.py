@@ -88,3 +88,10 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
         atomic.write_json(file, {"dice": object()})
     assert file.read_text() == '{\n  "dice": 0.5\n}\n'
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_run_that_everybody_may_write_to_is_refused(tmp_path):
+    prepared = run.prepare(tmp_path / "run", GIVEN)
+    prepared.path.chmod(0o777)
+    with pytest.raises(UsageError, match="chmod o-w"):
+        run.open_run(prepared.path)

@@ -85,7 +85,7 @@ def test_slurms_times(text, seconds):
 def test_a_short_job_is_signalled_late_enough_to_have_done_something():
     job = slurm.stage_job("full", RUCHE, "runs/r", "log", time="00:04:00")
     assert "--signal=USR2@60\n" in slurm.script(job)
-    assert 'export CLOUDSEG_LEAD_S="60"' in slurm.script(job)
+    assert "export CLOUDSEG_LEAD_S=60" in slurm.script(job)
 
 
 def test_an_elastic_job_takes_fewer_nodes_and_knows_how_many_ranks_it_was_meant_to_have():
@@ -93,4 +93,15 @@ def test_an_elastic_job_takes_fewer_nodes_and_knows_how_many_ranks_it_was_meant_
     assert "--nodes=4\n" in slurm.script(job)
     text = slurm.script(dataclasses.replace(job, elastic=True))
     assert "--nodes=1-4\n" in text
-    assert 'export CLOUDSEG_RANKS="16"' in text
+    assert "export CLOUDSEG_RANKS=16" in text
+
+
+@pytest.mark.parametrize("path", ["runs/a b", "runs/a\n#SBATCH --wrap=evil", 'runs/"a'])
+def test_a_path_that_would_become_other_options_is_refused(path):
+    with pytest.raises(UsageError, match="choose another path"):
+        slurm.script(slurm.stage_job("full", RUCHE, "runs/r", f"{path}/log"))
+
+
+def test_what_jobs_export_is_text_and_no_command():
+    job = dataclasses.replace(slurm.stage_job("full", RUCHE, "r", "log"), exports=(("CLOUDSEG_HOME", "$(touch x) y"),))
+    assert "export CLOUDSEG_HOME='$(touch x) y'\n" in slurm.script(job)

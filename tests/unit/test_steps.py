@@ -74,7 +74,7 @@ def test_a_stop_signal_reaches_the_ranks_and_is_waited_for(tmp_path):
 def test_srun_takes_cpus_from_the_job_and_the_sites_options():
     command = steps.srun_command({"SLURM_CPUS_PER_TASK": "10"}, ["--exclusive"])
     assert command[0] == "srun"
-    assert {"--cpus-per-task=10", "--wait=60", "--mpi=none", "--exclusive"} <= set(command)
+    assert {"--cpus-per-task=10", "--wait=30", "--mpi=none", "--exclusive"} <= set(command)
 
 
 @pytest.mark.parametrize(("nodes", "used"), [(4, 4), (3, 2), (2, 2), (1, 1)])

@@ -1,0 +1,177 @@
+"""A small chain of stages on the test cluster, and what may happen to it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from tests.cluster.conftest import PATIENCE_S, lab, wait_for_end
+
+TINY = "network=vanilla weights=none recipe=demo batch=1 checkpoint.every_steps=4"
+"""Two ranks train some ten steps a second."""
+SILENCE_S = 20.0
+"""CLOUDSEG_SILENCE_S: a rank may stand still for so long."""
+
+
+@dataclasses.dataclass
+class Chain:
+    """A run of the project that `shell` types in."""
+
+    shell: Callable[..., subprocess.CompletedProcess[str]]
+    project: Path
+    data: Path
+    run: str
+    settings: str = ""
+    ids: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        return self.project / self.run
+
+    def launch(self, stages: str, options: str = "--nodes 2 --tasks-per-node 1") -> None:
+        """Queue stages; they are in `ids` then."""
+        sets = " ".join(f"--set {setting}" for setting in f"{TINY} {self.settings}".split())
+        said = self.shell(
+            f"python -m cloudseg.launch --stages {stages} --data {self.data} --run {self.run} {options} {sets}",
+            CLOUDSEG_SILENCE_S=f"{SILENCE_S:.0f}",
+        ).stdout
+        self.ids = dict(re.findall(r"^(\w+) +job (\d+):", said, re.MULTILINE))
+        assert self.ids, said
+
+    def states(self) -> list[str]:
+        """How the jobs ended, in order, once all have."""
+        return [row["State"].split()[0] for row in wait_for_end(*self.ids.values())]
+
+    def restarts(self, stage: str) -> int:
+        said = subprocess.run(["scontrol", "show", "job", self.ids[stage]], capture_output=True, text=True, check=True)
+        return int(re.search(r"Restarts=(\d+)", said.stdout)[1])
+
+    def stage(self, stage: str) -> Path:
+        return next(self.path.glob(f"?-{stage}"))
+
+    def checkpoints(self, stage: str) -> list[Path]:
+        """Those that are whole, oldest first."""
+        return sorted(path.with_suffix(".npz") for path in self.path.glob(f"?-{stage}/checkpoints/step-*.json"))
+
+    def steps(self, stage: str) -> int:
+        return max((int(path.stem.removeprefix("step-")) for path in self.checkpoints(stage)), default=0)
+
+    def arrays(self, stage: str, step: int | None = None) -> dict[str, np.ndarray]:
+        """Weights and optimizer of a checkpoint, by default the last."""
+        file = self.checkpoints(stage)[-1]
+        with np.load(file if step is None else file.with_name(f"step-{step:07d}.npz")) as arrays:
+            return dict(arrays)
+
+    def log(self, stage: str) -> str:
+        return (self.path / "jobs" / f"{stage}.log").read_text()
+
+    def tries(self, stage: str) -> list[dict]:
+        file = self.path / "jobs" / f"{stage}.attempts.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Wait for something to happen to the chain."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < deadline, f"{self.run}: {self.tries(next(iter(self.ids)))}"
+            time.sleep(0.02)
+
+    def until_step(self, stage: str, step: int) -> None:
+        """Wait for a checkpoint of `step` or later."""
+        self.until(lambda: self.steps(stage) >= step)
+
+    def pulse(self, rank: int) -> dict:
+        """What the rank that runs now says of itself."""
+        found: list[dict] = []
+
+        def look() -> bool:
+            for file in self.path.glob(f"jobs/attempts/*/rank-{rank}.json"):
+                with contextlib.suppress(OSError, ValueError):
+                    table = json.loads(file.read_text())
+                    if "cloudseg" in Path(f"/proc/{table['pid']}/cmdline").read_text():
+                        found.append(table)
+            return bool(found)
+
+        self.until(look)
+        return found[0]
+
+    def kill(self, rank: int, number: signal.Signals = signal.SIGKILL) -> None:
+        os.kill(self.pulse(rank)["pid"], number)
+
+    def kill_while_saving(self, stage: str) -> None:
+        """Kill rank 0 while it writes a checkpoint."""
+        folder, pid = self.path.glob(f"?-{stage}/checkpoints"), self.pulse(0)["pid"]
+        writing = re.compile(r"\.tmp-.*\.step-\d+\.npz")
+        checkpoints = next(folder)
+        deadline = time.monotonic() + PATIENCE_S
+        while not any(writing.fullmatch(path.name) for path in checkpoints.iterdir()):
+            assert time.monotonic() < deadline
+        os.kill(pid, signal.SIGKILL)
+
+    def damage_newest(self, stage: str) -> Path:
+        """Flip a byte in the newest checkpoint."""
+        file = self.checkpoints(stage)[-1]
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+        return file
+
+
+def differing(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> list[str]:
+    """Names of arrays that are not bit for bit the same."""
+    assert one.keys() == other.keys()
+    return [name for name in one if one[name].tobytes() != other[name].tobytes()]
+
+
+def slurm(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def preempt(seconds: int = 3) -> None:
+    """Let an urgent job take both nodes for some seconds."""
+    slurm("sbatch", "--wait", "--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null",
+          f"--wrap=sleep {seconds}")  # fmt: skip
+
+
+def node_is_down(node: str) -> bool:
+    return "down" in slurm("sinfo", "-h", "-N", "-n", node, "-o", "%T")
+
+
+@contextmanager
+def full_disk(folder: Path) -> Iterator[None]:
+    """Leave no room on the file system of `folder` while within."""
+    file = folder / "filler"
+    with file.open("wb") as out:
+        try:
+            while True:
+                out.write(b"\0" * 65536)
+                out.flush()
+        except OSError:
+            pass
+    try:
+        yield
+    finally:
+        file.unlink()
+
+
+def crash(node: str) -> None:
+    assert lab("crash", node).returncode == 0
+
+
+def cut(node: str) -> None:
+    assert lab("cut", node).returncode == 0
+
+
+def revive(node: str) -> None:
+    assert lab("revive", node).returncode == 0

@@ -1,0 +1,89 @@
+"""Chains to which things happen at random end with the weights of one to which nothing happened.
+
+A few seeds in every test run; more with `make chaos SEEDS=20`, one again with `make chaos SEEDS=7-7`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+from tests.cluster.chain import Chain, differing
+from tests.cluster.chaos.schedule import EPOCHS, STAGES, STEPS, schedule
+from tests.cluster.chaos.strike import strike
+
+SETTINGS = " ".join(f"stage.{stage}.epochs={EPOCHS}" for stage in STAGES) + " stage.full.hold=0 checkpoint.keep=2"
+
+
+def seeds(text: str) -> list[int]:
+    """'20' -> 1 to 20; '7-9' -> 7, 8, 9; '3,5' -> 3, 5."""
+    if "," in text:
+        return [int(part) for part in text.split(",")]
+    first, _, last = text.rpartition("-")
+    return list(range(int(first or 1), int(last) + 1))
+
+
+SEEDS = seeds(os.environ.get("CLOUDSEG_CHAOS_SEEDS", "1-2"))
+
+
+@pytest.fixture(scope="module")
+def disk(mounts):
+    """A file system that can be filled."""
+    folder = mounts / "chaos"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1g", "tmpfs", folder], check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def make(shell, project, data, disk):
+    return lambda name: Chain(shell, project, data, str(disk / name), SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(make):
+    """Its arrays by stage, and how many seconds it took."""
+    chain = make("undisturbed")
+    began = time.monotonic()
+    chain.launch(",".join(STAGES))
+    assert chain.states() == ["COMPLETED"] * 3
+    seconds = time.monotonic() - began
+    arrays = {stage: chain.arrays(stage) for stage in STAGES}
+    shutil.rmtree(chain.path)
+    return arrays, seconds
+
+
+@pytest.fixture(scope="module")
+def table():
+    rows = ["| seed | partition | faults | restarts | steps done again | seconds more | weights |", "| --- " * 7 + "|"]
+    yield rows
+    print("\n" + "\n".join(rows))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_chain_to_which_things_happen(make, undisturbed, table, seed):
+    plan = schedule(seed)
+    chain, (expected, usual) = make(f"seed-{seed}"), undisturbed
+    began = time.monotonic()
+    chain.launch(",".join(STAGES), f"--nodes 2 --tasks-per-node 1 --partition {plan.partition}")
+    struck = [f"{fault}{'' if strike(chain, fault) else ' (too late)'}" for fault in plan.faults]
+    states = chain.states()
+    logs = "\n".join(f"--- {stage}\n{chain.log(stage)}" for stage in STAGES if chain.tries(stage))
+    assert states == ["COMPLETED"] * 3, f"seed {seed}: {struck}\n{logs}"
+    seconds = time.monotonic() - began - usual
+    wrong = [name for stage in STAGES for name in differing(chain.arrays(stage), expected[stage])]
+    restarts = sum(chain.restarts(stage) for stage in STAGES)
+    again = sum(end["reached"] - end["to_step"] for stage in STAGES for end in chain.tries(stage))
+    table.append(
+        f"| {seed} | {plan.partition} | {'; '.join(struck)} | {restarts} | {again} | {seconds:.0f} | "
+        f"{'identical' if not wrong else 'DIFFERENT'} |"
+    )
+    assert wrong == [], f"seed {seed}: {struck}\n{logs}"
+    assert all(chain.steps(stage) == STEPS for stage in STAGES)
+    assert all(np.isfinite(array).all() for stage in STAGES for array in chain.arrays(stage).values())
+    shutil.rmtree(chain.path)

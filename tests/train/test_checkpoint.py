@@ -1,0 +1,128 @@
+"""Checkpoints: whole or not there, few, and data rather than code."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cloudseg.errors import CloudsegError, DataError, Lost
+from cloudseg.training import checkpoint
+from cloudseg.training.checkpoint import Progress, Saver
+
+
+def progress(step: int) -> Progress:
+    return Progress(stage="full", epoch=0, step=step, seed=0, ranks=1)
+
+
+@pytest.fixture
+def arrays():
+    return {"model/0000 kernel:0": np.arange(6, dtype=np.float32)}
+
+
+@pytest.fixture
+def small():
+    model = tf.keras.Sequential([tf.keras.layers.Dense(2, input_shape=(3,), name="dense")])
+    optimizer = tf.keras.optimizers.Adam()
+    optimizer.build(model.trainable_variables)
+    return model, optimizer
+
+
+def test_the_newest_are_kept_each_with_its_record(tmp_path, arrays):
+    saver = Saver(tmp_path, 2, lambda: None)
+    for step in range(1, 6):
+        saver.start(arrays, progress(step))
+    saver.wait()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "step-0000004.json", "step-0000004.npz", "step-0000005.json", "step-0000005.npz",
+    ]  # fmt: skip
+    path, found = checkpoint.newest(tmp_path)
+    assert (path.name, found.step) == ("step-0000005.npz", 5)
+
+
+def test_what_a_killed_process_left_half_done_goes(tmp_path, arrays):
+    Saver(tmp_path, 2, lambda: None).write(arrays, progress(1))
+    (tmp_path / ".tmp-node7-1-1.step-0000002.npz").touch()
+    (tmp_path / "step-0000003.npz").touch()
+    Saver(tmp_path, 2, lambda: None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-0000001.json", "step-0000001.npz"]
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, arrays):
+    goes_on = threading.Event()
+    saver = Saver(tmp_path, 2, lambda: goes_on.wait(30))
+    saver.start(arrays, progress(1))
+    assert checkpoint.newest(tmp_path) is None
+    goes_on.set()
+    saver.wait()
+    assert checkpoint.newest(tmp_path) is not None
+
+
+def test_without_room_a_warning_says_so_and_what_is_there_stays(tmp_path, arrays, capsys, monkeypatch):
+    saver = Saver(tmp_path, 1, lambda: None)
+    saver.write(arrays, progress(1))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("usage", (), {"free": 10}))
+    saver.start(arrays, progress(2))
+    saver.wait()
+    assert "no checkpoint of step 2, training goes on" in capsys.readouterr().err
+    assert checkpoint.newest(tmp_path)[1].step == 1
+
+
+def test_one_that_must_be_there_is_an_error_after_a_while(tmp_path, arrays, monkeypatch):
+    monkeypatch.setattr("cloudseg.atomic.PATIENCE_S", (0.01, 0.01))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("usage", (), {"free": 10}))
+    with pytest.raises(CloudsegError, match="MB are free"):
+        Saver(tmp_path, 1, lambda: None).write(arrays, progress(1))
+
+
+def test_who_lost_the_stage_writes_nothing_and_hears_of_it(tmp_path, arrays):
+    def fence() -> None:
+        raise Lost("taken over")
+
+    saver = Saver(tmp_path, 1, fence)
+    saver.start(arrays, progress(1))
+    with pytest.raises(Lost, match="taken over"):
+        saver.wait()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_and_optimizer_come_back_exactly(tmp_path, small):
+    model, optimizer = small
+    optimizer.apply_gradients([(tf.ones_like(v) * 0.1, v) for v in model.trainable_variables])
+    before = checkpoint.snapshot(model, optimizer)
+    Saver(tmp_path, 1, lambda: None).write(before, progress(1))
+    for variable in [*model.variables, *optimizer.variables]:
+        variable.assign(tf.zeros_like(variable))
+    checkpoint.load(checkpoint.newest(tmp_path)[0], model, optimizer)
+    after = checkpoint.snapshot(model, optimizer)
+    assert all(before[name].tobytes() == after[name].tobytes() for name in before)
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path, small, arrays):
+    Saver(tmp_path, 1, lambda: None).write(arrays, progress(1))
+    with pytest.raises(DataError, match="is of another network"):
+        checkpoint.load(tmp_path / "step-0000001.npz", *small)
+
+
+def test_a_file_with_code_in_it_is_not_run(tmp_path, small):
+    class Code:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    names = {name: np.array(Code(), dtype=object) for name in checkpoint.snapshot(*small)}
+    np.savez(tmp_path / "hostile.npz", **names)
+    with pytest.raises(DataError, match="does not fit"):
+        checkpoint.load(tmp_path / "hostile.npz", *small)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_record_that_points_out_of_its_folder_stays_in_it(tmp_path, arrays):
+    folder = tmp_path / "checkpoints"
+    Saver(folder, 1, lambda: None).write(arrays, progress(1))
+    record = folder / "step-0000001.json"
+    table = json.loads(record.read_text())
+    record.write_text(json.dumps({**table, "arrays": "../../etc/step-0000001.npz"}))
+    assert checkpoint.newest(folder)[0].parent == folder

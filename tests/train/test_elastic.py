@@ -1,0 +1,24 @@
+"""A stage that goes on with fewer ranks does what it would have done with all, to the precision of floats."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.train.conftest import SMALL, done, last_checkpoint, losses
+
+SETTINGS = (*SMALL, "stage.frozen.encoder=1.0", "stage.frozen.epochs=2", "stage.frozen.lr=1e-4")
+
+
+def test_one_rank_does_the_work_of_two_with_batchnorm_too(train, tmp_path):
+    train(tmp_path / "two", "frozen", 2, *SETTINGS)
+    train(tmp_path / "one", "frozen", 1, *SETTINGS, CLOUDSEG_RANKS="2")
+    assert done(tmp_path / "one", "frozen")["ranks"] == 2
+    for column in ("loss", "val_loss"):
+        assert losses(tmp_path / "one", "frozen", column) == pytest.approx(
+            losses(tmp_path / "two", "frozen", column), rel=1e-3
+        )
+    one, two = (last_checkpoint(tmp_path / name, "frozen") for name in ("one", "two"))
+    statistics = [name for name in two if "moving_" in name]
+    assert statistics
+    assert all(np.allclose(one[name], two[name], rtol=1e-2, atol=1e-3) for name in statistics)
