@@ -118,8 +118,10 @@ class Trainer:
         """Validate, keep the weights if they are the best, add to the history, save a checkpoint."""
         epoch = self.progress.epoch + 1
         self.rank.pulse.beat(f"validation of epoch {epoch}", self.progress.step)
+        began = time.monotonic()
         with optimizers.averaged(self.optimizer, self.trainable):
             validation = self._validate()
+            validating = time.monotonic() - began
             row = self._row(epoch, validation)
             best = row["dice"] > max(self.progress.dices, default=-1.0)
             if best and self.comm.rank == 0:
@@ -142,6 +144,10 @@ class Trainer:
             f"{self.stage} {epoch}/{self.recipe.epochs}: loss {row['loss']:.4f}, validation loss "
             f"{validation.loss:.4f}, dice {row['dice']:.4f}, {row['images_per_s']:.1f} images/s",
         )
+        if self._saver is not None and (
+            warning := placement.short_of_time(os.environ, validating, self._saver.seconds)
+        ):
+            say(self.comm, warning)
 
     def finish(self) -> None:
         """Write what says that the stage is done, and from what to what it went."""
@@ -228,15 +234,7 @@ class Trainer:
     def _stop(self) -> None:
         """Save, wait until all is written, and leave."""
         self.rank.pulse.beat("saving before it stops", self.progress.step)
-        began = time.monotonic()
         if self._saver is not None:
             self._saver.write(checkpoint.snapshot(self.network.model, self.optimizer), self.progress)
         self.comm.barrier()  # a rank that has left may end the others, rank 0 in the middle of writing
-        seconds = time.monotonic() - began
-        if seconds > (lead := placement.signal_lead(os.environ)) / 2:
-            say(
-                self.comm,
-                f"warning: saving took {seconds:.0f} of the {lead:.0f} s between the signal and the end; have it sent "
-                f"earlier: sbatch --signal=USR2@{4 * seconds:.0f}, or `sbatch` in the site file",
-            )
         raise Stopped(f"stage {self.stage} stopped on a signal at step {self.progress.step}; all is saved")

@@ -82,9 +82,16 @@ def planned_ranks(environ: Mapping[str, str], size: int) -> int:
     return planned
 
 
-def signal_lead(environ: Mapping[str, str]) -> float:
-    """Seconds from the signal that announces the end of a job to its end, as the job's script asked for."""
-    return float(environ.get("CLOUDSEG_LEAD_S") or math.inf)
+def short_of_time(environ: Mapping[str, str], validation_s: float, save_s: float) -> str:
+    """A warning if the signal that announces the end of a job may come too late, else "". It may come when validation
+    begins, and saving takes longer on a busy file system. CLOUDSEG_LEAD_S is what the job's script asked for."""
+    need, lead = validation_s + 2 * save_s, float(environ.get("CLOUDSEG_LEAD_S") or math.inf)
+    if need <= lead:
+        return ""
+    return (
+        f"warning: the signal comes {lead:.0f} s before the end of the job, and to stop may take {need:.0f} s; have it "
+        f"sent earlier: sbatch --signal=USR2@{2 * need:.0f}, or `sbatch` in the site file"
+    )
 
 
 def feed_workers(environ: Mapping[str, str], cpus: int) -> int:

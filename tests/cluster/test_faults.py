@@ -51,11 +51,12 @@ def undisturbed(chain):
 
 
 def assert_same_end(run: Chain, undisturbed: Chain, restarts: int = 1) -> None:
+    if restarts:
+        run.until(lambda: run.restarts("frozen") >= restarts)
+        assert not list(run.path.glob("jobs/submitit/*_result.pkl")), "a stage that goes on has no result yet"
     assert run.states() == ["COMPLETED"], run.log("frozen")
     assert run.restarts("frozen") == restarts, run.log("frozen")
     assert differing(run.arrays("frozen"), undisturbed.arrays("frozen")) == []
-    results = list(run.path.glob("jobs/submitit/*_result.pkl"))
-    assert len(results) == 1
     assert len(run.checkpoints("frozen")) <= 3
 
 
