@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cloudseg.errors import CloudsegError
+from cloudseg.errors import CloudsegError, Lost
 
 T = TypeVar("T")
 
@@ -24,15 +24,19 @@ PATIENCE_S = (1, 2, 4, 8, 15, 30)
 
 
 def patiently(do: Callable[[], T]) -> T:
-    """Call `do`, and call it again for a minute while it raises CloudsegError: a file server that hiccups, or a disk
-    that somebody is about to clear, must not cost a night. Raises the last error."""
-    for wait in PATIENCE_S:
+    """Call `do`, and call it again for a minute while it cannot write: a file server that hiccups, or a disk that
+    somebody is about to clear, must not cost a night. Raises CloudsegError, the last one, and Lost at once."""
+    for wait in (*PATIENCE_S, None):
         try:
             return do()
-        except CloudsegError as error:
+        except Lost:
+            raise
+        except (CloudsegError, OSError) as error:
+            if wait is None:
+                raise CloudsegError(str(error)) from error
             print(f"warning: {error}; trying again in {wait} s", file=sys.stderr, flush=True)
             time.sleep(wait)
-    return do()
+    raise AssertionError
 
 
 @contextmanager

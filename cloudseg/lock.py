@@ -67,7 +67,7 @@ def held(file: Path, attempt: str, silent: Callable[[Owner], bool], refusal: str
     """
     lock = Lock(file, Owner.this(attempt))
     content = json.dumps(dataclasses.asdict(lock.owner), indent=2).encode()
-    while not atomic.create(file, content):
+    while not atomic.patiently(lambda: atomic.create(file, content)):
         holder = _read(file)
         if holder is None:
             continue  # it was given back just now

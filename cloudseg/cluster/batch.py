@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cloudseg import attempt, run
+from cloudseg.atomic import patiently
 from cloudseg.attempt import Attempt
 from cloudseg.cluster import restarts, sites, slurm, steps
 from cloudseg.cluster.restarts import INTERRUPTED, Outcome, Tries
@@ -59,7 +60,7 @@ def _try(opened: Run, stage: str, ranks: int | None) -> Outcome:
         attempt.remove_earlier(opened.jobs, os.environ["SLURM_JOB_ID"])
     began, tries = time.time(), Tries(opened.attempts(stage))
     before = _steps_done(opened, stage)
-    meeting = Attempt.of(opened.jobs, attempt.new_key(os.environ))
+    meeting = patiently(lambda: Attempt.of(opened.jobs, attempt.new_key(os.environ)))
     try:
         module = ["cloudseg.evaluate"] if stage == EVALUATE else ["cloudseg.train", "--stage", stage]
         arguments = ["-m", *module, "--run", str(opened.path)]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cloudseg.atomic import patiently
 from cloudseg.attempt import FAILED, LOST, STOPPED, End
 from cloudseg.errors import DONE, UsageError
 
@@ -93,10 +94,14 @@ class Tries:
             "reached": max(reached, steps[1]),
             **dataclasses.asdict(ended),
         }
-        with self._file.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+
+        def append() -> None:
+            with self._file.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+
+        patiently(append)
 
 
 def steps_done(checkpoints: Path) -> int:

@@ -80,7 +80,7 @@ class Trainer:
         run.stage(stage).mkdir(parents=True, exist_ok=True)
         if self.comm.rank == 0:
             self._saver = checkpoint.Saver(run.checkpoints(stage), self.settings.checkpoint.keep, fence)
-            start.record(run, stage, self.comm, self.plan, self.network)
+            patiently(lambda: start.record(run, stage, self.comm, self.plan, self.network))
         say(
             self.comm,
             f"stage {stage}, {self.settings.network}: trains {self.plan}; {len(self.training)} images, "
@@ -136,8 +136,7 @@ class Trainer:
         )
         if self.comm.rank == 0:
             patiently(lambda: history.append(self.run.history(self.stage), row))
-            self._events.add(row)
-            curves.draw(self.run, self.stage)
+            self._picture(row)
         self._save()
         say(
             self.comm,
@@ -180,6 +179,14 @@ class Trainer:
             self.network.seed_dropout(self.settings.seed, first + number, step + done)
             self.rank.pulse.beat(f"step {step + done} of stage {self.stage}", step + done)
             yield batch
+
+    def _picture(self, row: dict[str, float]) -> None:
+        """Events and curves, without which training can do: where they cannot be written, a warning says so."""
+        try:
+            self._events.add(row)
+            curves.draw(self.run, self.stage)
+        except (CloudsegError, OSError, tf.errors.OpError) as error:
+            say(self.comm, f"warning: no curves of epoch {row['epoch']}: {error}")
 
     def _row(self, epoch: int, validation: Validation) -> dict[str, float]:
         """What history.csv says of an epoch."""

@@ -22,7 +22,7 @@ import psutil
 from horovod.runner.common.util.hosts import HostInfo, get_host_assignments
 from horovod.runner.http.http_server import RendezvousHandler, RendezvousHTTPServer
 
-from cloudseg.atomic import write_json
+from cloudseg.atomic import patiently, write_json
 from cloudseg.attempt import Attempt
 from cloudseg.errors import CloudsegError
 from cloudseg.training.placement import Placement
@@ -61,11 +61,11 @@ def joined(placement: Placement, attempt: Attempt) -> Iterator[None]:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         host, port = server.server_address[:2]
-        write_json(attempt.rendezvous, {"address": host, "port": port}, sync=False)
+        patiently(lambda: write_json(attempt.rendezvous, {"address": host, "port": port}, sync=False))
     try:
         meeting = _wait_for(attempt.rendezvous)
         address = _address_towards(meeting["address"])
-        write_json(attempt.address(placement.rank), {"address": address}, sync=False)
+        patiently(lambda: write_json(attempt.address(placement.rank), {"address": address}, sync=False))
         os.environ.update(
             horovod_environment(placement, meeting["address"], meeting["port"], _interface(address, meeting["address"]))
         )
