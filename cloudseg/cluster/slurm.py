@@ -46,15 +46,17 @@ def script(job: Job) -> str:
     """The text that sbatch is given. Raises UsageError for paths that sbatch could not be told."""
     need = job.resources
     walltime = seconds(need.time)
+    # Of a range of nodes Slurm takes the most there are, but only one if it is told of one task a node.
+    elastic = job.elastic and need.nodes > 1
     lead = SIGNAL_LEAD_S if walltime is None else min(SIGNAL_LEAD_S, int(walltime // 4))
     exports = [*job.exports, ("CLOUDSEG_LEAD_S", str(lead))]
-    if job.elastic:
+    if elastic:
         exports.append(("CLOUDSEG_RANKS", str(job.ranks)))
     options = [
         f"--job-name=cloudseg-{job.name}",
         f"--partition={need.partition}",
-        f"--nodes={'1-' * (job.elastic and need.nodes > 1)}{need.nodes}",
-        f"--ntasks-per-node={need.tasks_per_node}",
+        f"--nodes={'1-' * elastic}{need.nodes}",
+        *([] if elastic and need.tasks_per_node == 1 else [f"--ntasks-per-node={need.tasks_per_node}"]),
         f"--cpus-per-task={need.cpus_per_task}",
         *([f"--gres=gpu:{need.gpus_per_node}"] if need.gpus_per_node else []),
         f"--time={need.time}",

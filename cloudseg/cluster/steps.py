@@ -46,7 +46,7 @@ def srun_command(environ: Mapping[str, str], extra: Sequence[str]) -> list[str]:
     if "SLURM_CPUS_PER_TASK" in environ:
         command.append(f"--cpus-per-task={environ['SLURM_CPUS_PER_TASK']}")
     if planned := int(environ.get("CLOUDSEG_RANKS") or 0):
-        nodes, each = int(environ["SLURM_JOB_NUM_NODES"]), int(environ["SLURM_NTASKS_PER_NODE"])
+        nodes, each = int(environ["SLURM_JOB_NUM_NODES"]), int(environ.get("SLURM_NTASKS_PER_NODE", 1))
         used = usable_nodes(planned, nodes, each)
         command += [f"--nodes={used}", f"--ntasks={used * each}"]
     return [*command, *extra]

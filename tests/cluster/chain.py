@@ -57,6 +57,11 @@ class Chain:
         said = subprocess.run(["scontrol", "show", "job", self.ids[stage]], capture_output=True, text=True, check=True)
         return int(re.search(r"Restarts=(\d+)", said.stdout)[1])
 
+    def until_requeued(self, stage: str, times: int = 1) -> None:
+        """Wait until the job is in the queue again, and spare it the pause that Slurm makes then."""
+        self.until(lambda: self.restarts(stage) >= times)
+        subprocess.run(["scontrol", "update", f"jobid={self.ids[stage]}", "StartTime=now"], check=False)
+
     def stage(self, stage: str) -> Path:
         return next(self.path.glob(f"?-{stage}"))
 

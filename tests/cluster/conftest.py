@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / "tests" / "lab" / "slurm-lab.sh"
-SMALL = "network=unet-resnet18 weights=none recipe=demo batch=1"
+SMALL = "network=vanilla weights=none recipe=demo batch=1"
 PATIENCE_S = 900
 
 

@@ -64,8 +64,13 @@ def test_dependents_of_a_stage_that_fails_are_cancelled(shell, data):
     assert states == ["FAILED", "CANCELLED", "CANCELLED", "CANCELLED"]
 
 
-def test_a_signalled_stage_saves_requeues_itself_and_goes_on(shell, project, data):
-    (job,) = launch(shell, "runs/signalled", data, "checkpoint.every_steps=2", "--stages frozen")
+def test_a_signalled_stage_submitted_by_hand_saves_requeues_itself_and_goes_on(shell, project, data):
+    job = shell(
+        "sbatch --parsable --nodes=1 --ntasks-per-node=2 --gres=gpu:2 jobs/train_stage1.slurm",
+        CLOUDSEG_DATA=str(data),
+        CLOUDSEG_RUN="runs/signalled",
+        CLOUDSEG_SET=f"{SMALL} checkpoint.every_steps=2 stage.frozen.epochs=8",
+    ).stdout.strip()
     checkpoints = project / "runs/signalled/1-frozen/checkpoints"
     deadline = time.monotonic() + PATIENCE_S
     while not list(checkpoints.glob("step-*.json")):
@@ -73,6 +78,6 @@ def test_a_signalled_stage_saves_requeues_itself_and_goes_on(shell, project, dat
         time.sleep(0.2)
     subprocess.run(["scancel", "--signal=USR2", job], check=True)
     assert wait_for_end(job)[0]["State"] == "COMPLETED"
-    log = (project / "runs/signalled/jobs/frozen.log").read_text()
-    assert f"job {job} is requeued and goes on from its checkpoint" in log
-    assert json.loads((project / "runs/signalled/1-frozen/DONE.json").read_text())["steps"] == 3 * 3
+    log = (project / f"cloudseg-stage1-{job}.log").read_text()
+    assert log.count(f"job {job} is requeued and goes on from its checkpoint") == 1
+    assert json.loads((project / "runs/signalled/1-frozen/DONE.json").read_text())["steps"] == 6 * 8

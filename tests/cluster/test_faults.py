@@ -52,7 +52,7 @@ def undisturbed(chain):
 
 def assert_same_end(run: Chain, undisturbed: Chain, restarts: int = 1) -> None:
     if restarts:
-        run.until(lambda: run.restarts("frozen") >= restarts)
+        run.until_requeued("frozen", restarts)
         assert not list(run.path.glob("jobs/submitit/*_result.pkl")), "a stage that goes on has no result yet"
     assert run.states() == ["COMPLETED"], run.log("frozen")
     assert run.restarts("frozen") == restarts, run.log("frozen")
@@ -164,8 +164,11 @@ def test_a_cancelled_job_stays_cancelled_and_a_new_launch_goes_on(chain, undistu
 
 
 def test_an_elastic_job_goes_on_with_the_nodes_there_are(chain, undisturbed):
-    run = started(chain("elastic"), "--nodes 2 --tasks-per-node 1 --elastic")
-    slurm("scontrol", "update", "nodename=node2", "state=down", "reason=test")
+    run = chain("elastic")
+    run.until(lambda: slurm("sinfo", "-h", "-p", "gpu", "-o", "%T %D") == "idle 2")
+    started(run, "--nodes 2 --tasks-per-node 1 --elastic")
+    slurm("scontrol", "update", "nodename=node2", "state=drain", "reason=test")
+    run.kill(1)
     try:
         assert run.states() == ["COMPLETED"], run.log("frozen")
     finally:
