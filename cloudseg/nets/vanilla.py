@@ -1,11 +1,12 @@
-"""A plain U-Net of some 3 M parameters, as Ronneberger et al. 2015 with BatchNorm and half-size steps made smaller."""
+"""A plain U-Net of 2.9 M parameters, as Ronneberger et al. 2015 with BatchNorm and half-size steps made smaller."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-WIDTHS = (20, 40, 80, 160, 320)
-"""Channels at full size, half, a quarter and so on."""
+WIDTHS = (24, 48, 96, 192, 192)
+"""Channels at full size, half, a quarter and so on. The bottom is no wider than the level above it: twice as wide, its
+last convolution would be half of the encoder, and `partial`, a fifth of it, could train nothing."""
 ENCODER = frozenset(
     f"down{level}_{part}{i}" for level in range(len(WIDTHS)) for part in ("conv", "bn", "relu") for i in (1, 2)
 )
