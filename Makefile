@@ -3,7 +3,7 @@
 PYTHON := $(or $(CLOUDSEG_VENV),.venv)/bin/python
 DEMO   := demo-data
 
-.PHONY: env demo check lint unit test chaos jobs-files
+.PHONY: env demo check lint unit test long chaos jobs-files
 
 env:
 	@env/setup.sh
@@ -33,6 +33,10 @@ test: check
 SEEDS := 20
 chaos: env
 	@CLOUDSEG_CHAOS_SEEDS=$(SEEDS) $(PYTHON) -m pytest -q -s tests/cluster/chaos
+
+# What takes too long for every commit.
+long: env
+	@$(PYTHON) -m pytest -q tests/long
 
 # jobs/ holds what the launcher renders for the default site; a test compares.
 jobs-files: env

@@ -1,0 +1,23 @@
+"""Every network with every loss on two ranks: it learns, and goes on exactly."""
+
+from __future__ import annotations
+
+import pytest
+
+from cloudseg.models import FIVE
+from cloudseg.nets import names
+from tests.train.test_networks import falls, outcomes
+
+
+@pytest.fixture(scope="module", params=FIVE)
+def found(request, tmp_path_factory) -> dict[str, dict]:
+    return outcomes(tmp_path_factory.mktemp("plain"), "float32", (request.param,), names.LOSSES)
+
+
+def test_a_network_learns_with_every_loss(found):
+    assert len(found) == len(names.LOSSES)
+    assert [name for name, each in found.items() if not falls(each)] == []
+
+
+def test_a_network_goes_on_from_a_checkpoint_exactly_with_every_loss(found):
+    assert [name for name, each in found.items() if each["state"] != each["resumed"]] == []
