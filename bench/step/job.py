@@ -1,11 +1,8 @@
-"""What the ranks of the step benchmark are told, and what rank 0 answers; both travel as JSON. No TensorFlow."""
+"""What the ranks of the step benchmark are told, and what rank 0 answers. No TensorFlow."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -27,15 +24,3 @@ class Answer:
     peak_mib: list[float]
     """Of each rank, with the processes of its feed."""
     device: str
-
-
-def read_job(path: Path) -> Job:
-    return Job(**json.loads(path.read_text()))
-
-
-def read_answer(path: Path) -> Answer:
-    return Answer(**json.loads(path.read_text()))
-
-
-def write(path: Path, value: Job | Answer) -> None:
-    path.write_text(json.dumps(dataclasses.asdict(value)))

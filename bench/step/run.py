@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
 from bench import source
 from bench.contender import say
+from bench.ranks import ask
 from bench.report import Report, figure, ratio
-from bench.step import job as jobs
-from cloudseg.cluster import steps
-from cloudseg.errors import CloudsegError
+from bench.step.job import Answer, Job
 from cloudseg.nets import names
 
 IMAGES = 48
@@ -24,8 +22,9 @@ def run(data: Path | None, rounds: int, size: str, ranks: int, network: str, bat
         temporary = Path(folder)
         images = source.take(data, max(IMAGES, 2 * batch * ranks), temporary, report.notes)
         shards = source.make_shards(images, size, 2, temporary / "shards")
-        job = jobs.Job(str(shards), network, batch, steps, rounds)
-        answer = _ask(job, ranks, temporary)
+        job = Job(str(shards), network, batch, steps, rounds)
+        say(f"{ranks} ranks, {2 * rounds * steps} steps of {network}")
+        answer = ask("bench.step.blocks", job, Answer, ranks, temporary)
     peak = sum(answer.peak_mib)
     report.figures = {
         "constant_batch": figure(answer.constant, "s a step", peak),
@@ -37,13 +36,3 @@ def run(data: Path | None, rounds: int, size: str, ranks: int, network: str, bat
     report.notes.append(f"{ranks} ranks, each with {answer.device}; random weights, everything trains")
     report.notes.append("over_constant_batch: 1 is a feed that costs nothing; peak: all ranks with their feeds")
     return report
-
-
-def _ask(job: jobs.Job, ranks: int, folder: Path) -> jobs.Answer:
-    jobs.write(folder / "job.json", job)
-    say(f"{ranks} ranks, {2 * job.rounds * job.steps} steps of {job.network}")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    code = steps.local(["-m", "bench.step.rank", str(folder)], ranks)
-    if code:
-        raise CloudsegError(f"the ranks failed with exit code {code}; the reason is above")
-    return jobs.read_answer(folder / "answer.json")

@@ -1,0 +1,40 @@
+"""What the ranks of a benchmark train: the product's own network, optimizer and step, in the product's own order."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from cloudseg.data.order import epoch_order, rank_share
+from cloudseg.nets import freeze, losses, models
+from cloudseg.training import optimizers
+from cloudseg.training.comm import Comm
+from cloudseg.training.stages import Stage
+from cloudseg.training.step import Step
+
+STAGE = Stage(encoder=1.0, epochs=1, lr=1e-4)
+
+
+class Training:
+    """A network with random weights, for images of `size` (height, width), and Adam; everything trains."""
+
+    def __init__(self, name: str, size: tuple[int, int], comm: Comm) -> None:
+        tf.keras.utils.set_random_seed(0)
+        network = models.build(name, size, pretrained=False)
+        freeze.freeze(network, STAGE.encoder)
+        self.model = network.model
+        self.optimizer = optimizers.build(STAGE, self.model.trainable_variables, mixed=False)
+        comm.broadcast([*self.model.variables, *optimizers.state(self.optimizer)])
+        self._step = Step(network, self.optimizer, losses.bce_dice, comm)
+
+    def step(self, images: tf.Tensor, masks: tf.Tensor) -> float:
+        """Waits for the loss, as training does."""
+        return self._step(iter([(images, masks)]), STAGE.lr, number=0, stop=False).loss
+
+
+def order(samples: int, steps: int, batch: int, comm: Comm) -> np.ndarray:
+    """This rank's rows of as many epochs as so many steps take, int (steps, batch)."""
+    rows = [epoch_order(np.arange(samples), 0, 0, batch * comm.size)]
+    while sum(map(len, rows)) < steps:
+        rows.append(epoch_order(np.arange(samples), 0, len(rows), batch * comm.size))
+    return rank_share(np.concatenate(rows)[:steps], comm.rank, comm.size)
