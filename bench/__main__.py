@@ -6,6 +6,7 @@ import argparse
 import importlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from cloudseg.atomic import write_json
@@ -18,6 +19,7 @@ examples:
   python -m bench feed --data kaggle --shards data/320x480   the same from shards that are there
   python -m bench storage                                    layouts and codecs of a shard
   python -m bench step --ranks 2 --network unet-resnet18     does the feed slow the training step?
+  python -m bench checkpoint --json checkpoint.json          what do checkpoints cost? some 13 minutes
 
 Every ratio comes from alternating pairs (ours, baseline, ours, baseline, ...) of the same run and is printed as
 median and min..max. Temporary files, some GB at most, go to $TMPDIR.
@@ -87,16 +89,27 @@ def parser() -> argparse.ArgumentParser:
     add("--samples", type=positive, default=128, metavar="N", help="samples (default %(default)s)")
     add("--seconds", type=float, default=1.0, metavar="S", help="of each reading (default %(default)s)")
 
-    add = command(
+    def training_command(name: str, does: str, example: str) -> Callable[..., argparse.Action]:
+        add = command(name, does, example).add_argument
+        add("--ranks", type=positive, default=2, metavar="R", help="Horovod ranks (default %(default)s)")
+        add("--network", default="unet-resnet34", help="by name (default %(default)s)")
+        add("--batch", type=positive, default=2, metavar="B", help="images a rank and step (default %(default)s)")
+        return add
+
+    add = training_command(
         "step",
         "the training step with the real augmented feed, beside the same step on a constant batch",
         "python -m bench step --ranks 2 --network unet-resnet34 --batch 2 --json step.json",
-    ).add_argument
-    add("--ranks", type=positive, default=2, metavar="R", help="Horovod ranks (default %(default)s)")
-    add("--network", default="unet-resnet34", help="by name (default %(default)s)")
-    add("--batch", type=positive, default=2, metavar="B", help="images a rank and step (default %(default)s)")
+    )
     add("--steps", type=positive, default=1, metavar="N", help="timed steps in a block (default %(default)s)")
     commands.choices["step"].set_defaults(rounds=16)
+
+    add = training_command(
+        "checkpoint",
+        "saving beside raw writing of as many bytes; training with a checkpoint a minute beside training without",
+        "python -m bench checkpoint --seconds 60 --rounds 5 --json checkpoint.json",
+    )
+    add("--seconds", type=float, default=60.0, metavar="S", help="of training a checkpoint (default %(default)s)")
     return out
 
 

@@ -24,6 +24,16 @@ def machine() -> dict[str, Any]:
     return {"cpu": _cpu(), "cores": len(os.sched_getaffinity(0)), "versions": versions}
 
 
+def file_system(path: Path) -> str:
+    """What holds `path`, as "ext4 at /": a tmpfs is no disk."""
+    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    # Of two at one place the later one hides the other.
+    _, place, kind = max(
+        (len(place), place, kind) for _, place, kind, *_ in mounts if path.resolve().is_relative_to(place)
+    )
+    return f"{kind} at {place}"
+
+
 def _cpu() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

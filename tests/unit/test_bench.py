@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import subprocess
@@ -13,16 +14,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import kernel, source
+from bench import kernel, ranks, source
+from bench.checkpoint import raw
+from bench.checkpoint.job import Saved, Trained
+from bench.checkpoint.run import add_saving, add_training
 from bench.contender import Contender, alternate, contenders
-from bench.machine import machine
+from bench.machine import file_system, machine
 from bench.memory import Peak
 from bench.report import Report, figure, number, ratio
 from cloudseg.data import rle
 from cloudseg.errors import CloudsegError, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
-BENCHMARKS = ("preprocess", "feed", "storage", "step")
+BENCHMARKS = ("preprocess", "feed", "storage", "step", "checkpoint")
 MISSING = "a_package_that_nobody_has"
 
 
@@ -34,6 +38,27 @@ def contender(job: str) -> Callable[[], float]:
         raise ValueError("no luck")
     held = np.ones(64 << 20, np.uint8) if job == "heavy" else None
     return lambda: float(os.getpid() if held is None else held[0])
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    number: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Reply:
+    doubled: list[int]
+    ranks: str
+
+
+def measure(folder: Path) -> None:
+    """This module as the ranks of a benchmark."""
+    question, rank = ranks.told(folder, Question), os.environ["CLOUDSEG_RANK"]
+    if question.number < 0:
+        raise ValueError("no luck")
+    (folder / f"rank-{rank}").touch()
+    if rank == "0":
+        ranks.answer(folder, Reply([2 * question.number], os.environ["CLOUDSEG_SIZE"]))
 
 
 class Scripted:
@@ -169,3 +194,51 @@ def test_the_kernel_baseline_decodes_what_we_decode():
     mask = np.random.default_rng(0).random((14, 21)) < 0.3
     runs = rle.encode(mask)
     assert np.array_equal(kernel.rle_decode(runs, 14, 21), mask)
+
+
+def test_ranks_are_told_a_job_and_rank_0_answers(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert ranks.ask(__name__, Question(21), Reply, 2, tmp_path / "new") == Reply([42], "2")
+    assert {path.name for path in (tmp_path / "new").glob("rank-*")} == {"rank-0", "rank-1"}
+
+
+def test_a_benchmark_whose_ranks_fail_is_an_error(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(CloudsegError, match="exit code 1"):
+        ranks.ask(__name__, Question(-1), Reply, 2, tmp_path)
+    assert "no luck" in capfd.readouterr().err
+
+
+def test_a_raw_write_is_the_bytes_and_nothing_else(tmp_path):
+    for content in (b"before", bytes(range(256)) * 1000):
+        raw.write(tmp_path / "file", content)
+        assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", content)]
+    raw.forget(tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == content
+
+
+def test_a_benchmark_names_the_file_system_it_wrote_to():
+    assert file_system(Path("/proc/self")) == "proc at /proc"
+
+
+def test_saving_is_compared_with_raw_writing():
+    report = Report()
+    found = Saved(
+        300.0, [0.1, 0.2], save=[3.0, 8.0], cpu=[1.0, 1.0], restore=[1.0, 2.0], raw=[2.0, 2.0], device="1 CPU"
+    )
+    add_saving(report, found)
+    assert report.ratios["save_over_raw_write"] == ratio([(3.0, 2.0), (8.0, 2.0)])
+    assert report.figures["size"].median == 300
+    assert report.figures["save_speed"].max == 100
+    assert report.figures["restore_speed"].min == 150
+
+
+def test_training_with_checkpoints_is_compared_with_training_without():
+    report = Report()
+    found = Trained(
+        10, without=[50.0, 40.0], having=[51.0, 44.0], writing=[2.0, 3.0], peak_mib=[900.0, 600.0], device="1 CPU"
+    )
+    add_training(report, found)
+    assert report.ratios["training_with_over_without"] == ratio([(51.0, 50.0), (44.0, 40.0)])
+    assert (report.figures["checkpoint_delays"].min, report.figures["checkpoint_delays"].max) == (1.0, 4.0)
+    assert report.figures["training_with"].max == 5.1

@@ -1,0 +1,1 @@
+"""What checkpoints cost: saving beside the disk's raw write speed, training with them beside training without."""

@@ -1,0 +1,77 @@
+"""The benchmark `checkpoint`."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from bench import source
+from bench.checkpoint.job import Blocks, Saved, Saving, Trained
+from bench.contender import say
+from bench.machine import file_system
+from bench.ranks import ask
+from bench.report import Report, figure, ratio
+from cloudseg.data.shards import Manifest
+from cloudseg.nets import names
+
+IMAGES = 48
+
+
+def run(data: Path | None, rounds: int, size: str, ranks: int, network: str, batch: int, seconds: float) -> Report:
+    names.parse(network)
+    report = Report()
+    with tempfile.TemporaryDirectory(prefix="cloudseg-bench-") as folder:
+        temporary = Path(folder)
+        images = source.take(data, max(IMAGES, 2 * batch * ranks), temporary, report.notes)
+        shards = source.make_shards(images, size, 2, temporary / "shards")
+        say(f"saving and restoring {network}")
+        saving = Saving(network, list(Manifest.load(shards).size), rounds)
+        add_saving(report, ask("bench.checkpoint.saving", saving, Saved, 1, temporary / "saving"))
+        say(f"{ranks} ranks train {network}, {rounds} times {seconds:g} s without a checkpoint and as often with one")
+        blocks = Blocks(str(shards), network, batch, seconds, rounds)
+        add_training(report, ask("bench.checkpoint.blocks", blocks, Trained, ranks, temporary / "training"))
+        report.notes.append(f"checkpoints and raw writes end on the disk: {file_system(temporary)}")
+    return report
+
+
+def add_saving(report: Report, found: Saved) -> None:
+    """What one process found that did nothing else."""
+    megabytes = found.megabytes
+    report.figures |= {
+        "size": figure([megabytes], "MB"),
+        "snapshot": figure(found.snapshot, "s"),
+        "save": figure(found.save, "s"),
+        "save_cpu": figure(found.cpu, "s of CPU"),
+        "raw_write": figure(found.raw, "s"),
+        "restore": figure(found.restore, "s"),
+        "save_speed": figure([megabytes / seconds for seconds in found.save], "MB/s"),
+        "raw_write_speed": figure([megabytes / seconds for seconds in found.raw], "MB/s"),
+        "restore_speed": figure([megabytes / seconds for seconds in found.restore], "MB/s"),
+    }
+    report.ratios["save_over_raw_write"] = ratio(list(zip(found.save, found.raw, strict=True)))
+    report.notes += [
+        f"save: weights and Adam's state, with snapshot and sha256, by one process with {found.device}; training "
+        "stands still for snapshot only",
+        "raw_write: as many bytes, from memory; save_over_raw_write: seconds over seconds, 1 is as fast as the disk",
+        "restore: sha256 and loading, from the disk",
+    ]
+
+
+def add_training(report: Report, found: Trained) -> None:
+    """What rank 0 of several found."""
+    pairs = list(zip(found.having, found.without, strict=True))
+    peak = sum(found.peak_mib)
+    report.figures |= {
+        "training_without": figure([seconds / found.steps for seconds in found.without], "s a step", peak),
+        "training_with": figure([seconds / found.steps for seconds in found.having], "s a step", peak),
+        "block_without": figure(found.without, "s"),
+        "checkpoint_delays": figure([having - without for having, without in pairs], "s"),
+        "checkpoint_written": figure(found.writing, "s, in the background"),
+    }
+    report.ratios["training_with_over_without"] = ratio(pairs)
+    report.notes += [
+        f"{len(found.peak_mib)} ranks, each with {found.device}, real feed, random weights, everything trains; blocks "
+        f"of {found.steps} steps",
+        "training_with: one checkpoint a block, of rank 0; training_with_over_without: 1 is one that costs nothing",
+        "peak: all ranks with their feeds",
+    ]
