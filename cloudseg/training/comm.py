@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from cloudseg.attempt import Attempt
-from cloudseg.errors import CloudsegError
+from cloudseg.errors import CloudsegError, Lost
 from cloudseg.training import placement, pulse, rendezvous
 
 EXTERNAL_STARTERS = {"HOROVOD_RANK": "HOROVOD_SIZE", "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE"}
@@ -132,7 +132,15 @@ def start(attempt: Attempt) -> Comm:
     if place is None or place.size == 1:
         return Solo()
     with rendezvous.joined(place, attempt):
-        return Horovod()
+        try:
+            return Horovod()
+        except (RuntimeError, tf.errors.OpError) as error:
+            raise Lost(f"rank {place.rank}: not all ranks came to meet: {error}") from None
+
+
+def speaks_of_others(error: tf.errors.OpError) -> bool:
+    """Whether an operation failed because another rank is gone, as Horovod, Gloo and NCCL say it."""
+    return any(word in error.message for word in ("Horovod has been shut down", "gloo/transport", "nccl"))
 
 
 def claim_device(local_rank: int, local_size: int) -> str:

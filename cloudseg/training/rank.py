@@ -58,7 +58,7 @@ def started(run: Run, stop: StopFlag) -> Iterator[Rank]:
         own.end(number, attempt.FAILED, str(error))
         raise
     except tf.errors.OpError as error:
-        if "Horovod has been shut down" not in error.message:
+        if not comm.speaks_of_others(error):
             own.end(number, attempt.FAILED, error.message)
             raise
         reason = f"rank {number} ends because another rank did: {pulse.explain()}"

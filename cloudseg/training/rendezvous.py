@@ -24,7 +24,7 @@ from horovod.runner.http.http_server import RendezvousHandler, RendezvousHTTPSer
 
 from cloudseg.atomic import patiently, write_json
 from cloudseg.attempt import Attempt
-from cloudseg.errors import CloudsegError
+from cloudseg.errors import CloudsegError, Lost
 from cloudseg.training.placement import Placement
 
 TIMEOUT_S = 300.0
@@ -161,4 +161,4 @@ def _wait_for(file: Path) -> dict[str, Any]:
             list(file.parent.iterdir())
             return json.loads(file.read_text())
         time.sleep(0.05)
-    raise CloudsegError(f"rank 0 did not publish its address in {file} within {TIMEOUT_S:.0f} s; see its log")
+    raise Lost(f"rank 0 did not publish its address in {file} within {TIMEOUT_S:.0f} s; see its log")
