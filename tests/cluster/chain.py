@@ -54,8 +54,14 @@ class Chain:
         return [row["State"].split()[0] for row in wait_for_end(*self.ids.values())]
 
     def restarts(self, stage: str) -> int:
-        said = subprocess.run(["scontrol", "show", "job", self.ids[stage]], capture_output=True, text=True, check=True)
-        return int(re.search(r"Restarts=(\d+)", said.stdout)[1])
+        answers: list[str] = []
+
+        def look() -> bool:
+            answers.append(ask("scontrol", "show", "job", self.ids[stage]))
+            return "Restarts=" in answers[-1]
+
+        self.until(look)
+        return int(re.search(r"Restarts=(\d+)", answers[-1])[1])
 
     def until_requeued(self, stage: str, times: int = 1) -> None:
         """Wait until the job is in the queue again, and spare it the pause that Slurm makes then."""
@@ -143,6 +149,12 @@ def slurm(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
+def ask(*command: str) -> str:
+    """What Slurm says, "" if it does not answer: asked too often, its commands die of a broken pipe now and then."""
+    time.sleep(0.2)
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
 def preempt(seconds: int = 3) -> None:
     """Let an urgent job take both nodes for some seconds."""
     slurm("sbatch", "--wait", "--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null",
@@ -150,7 +162,7 @@ def preempt(seconds: int = 3) -> None:
 
 
 def node_is_down(node: str) -> bool:
-    return "down" in slurm("sinfo", "-h", "-N", "-n", node, "-o", "%T")
+    return "down" in ask("sinfo", "-h", "-N", "-n", node, "-o", "%T")
 
 
 @contextmanager

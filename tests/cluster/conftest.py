@@ -105,7 +105,7 @@ def accounts(*jobs: str) -> list[dict[str, str]]:
     answer = subprocess.run(
         ["sacct", "--allocations", "--noheader", "--parsable2", f"--jobs={','.join(jobs)}",
          f"--format={','.join(columns)}"],
-        capture_output=True, text=True, check=True,
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     rows = [dict(zip(columns, line.split("|"), strict=True)) for line in answer.stdout.splitlines()]
     return sorted(rows, key=lambda row: int(row["JobID"].split("_")[0]))
@@ -116,8 +116,8 @@ def wait_for_end(*jobs: str) -> list[dict[str, str]]:
     deadline = time.monotonic() + PATIENCE_S
     ended = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY")
     while time.monotonic() < deadline:
-        queue = subprocess.run(["squeue", "--noheader", "--format=%i"], capture_output=True, text=True, check=True)
-        if not set(jobs) & set(queue.stdout.split()):
+        queue = subprocess.run(["squeue", "--noheader", "--format=%i"], capture_output=True, text=True, check=False)
+        if queue.returncode == 0 and not set(jobs) & set(queue.stdout.split()):
             rows = accounts(*jobs)
             if len(rows) == len(jobs) and all(row["State"].startswith(ended) for row in rows):
                 return rows

@@ -15,6 +15,7 @@ from cloudseg.atomic import born
 from tests.cluster.chain import (
     SILENCE_S,
     Chain,
+    ask,
     crash,
     cut,
     differing,
@@ -165,7 +166,7 @@ def test_a_cancelled_job_stays_cancelled_and_a_new_launch_goes_on(chain, undistu
 
 def test_an_elastic_job_goes_on_with_the_nodes_there_are(chain, undisturbed):
     run = chain("elastic")
-    run.until(lambda: slurm("sinfo", "-h", "-p", "gpu", "-o", "%T %D") == "idle 2")
+    run.until(lambda: ask("sinfo", "-h", "-p", "gpu", "-o", "%T %D") == "idle 2")
     started(run, "--nodes 2 --tasks-per-node 1 --elastic")
     slurm("scontrol", "update", "nodename=node2", "state=drain", "reason=test")
     run.kill(1)

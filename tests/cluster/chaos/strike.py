@@ -5,9 +5,8 @@ from __future__ import annotations
 import signal
 import time
 
-from tests.cluster.chain import Chain, crash, cut, full_disk, node_is_down, preempt, revive, slurm
+from tests.cluster.chain import Chain, ask, crash, cut, full_disk, node_is_down, preempt, revive, slurm
 from tests.cluster.chaos.schedule import Fault
-from tests.cluster.conftest import accounts
 
 FULL_S = 6.0
 """How long the disk stays full."""
@@ -52,9 +51,9 @@ def strike(chain: Chain, fault: Fault) -> bool:
 def _over(chain: Chain, fault: Fault) -> bool:
     if list(chain.path.glob(f"?-{fault.stage}/DONE.json")):
         return True
-    rows = accounts(chain.ids[fault.stage])
-    return bool(rows) and rows[0]["State"].startswith(("FAILED", "CANCELLED", "TIMEOUT"))
+    state = ask("squeue", "--noheader", f"--job={chain.ids[fault.stage]}", "--states=all", "--format=%T")
+    return state in ("FAILED", "CANCELLED", "TIMEOUT")
 
 
 def _running(job: str) -> bool:
-    return slurm("squeue", "--noheader", f"--job={job}", "--states=all", "--format=%T") == "RUNNING"
+    return ask("squeue", "--noheader", f"--job={job}", "--states=all", "--format=%T") == "RUNNING"

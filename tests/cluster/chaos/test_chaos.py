@@ -71,8 +71,11 @@ def test_a_chain_to_which_things_happen(make, undisturbed, table, seed):
     chain, (expected, usual) = make(f"seed-{seed}"), undisturbed
     began = time.monotonic()
     chain.launch(",".join(STAGES), f"--nodes 2 --tasks-per-node 1 --partition {plan.partition}")
-    struck = [f"{fault}{'' if strike(chain, fault) else ' (too late)'}" for fault in plan.faults]
-    states = chain.states()
+    try:
+        struck = [f"{fault}{'' if strike(chain, fault) else ' (too late)'}" for fault in plan.faults]
+        states = chain.states()
+    finally:  # the next chain has the cluster for itself
+        subprocess.run(["scancel", *chain.ids.values()], check=False, capture_output=True)
     logs = "\n".join(f"--- {stage}\n{chain.log(stage)}" for stage in STAGES if chain.tries(stage))
     assert states == ["COMPLETED"] * 3, f"seed {seed}: {struck}\n{logs}"
     seconds = time.monotonic() - began - usual

@@ -1,0 +1,94 @@
+"""The search for threshold and smallest area against trying every pair, one after the other."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from cloudseg.results import components, search
+from cloudseg.results.search import EVERY_PIECE, IN_TOTAL
+
+THRESHOLDS = (0.3, 0.5, 0.7)
+
+
+def images(seed: int, n: int = 12) -> tuple[np.ndarray, np.ndarray]:
+    """Blobs with noise as probabilities uint8 (n, h, w), and truths bool; some of either are empty."""
+    random = np.random.default_rng(seed)
+    probability = np.zeros((n, 40, 60), np.uint8)
+    truth = np.zeros((n, 40, 60), bool)
+    for i in range(n):
+        noise = cv2.GaussianBlur(random.random((40, 60)), (0, 0), 2)
+        if random.random() < 0.7:
+            y, x = random.integers(0, 30), random.integers(0, 40)
+            truth[i, y : y + 12, x : x + 20] = True
+            noise[y + 2 : y + 12, x + 1 : x + 21] += random.random() * 0.4
+        probability[i] = np.clip(noise * 255, 0, 255)
+    return probability, truth
+
+
+def pieces(probability: np.ndarray, truth: np.ndarray) -> list[components.Pieces]:
+    split = [components.split(p, t, THRESHOLDS) for p, t in zip(probability, truth, strict=True)]
+    return [components.gather(parts, truth.sum(axis=(1, 2))) for parts in zip(*split, strict=True)]
+
+
+def brute_force(probability: np.ndarray, truth: np.ndarray, threshold: float, area: int, rule: str) -> float:
+    """The usual loop over images: threshold, label, drop, score."""
+    scores = []
+    for p, t in zip(probability, truth, strict=True):
+        mask = p > int(threshold * 255)
+        count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+        for label in range(1, count):
+            size = mask.sum() if rule == IN_TOTAL else (labels == label).sum()
+            if size < area:
+                labels[labels == label] = 0
+        predicted = labels > 0
+        total = predicted.sum() + t.sum()
+        scores.append(2 * (predicted & t).sum() / total if total else 1.0)
+    return float(np.mean(scores))
+
+
+@pytest.mark.parametrize("rule", [EVERY_PIECE, IN_TOTAL])
+@pytest.mark.parametrize("seed", range(5))
+def test_every_pair_scores_as_it_does_when_tried(seed, rule):
+    probability, truth = images(seed)
+    for threshold, found in zip(THRESHOLDS, pieces(probability, truth), strict=True):
+        curve = search.curve(found, rule)
+        for area in (0, 1, 2, 5, 10, 50, 100, 200, 300, 1000):
+            expected = brute_force(probability, truth, threshold, area, rule)
+            at = np.searchsorted(curve.areas, area, side="right") - 1
+            assert curve.dice[at] == pytest.approx(expected, abs=1e-12)
+            assert search.dice(found, area, rule).mean() == pytest.approx(expected, abs=1e-12)
+
+
+def test_no_other_pair_is_better():
+    probability, truth = images(7)
+    curves = [search.curve(each) for each in pieces(probability, truth)]
+    best = search.best(curves, THRESHOLDS)
+    tried = max(
+        brute_force(probability, truth, threshold, area, EVERY_PIECE)
+        for threshold in THRESHOLDS
+        for area in range(0, 400, 3)
+    )
+    assert best.dice >= tried - 1e-12
+    assert brute_force(probability, truth, best.threshold, best.min_area, EVERY_PIECE) == pytest.approx(best.dice)
+
+
+def test_of_pairs_that_score_the_same_the_plain_one_is_taken():
+    nothing = np.zeros((3, 8, 8), np.uint8)
+    curves = [search.curve(each) for each in pieces(nothing, nothing > 0)]
+    assert search.best(curves, THRESHOLDS) == search.Choice(0.5, 0, 1.0)
+
+
+def test_some_images_of_all_are_as_if_they_were_alone():
+    probability, truth = images(3)
+    half = np.arange(len(truth)) % 2 == 0
+    for chosen, alone in zip(pieces(probability, truth), pieces(probability[half], truth[half]), strict=True):
+        assert np.array_equal(search.dice(chosen.of(half), 20), search.dice(alone, 20))
+
+
+def test_pixels_that_touch_at_a_corner_are_one_piece():
+    probability = np.zeros((4, 4), np.uint8)
+    probability[0, 0] = probability[1, 1] = 255
+    ((area, hits),) = components.split(probability, probability > 0, (0.5,))
+    assert area.tolist() == hits.tolist() == [2]
