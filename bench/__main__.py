@@ -48,14 +48,15 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = out.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
 
-    def command(name: str, does: str, example: str) -> argparse.ArgumentParser:
+    def command(name: str, does: str, example: str, of_data: bool = True) -> argparse.ArgumentParser:
         added = commands.add_parser(
             name, help=does, description=does, epilog=f"example:\n  {example}", formatter_class=form
         )
         add = added.add_argument
-        add("--data", type=Path, metavar="DIR", help="train.csv and train_images/ (default: generated images)")
+        if of_data:
+            add("--data", type=Path, metavar="DIR", help="train.csv and train_images/ (default: generated images)")
+            add("--size", type=size, default="320x480", metavar="HxW", help="stored size (default %(default)s)")
         add("--rounds", type=positive, default=5, metavar="N", help="pairs for each ratio (default %(default)s)")
-        add("--size", type=size, default="320x480", metavar="HxW", help="stored size (default %(default)s)")
         add("--json", type=Path, metavar="FILE", help="write settings, machine, figures and ratios to FILE")
         return added
 
@@ -110,6 +111,15 @@ def parser() -> argparse.ArgumentParser:
         "python -m bench checkpoint --seconds 60 --rounds 5 --json checkpoint.json",
     )
     add("--seconds", type=float, default=60.0, metavar="S", help="of training a checkpoint (default %(default)s)")
+
+    add = command(
+        "search",
+        "threshold and smallest area of each class on made-up probabilities, beside the usual loop over pairs",
+        "python -m bench search --images 1109 --json search.json",
+        of_data=False,
+    ).add_argument
+    add("--images", type=positive, default=1109, metavar="N", help="images (default %(default)s: a fold)")
+    add("--threads", type=positive, default=cores, metavar="W", help="of each (default %(default)s)")
     return out
 
 

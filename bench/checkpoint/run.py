@@ -52,7 +52,8 @@ def add_saving(report: Report, found: Saved) -> None:
     report.notes += [
         f"save: weights and Adam's state, with snapshot and sha256, by one process with {found.device}; training "
         "stands still for snapshot only",
-        "raw_write: as many bytes, from memory; save_over_raw_write: seconds over seconds, 1 is as fast as the disk",
+        "raw_write: as many bytes, from memory; the disk rests before it and before save",
+        "save_over_raw_write: seconds over seconds, 1 is as fast as the disk",
         "restore: sha256 and loading, from the disk",
     ]
 

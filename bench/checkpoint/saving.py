@@ -39,6 +39,7 @@ def measure(folder: Path) -> None:
     for number in range(job.rounds):
         # What comes first changes from round to round, so that neither gains by it.
         for ours in (True, False) if number % 2 == 0 else (False, True):
+            raw.rest()
             if ours:
                 used = time.process_time()
                 stalled, saved = saves.save()

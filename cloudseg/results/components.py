@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -50,6 +51,32 @@ def split(
         order = np.argsort(-area, kind="stable")
         found.append((area[order].astype(np.int32), hits[order].astype(np.int32)))
     return found
+
+
+def collect(
+    read: Callable[[int], tuple[np.ndarray, np.ndarray]], images: int, thresholds: Sequence[float], threads: int
+) -> list[list[Pieces]]:
+    """The pieces of every class at every threshold, in one pass over the images.
+
+    `read` gives of image i the probabilities uint8 (h, w, C), 255 for 1, and the truth, uint8 bits (h, w).
+    """
+
+    def look(i: int) -> list[tuple[list[tuple[np.ndarray, np.ndarray]], int]]:
+        probabilities, truth = read(i)
+        present = [truth >> c & 1 == 1 for c in range(probabilities.shape[2])]
+        return [
+            (split(np.ascontiguousarray(probabilities[..., c]), mask, thresholds), int(mask.sum()))
+            for c, mask in enumerate(present)
+        ]
+
+    with ThreadPoolExecutor(threads) as pool:  # OpenCV lets go of the interpreter's lock
+        found = list(pool.map(look, range(images)))
+    out = []
+    for of_class in zip(*found, strict=True):
+        truth = np.array([pixels for _, pixels in of_class], np.int64)
+        at_thresholds = zip(*(parts for parts, _ in of_class), strict=True)
+        out.append([gather(parts, truth) for parts in at_thresholds])
+    return out
 
 
 def gather(parts: Sequence[tuple[np.ndarray, np.ndarray]], truth: np.ndarray) -> Pieces:

@@ -32,7 +32,7 @@ def train_stage(run: Run, stage: str, rank: Rank) -> None:
 
     Raises Stopped when a signal asked for it and the state is saved; UsageError if the stage before is not
     done, others are at work on this one or the number of ranks changed; DataError for damaged weights; CloudsegError if
-    the loss diverges.
+    the loss diverges, or no gradient of an epoch fits into float16.
     """
     with claimed(run, stage, rank) as fence:
         if rank.comm.gather(run.done(stage) is not None)[0]:
@@ -103,6 +103,7 @@ class Trainer:
         share = rank_share(order, self.comm.rank, size)[self.progress.step - epoch * len(order) :]
         batches = self._met(self._speed.timed(self.feed.batches(share.reshape(-1, batch), epoch)))
         title = f"{self.stage} {epoch + 1}/{self.recipe.epochs}"
+        taken = int(self.optimizer.iterations)
         for _ in shown(self.comm, title, len(order), len(share)):
             rate = self._rate(self.progress.step)
             outcome = self._step(batches, rate, self.progress.step, self.rank.stop.asked)
@@ -111,6 +112,12 @@ class Trainer:
                 self._stop()
             if self._due():
                 self._save()
+        if len(share) and optimizers.overflows_unscaled(self.optimizer, taken):
+            # Each such step is left out, so that this would go on to the end with a loss that looks well.
+            raise CloudsegError(
+                f"stage {self.stage}, epoch {epoch + 1}: the gradients of every step overflow in float16 and nothing "
+                "trains; in a new run: --run runs/OTHER --set precision=float32"
+            )
         self._speed.images = len(share) * own * size
         self._speed.trained()
 

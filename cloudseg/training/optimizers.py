@@ -58,6 +58,11 @@ def apply(
     optimizer.apply_gradients(zip(gradients, variables, strict=True))
 
 
+def overflows_unscaled(optimizer: tf.keras.optimizers.Optimizer, steps: int) -> bool:
+    """Whether no step was taken since there were `steps`, and the loss scale is down to 1, where halving it ends."""
+    return _scales(optimizer) and int(optimizer.iterations) == steps and float(optimizer.loss_scale) <= 1.0
+
+
 @contextlib.contextmanager
 def averaged(optimizer: tf.keras.optimizers.Optimizer, variables: list[tf.Variable]) -> Iterator[None]:
     """Within, `variables` (those it was built for) hold their running averages, if the stage keeps them."""

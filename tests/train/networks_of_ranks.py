@@ -1,7 +1,7 @@
 """On each rank: three steps on one batch with every network and loss, in float32 or mixed precision, the last of them
 twice from the same checkpoint. Rank N writes OUT/rank-N.json: name -> what came out.
 
-    networks_of_ranks.py OUT PRECISION NETWORK,NETWORK LOSS,LOSS
+    networks_of_ranks.py OUT PRECISION SIZE NETWORK,NETWORK LOSS,LOSS
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-out, precision = Path(sys.argv[1]), sys.argv[2]
+out, precision, size = Path(sys.argv[1]), sys.argv[2], (int(sys.argv[3]),) * 2
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 import tensorflow as tf  # noqa: E402
@@ -26,15 +26,13 @@ from cloudseg.training import comm as ranks  # noqa: E402
 from cloudseg.training.stages import Stage  # noqa: E402
 from cloudseg.training.step import Step  # noqa: E402
 
-SIZE = (32, 32) if precision == "mixed" else (64, 64)
-"""CPUs take long over float16."""
 RATE = 1e-3
 STEADY = 3
 """Steps without an overflow before the test begins."""
 comm = ranks.start(attempt.own(out))
 random = np.random.default_rng(comm.rank)
-images = tf.constant(random.integers(0, 256, (2, *SIZE, 3)), tf.uint8)
-masks = tf.constant(np.kron(random.choice([0, 1, 2, 5, 8, 128], (2, 4, 4)), np.ones((SIZE[0] // 4,) * 2)), tf.uint8)
+images = tf.constant(random.integers(0, 256, (2, *size, 3)), tf.uint8)
+masks = tf.constant(np.kron(random.choice([0, 1, 2, 5, 8, 128], (2, 4, 4)), np.ones((size[0] // 4,) * 2)), tf.uint8)
 
 
 def digest(variables: list[tf.Variable]) -> str:
@@ -59,6 +57,7 @@ def outcome(network: models.Network, loss: str) -> dict[str, object]:
         steady = 0
         while steady < STEADY:
             scale = float(optimizer.loss_scale)
+            assert scale > 1, "gradients overflow at any scale"
             take(0)
             steady = steady + 1 if float(optimizer.loss_scale) == scale else 0
     first, second = take(0), take(1)
@@ -81,12 +80,12 @@ def outcome(network: models.Network, loss: str) -> dict[str, object]:
 
 
 found = {}
-for name in sys.argv[3].split(","):
+for name in sys.argv[4].split(","):
     tf.keras.backend.clear_session()
     tf.keras.utils.set_random_seed(1)
-    network = models.build(name, SIZE, pretrained=False, mixed=precision == "mixed")
+    network = models.build(name, size, pretrained=False, mixed=precision == "mixed")
     initial = network.model.get_weights()
-    for loss in sys.argv[4].split(","):
+    for loss in sys.argv[5].split(","):
         network.model.set_weights(initial)
         found[f"{name} {loss}"] = outcome(network, loss)
 (out / f"rank-{comm.rank}.json").write_text(json.dumps(found))

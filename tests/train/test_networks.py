@@ -60,9 +60,11 @@ def test_batchnorm_of_a_frozen_encoder_trains_if_asked_to():
     assert not any(network.model.get_layer(layer).trainable for layer in network.encoder)
 
 
-def outcomes(folder: Path, precision: str, networks: tuple[str, ...], losses: tuple[str, ...]) -> dict[str, dict]:
+def outcomes(
+    folder: Path, precision: str, size: int, networks: tuple[str, ...], losses: tuple[str, ...]
+) -> dict[str, dict]:
     """What rank 0 of two found, after a look that rank 1 found the same."""
-    run_ranks("networks_of_ranks.py", 2, folder, precision, ",".join(networks), ",".join(losses))
+    run_ranks("networks_of_ranks.py", 2, folder, precision, size, ",".join(networks), ",".join(losses))
     first, second = (json.loads((folder / f"rank-{rank}.json").read_text()) for rank in (0, 1))
     assert first == second
     return first
@@ -89,13 +91,13 @@ def assert_leaves_out_an_overflow_and_recovers(found: dict) -> None:
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory) -> dict[str, dict]:
     """Every network with one loss, and one network with every loss; tests/long has each with each."""
-    found = outcomes(tmp_path_factory.mktemp("networks"), "float32", FIVE, ("bce_dice",))
-    return found | outcomes(tmp_path_factory.mktemp("losses"), "float32", ("vanilla",), names.LOSSES)
+    found = outcomes(tmp_path_factory.mktemp("networks"), "float32", 64, FIVE, ("bce_dice",))
+    return found | outcomes(tmp_path_factory.mktemp("losses"), "float32", 64, ("vanilla",), names.LOSSES)
 
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory) -> dict[str, dict]:
-    return outcomes(tmp_path_factory.mktemp("mixed"), "mixed", MIXED, ("bce_dice",))
+    return outcomes(tmp_path_factory.mktemp("mixed"), "mixed", 32, MIXED, ("bce_dice",))
 
 
 def test_every_network_and_every_loss_learns(plain):

@@ -49,7 +49,7 @@ def brute_force(probability: np.ndarray, truth: np.ndarray, threshold: float, ar
 
 
 @pytest.mark.parametrize("rule", [EVERY_PIECE, IN_TOTAL])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_every_pair_scores_as_it_does_when_tried(seed, rule):
     probability, truth = images(seed)
     for threshold, found in zip(THRESHOLDS, pieces(probability, truth), strict=True):
@@ -68,7 +68,7 @@ def test_no_other_pair_is_better():
     tried = max(
         brute_force(probability, truth, threshold, area, EVERY_PIECE)
         for threshold in THRESHOLDS
-        for area in range(0, 400, 3)
+        for area in range(0, 400, 9)
     )
     assert best.dice >= tried - 1e-12
     assert brute_force(probability, truth, best.threshold, best.min_area, EVERY_PIECE) == pytest.approx(best.dice)

@@ -1,0 +1,1 @@
+"""How long the search for thresholds and smallest areas takes."""
