@@ -169,14 +169,10 @@ def node_is_down(node: str) -> bool:
 def full_disk(folder: Path) -> Iterator[None]:
     """Leave no room on the file system of `folder` while within."""
     file = folder / "filler"
-    with file.open("wb") as out:
-        try:
+    try:
+        with contextlib.suppress(OSError), file.open("wb", buffering=0) as out:
             while True:
                 out.write(b"\0" * 65536)
-                out.flush()
-        except OSError:
-            pass
-    try:
         yield
     finally:
         file.unlink()
