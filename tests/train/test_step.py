@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from cloudseg.errors import CloudsegError
 from cloudseg.nets import losses, models
 from cloudseg.training import optimizers
 from cloudseg.training.comm import Solo
@@ -54,7 +55,7 @@ def test_four_batches_make_the_step_of_one_four_times_as_large_with_one_message(
         network, _, step = build(comm, Stage(1.0, 1, 0.5, optimizer="sgd", accumulate=accumulate))
         comm.messages.assign(0)
         feed = batches(4 // accumulate)
-        outcomes = [step(feed, 0.5, stop=False) for _ in range(2)]
+        outcomes = [step(feed, 0.5, number, stop=False) for number in range(2)]
         assert int(comm.messages) == 2
         found[accumulate] = outcomes, [v.numpy() for v in network.model.trainable_variables]
     for whole, parts in zip(found[1][0], found[4][0], strict=True):
@@ -66,7 +67,7 @@ def test_four_batches_make_the_step_of_one_four_times_as_large_with_one_message(
 def test_a_clipped_gradient_moves_the_weights_by_its_limit(comm):
     network, _, step = build(comm, Stage(1.0, 1, 1.0, optimizer="sgd", momentum=0.0, clip=1e-3))
     before = [v.numpy() for v in network.model.trainable_variables]
-    step(batches(4), 1.0, stop=False)
+    step(batches(4), 1.0, 0, stop=False)
     moved = [v.numpy() - b for v, b in zip(network.model.trainable_variables, before, strict=True)]
     assert np.sqrt(sum((m.astype(np.float64) ** 2).sum() for m in moved)) == pytest.approx(1e-3, rel=1e-2)
 
@@ -76,7 +77,7 @@ def test_averaged_weights_are_the_running_mean_and_leave_again(comm):
     variable = network.model.trainable_variables[0]
     feed, seen = batches(4), [variable.numpy()]
     for _ in range(2):
-        step(feed, 0.1, stop=False)
+        step(feed, 0.1, 0, stop=False)
         seen.append(variable.numpy())
     expected = 0.75 * (0.75 * seen[0] + 0.25 * seen[1]) + 0.25 * seen[2]
     with optimizers.averaged(optimizer, network.model.trainable_variables):
@@ -88,6 +89,20 @@ def test_averaged_weights_are_the_running_mean_and_leave_again(comm):
 def test_every_optimizer_learns_at_the_rate_it_is_given(comm, name, decay):
     _, optimizer, step = build(comm, Stage(1.0, 1, 1e-4, optimizer=name, weight_decay=decay))
     same = next(batches(4))
-    found = [step(iter([same]), 1e-4, stop=False).loss for _ in range(3)]
+    found = [step(iter([same]), 1e-4, number, stop=False).loss for number in range(3)]
     assert found[0] > found[2]
     assert float(optimizer.learning_rate) == pytest.approx(1e-4)
+
+
+class OutOfStep(Counting):
+    """As if another rank were two steps further."""
+
+    def mean(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+        *rest, number, stop = super().mean(tensors)
+        return [*rest, number + 1, stop]
+
+
+def test_ranks_that_are_not_at_the_same_step_are_an_error():
+    _, _, step = build(OutOfStep(), Stage(1.0, 1, 0.1, optimizer="sgd"))
+    with pytest.raises(CloudsegError, match="rank 0 is at step 7 and the mean of all ranks is 8"):
+        step(batches(4), 0.1, 7, stop=False)
