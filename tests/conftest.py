@@ -2,11 +2,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from preprocess.build import build
 from preprocess.settings import Settings
 from tests.preprocess_source import write_source
+
+# Hypothesis fails an example that takes long; on a busy machine any may.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

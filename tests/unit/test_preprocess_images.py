@@ -242,7 +242,7 @@ def failing(error: OSError) -> Callable[[Path], bytes]:
 
 
 @given(st.tuples(*[st.integers(1, 90)] * 2), st.tuples(*[st.integers(1, 90)] * 2), st.integers(0, 2**32))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_an_image_made_smaller_is_the_mean_of_the_area_as_of_opencv(
     large: tuple[int, int], small: tuple[int, int], seed: int
 ) -> None:

@@ -78,7 +78,7 @@ def mask_bits(classes: list[rle.Runs], band: np.ndarray, sizes: tuple[tuple[int,
 @example(rle.Runs(np.array([PIXELS - 1]), np.array([PIXELS])), SOURCE_SIZE)
 @example(rle.Runs(np.array([HEIGHT - 1]), np.array([HEIGHT])), SOURCE_SIZE)
 @example(rle.Runs(np.array([0, HEIGHT]), np.array([HEIGHT, 2 * HEIGHT])), (31, 1050))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_pixel_is_set_where_its_exact_area_is_covered_by_half(runs: rle.Runs, size: tuple[int, int]) -> None:
     (got,) = mask_bits([runs], NO_BAND, (size,))
     np.testing.assert_array_equal(got, 2 * area_average(painted(runs), size) >= PIXELS)
@@ -100,7 +100,7 @@ bands = st.one_of(
 
 
 @given(st.lists(any_runs, min_size=4, max_size=4), bands, sizes)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_mask_bits_are_those_of_decoding_subtracting_and_averaging(
     classes: list[rle.Runs], band: np.ndarray, size: tuple[int, int]
 ) -> None:
@@ -215,7 +215,7 @@ def test_a_whole_black_image_is_band() -> None:
 
 
 @given(st.integers(0, 2**32), st.tuples(st.integers(1, 200), st.integers(1, 200)), st.integers(1, 60))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_band_is_that_of_opencvs_morphology_and_components(seed: int, size: tuple[int, int], blot: int) -> None:
     random = np.random.default_rng(seed)
     image = random.integers(0, 40, (*size, 3), np.uint8)
