@@ -103,16 +103,17 @@ class Trainer:
         share = rank_share(order, self.comm.rank, size)[self.progress.step - epoch * len(order) :]
         batches = self._met(self._speed.timed(self.feed.batches(share.reshape(-1, batch), epoch)))
         title = f"{self.stage} {epoch + 1}/{self.recipe.epochs}"
-        taken = int(self.optimizer.iterations)
+        in_vain = len(share) > 0
         for _ in shown(self.comm, title, len(order), len(share)):
             rate = self._rate(self.progress.step)
             outcome = self._step(batches, rate, self.progress.step, self.rank.stop.asked)
             self._advance(outcome.loss, outcome.sums)
+            in_vain = in_vain and optimizers.overflowed_unscaled(self.optimizer)
             if outcome.stopping:
                 self._stop()
             if self._due():
                 self._save()
-        if len(share) and optimizers.overflows_unscaled(self.optimizer, taken):
+        if in_vain:
             # Each such step is left out, so that this would go on to the end with a loss that looks well.
             raise CloudsegError(
                 f"stage {self.stage}, epoch {epoch + 1}: the gradients of every step overflow in float16 and nothing "

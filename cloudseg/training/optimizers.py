@@ -58,9 +58,10 @@ def apply(
     optimizer.apply_gradients(zip(gradients, variables, strict=True))
 
 
-def overflows_unscaled(optimizer: tf.keras.optimizers.Optimizer, steps: int) -> bool:
-    """Whether no step was taken since there were `steps`, and the loss scale is down to 1, where halving it ends."""
-    return _scales(optimizer) and int(optimizer.iterations) == steps and float(optimizer.loss_scale) <= 1.0
+def overflowed_unscaled(optimizer: tf.keras.optimizers.Optimizer) -> bool:
+    """Whether the last step was left out with the loss scale down to 1, where halving it ends."""
+    # Keras counts the finite steps since the last that was not; `iterations` counts them all.
+    return _scales(optimizer) and float(optimizer.loss_scale) <= 1.0 and int(optimizer._loss_scale.counter) == 0
 
 
 @contextlib.contextmanager
