@@ -1,28 +1,40 @@
-"""Score a trained run on its validation fold: tuned thresholds, the competition's Dice, metrics.json.
+"""Score a trained run on its validation fold: tuned rules, the competition's Dice, figures, report.html.
 
 python -m cloudseg.evaluate --run runs/NAME
-srun --ntasks-per-node=4 python -m cloudseg.evaluate --run runs/NAME
+srun --ntasks-per-node=4 python -m cloudseg.evaluate --run runs/NAME --flips
+python -m cloudseg.evaluate --run runs/fold0 --with runs/fold1 runs/fold2 --out runs/ensemble
+
+Writes RUN/evaluate/ and RUN/report.html. Probabilities are kept there, so that a second call needs no GPU. Several runs
+are judged as one, the mean of their probabilities: each image by those that did not train on it.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from cloudseg import run
-from cloudseg.errors import run_command
+from cloudseg.errors import UsageError, run_command
 from cloudseg.training import rank
 from cloudseg.training.signals import StopFlag
 
 
 def main() -> None:
     parser = run.parser("evaluate", __doc__)
+    parser.add_argument("--with", dest="others", nargs="+", type=Path, default=[], metavar="RUN", help="more runs")
+    parser.add_argument("--weights", nargs="+", type=float, metavar="W", help="how much each run counts (default: 1)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where results of several runs go")
+    parser.add_argument("--flips", action="store_true", help="mean over the image and its three mirror images")
     args = parser.parse_args()
+    if bool(args.others) != bool(args.out):
+        raise UsageError("--with RUN ... and --out DIR go together: results of several runs have a folder of their own")
     stop = StopFlag()
     stop.install()
-    opened = run.open_run(args.run)
+    runs = [run.open_run(path) for path in (args.run, *args.others)]
 
-    with rank.started(opened, stop) as own:
+    with rank.started(runs[0], stop) as own:
         from cloudseg.results.evaluation import evaluate
 
-        evaluate(opened, own)
+        evaluate(runs, args.weights, args.out, args.flips, own)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,15 @@ class Run:
     def metrics(self) -> Path:
         return self.evaluation / "metrics.json"
 
+    @property
+    def probabilities(self) -> Path:
+        """What networks said of images, see `cloudseg.results.store`."""
+        return self.path / "probabilities"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
     def stage(self, stage: str) -> Path:
         """'partial' -> '2-partial': folders sort in the order of the stages."""
         return self.path / f"{self.settings.stages.index(stage) + 1}-{stage}"

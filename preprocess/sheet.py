@@ -10,6 +10,7 @@ import numpy as np
 from cloudseg.atomic import write
 from cloudseg.data.colours import COLOURS, NO_DATA_COLOUR
 from cloudseg.data.labels import CLASSES, NO_DATA
+from cloudseg.data.overlay import overlay
 from cloudseg.data.shards import Manifest, Shards
 from cloudseg.errors import UsageError
 
@@ -46,7 +47,7 @@ def _legend(width: int) -> np.ndarray:
 
 def _row(shards: Shards, number: int) -> np.ndarray:
     image, mask = shards.image(number), shards.mask(number)
-    tiles = [image.copy(), labelled(image, mask), banded(image, mask)]
+    tiles = [image.copy(), overlay(image, mask), banded(image, mask)]
     border = [cv2.copyMakeBorder(t, 0, GAP, 0, GAP, cv2.BORDER_CONSTANT, value=PAPER) for t in tiles]
     title = np.full((HEAD, sum(tile.shape[1] for tile in border), 3), PAPER, np.uint8)
     there = [name for i, name in enumerate(CLASSES) if (mask & (1 << i)).any()]
@@ -54,18 +55,6 @@ def _row(shards: Shards, number: int) -> np.ndarray:
     text = f"{shards.name(number)}: {', '.join(there) or 'none'}; {share:.1%} without data"
     cv2.putText(title, text, (2, 25), _FONT, 0.55, INK, 1, cv2.LINE_AA)
     return np.vstack([title, np.hstack(border)])
-
-
-def labelled(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The image with each class tinted and outlined: uint8 (H, W, 3)."""
-    tinted = image.copy()
-    for i, name in enumerate(CLASSES):
-        area = (mask >> i & 1).astype(bool)
-        tinted[area] = (0.65 * tinted[area] + 0.35 * np.array(COLOURS[name])).astype(np.uint8)
-    for i, name in enumerate(CLASSES):
-        outlines, _ = cv2.findContours(mask >> i & 1, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(tinted, outlines, -1, COLOURS[name], 2)
-    return tinted
 
 
 def banded(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -18,9 +18,9 @@ def contender(job: Job) -> Measure:
     probabilities, truths = job.probabilities(), job.truths()
 
     def scores(i: int) -> np.ndarray:
-        out = np.empty((probabilities.shape[3], len(THRESHOLDS), len(AREAS)))
+        out = np.empty((probabilities.shape[1], len(THRESHOLDS), len(AREAS)))
         for c in range(len(out)):
-            probability, truth = np.ascontiguousarray(probabilities[i, ..., c]), truths[i] >> c & 1 == 1
+            probability, truth = probabilities[i, c], truths[i] >> c & 1 == 1
             for (t, threshold), (a, area) in itertools.product(enumerate(THRESHOLDS), enumerate(AREAS)):
                 out[c, t, a] = dice(drop_small(probability > int(threshold * 255), area), truth)
         return out

@@ -25,7 +25,7 @@ class Job:
     threads: int
 
     def probabilities(self) -> np.ndarray:
-        """uint8 (n, h, w, C), mapped."""
+        """uint8 (n, C, h, w), mapped."""
         return np.load(self.folder / "probabilities.npy", mmap_mode="r")
 
     def truths(self) -> np.ndarray:
@@ -38,7 +38,9 @@ def make(folder: Path, images: int) -> None:
     what a network might say of them: blurred, shifted, with clouds of noise."""
     random = np.random.default_rng(0)
     shape = (images, *SIZE)
-    probabilities = np.lib.format.open_memmap(folder / "probabilities.npy", "w+", np.uint8, (*shape, len(CLASSES)))
+    probabilities = np.lib.format.open_memmap(
+        folder / "probabilities.npy", "w+", np.uint8, (images, len(CLASSES), *SIZE)
+    )
     truths = np.lib.format.open_memmap(folder / "truths.npy", "w+", np.uint8, shape)
     for i in range(images):
         for c in range(len(CLASSES)):
@@ -50,4 +52,4 @@ def make(folder: Path, images: int) -> None:
             noise = random.standard_normal((SIZE[0] // 10, SIZE[1] // 10)).astype(np.float32)
             clouds = cv2.resize(noise, SIZE[::-1], interpolation=cv2.INTER_CUBIC)
             said = cv2.blur(truth, (41, 41)) * random.uniform(0.4, 0.9) + 0.12 + 0.12 * clouds
-            probabilities[i, ..., c] = np.clip(said * 255, 0, 255)
+            probabilities[i, c] = np.clip(said * 255, 0, 255)

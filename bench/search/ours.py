@@ -17,7 +17,7 @@ def contender(job: Job) -> Measure:
         began = time.perf_counter()
         pieces = components.collect(lambda i: (probabilities[i], truths[i]), job.images, THRESHOLDS, job.threads)
         for of_class in pieces:
-            search.best([search.curve(each) for each in of_class], THRESHOLDS)
+            search.best(of_class, THRESHOLDS)
         return job.images / (time.perf_counter() - began)
 
     return measure

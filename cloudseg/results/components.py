@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 
+from cloudseg.data.bits import unpack
+
 CONNECTIVITY = 8
 """Pixels that touch at a corner belong together."""
 
@@ -25,12 +27,15 @@ class Pieces:
     """int32 (k,): pixels that are in the truth too."""
     truth: np.ndarray
     """int64 (n,): pixels of the truth of each image."""
+    peak: np.ndarray
+    """uint8 (n,): the highest probability in each image, 255 for 1."""
 
     def of(self, images: np.ndarray) -> Pieces:
         """Those of some images (bool, n), which are numbered anew."""
         kept = images[self.image]
         numbers = np.cumsum(images) - 1
-        return Pieces(numbers[self.image[kept]].astype(np.int32), self.area[kept], self.hits[kept], self.truth[images])
+        image = numbers[self.image[kept]].astype(np.int32)
+        return Pieces(image, self.area[kept], self.hits[kept], self.truth[images], self.peak[images])
 
 
 def split(
@@ -43,8 +48,8 @@ def split(
     """
     found = []
     inside = np.flatnonzero(truth)
-    for limit in levels(thresholds):
-        mask = (probability > limit).view(np.uint8)
+    for threshold in thresholds:
+        mask = (probability > level(threshold)).view(np.uint8)
         count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=CONNECTIVITY, ltype=cv2.CV_32S)
         area = stats[1:, cv2.CC_STAT_AREA]
         hits = np.bincount(labels.reshape(-1)[inside], minlength=count)[1:]
@@ -58,28 +63,27 @@ def collect(
 ) -> list[list[Pieces]]:
     """The pieces of every class at every threshold, in one pass over the images.
 
-    `read` gives of image i the probabilities uint8 (h, w, C), 255 for 1, and the truth, uint8 bits (h, w).
+    `read` gives of image i the probabilities uint8 (C, h, w), 255 for 1, and the truth, uint8 bits (h, w).
     """
 
-    def look(i: int) -> list[tuple[list[tuple[np.ndarray, np.ndarray]], int]]:
+    def look(i: int) -> list[tuple[list[tuple[np.ndarray, np.ndarray]], int, int]]:
         probabilities, truth = read(i)
-        present = [truth >> c & 1 == 1 for c in range(probabilities.shape[2])]
         return [
-            (split(np.ascontiguousarray(probabilities[..., c]), mask, thresholds), int(mask.sum()))
-            for c, mask in enumerate(present)
+            (split(each, mask, thresholds), int(mask.sum()), int(each.max()))
+            for each, mask in zip(probabilities, unpack(truth)[: len(probabilities)], strict=True)
         ]
 
     with ThreadPoolExecutor(threads) as pool:  # OpenCV lets go of the interpreter's lock
         found = list(pool.map(look, range(images)))
     out = []
     for of_class in zip(*found, strict=True):
-        truth = np.array([pixels for _, pixels in of_class], np.int64)
-        at_thresholds = zip(*(parts for parts, _ in of_class), strict=True)
-        out.append([gather(parts, truth) for parts in at_thresholds])
+        parts, truth, peak = zip(*of_class, strict=True)
+        facts = np.array(truth, np.int64), np.array(peak, np.uint8)
+        out.append([gather(at_threshold, *facts) for at_threshold in zip(*parts, strict=True)])
     return out
 
 
-def gather(parts: Sequence[tuple[np.ndarray, np.ndarray]], truth: np.ndarray) -> Pieces:
+def gather(parts: Sequence[tuple[np.ndarray, np.ndarray]], truth: np.ndarray, peak: np.ndarray) -> Pieces:
     """The pieces of single images, in order, as one."""
     counts = [len(area) for area, _ in parts]
     return Pieces(
@@ -87,9 +91,10 @@ def gather(parts: Sequence[tuple[np.ndarray, np.ndarray]], truth: np.ndarray) ->
         np.concatenate([np.empty(0, np.int32), *(area for area, _ in parts)]),
         np.concatenate([np.empty(0, np.int32), *(hits for _, hits in parts)]),
         truth,
+        peak,
     )
 
 
-def levels(thresholds: Sequence[float]) -> list[int]:
-    """Thresholds on probabilities as limits on uint8, of which 255 is 1."""
-    return [int(np.floor(threshold * 255)) for threshold in thresholds]
+def level(threshold: float) -> int:
+    """A threshold on probabilities as one on uint8, of which 255 is 1."""
+    return int(np.floor(threshold * 255))

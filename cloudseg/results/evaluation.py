@@ -1,102 +1,174 @@
-"""Scores of a finished run on its validation fold, on any number of ranks."""
+"""A run's results on its validation images: probabilities, rules, scores, figures and report."""
 
 from __future__ import annotations
 
+import csv
+import io
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cloudseg.atomic import write_json
+from cloudseg import atomic
 from cloudseg.data.labels import CLASSES
+from cloudseg.data.shards import Manifest, Shards
 from cloudseg.errors import UsageError
 from cloudseg.nets import scores
-from cloudseg.results import postprocess
+from cloudseg.results import inference, postprocess, report, scoring
+from cloudseg.results.blend import Blend
+from cloudseg.results.sources import Samples
+from cloudseg.results.store import Store, store_of
 from cloudseg.run import EVALUATE, Run
-from cloudseg.training import start
 from cloudseg.training.claim import claimed
-from cloudseg.training.parts import build_loss, build_network, open_shards
-from cloudseg.training.rank import Rank
-from cloudseg.training.validation import Validator
+from cloudseg.training.log import say
+from cloudseg.training.parts import open_shards
+from cloudseg.training.rank import Rank, on_first
+
+TABLE = ("image", "stage", *(f"{what}_{name.lower()}" for name in CLASSES for what in ("dice", "predicted", "truth")))
+"""Columns of images.csv."""
 
 
-def evaluate(run: Run, rank: Rank) -> None:
-    """Write thresholds.json and metrics.json of the last finished stage of `run`, metrics.json last.
+def evaluate(runs: Sequence[Run], weights: Sequence[float] | None, out: Path | None, flips: bool, rank: Rank) -> None:
+    """Write thresholds.json, images.csv, figures, report.html and, last, metrics.json: of one run, stage by stage, into
+    its folder; of several, as one, into `out`. Each image is judged by the runs that did not train on it.
 
-    Raises UsageError if no stage is finished or others evaluate it at the same time, DataError if its weights are not
-    those it wrote.
+    Raises UsageError if no stage is finished, if runs do not go together, or if others evaluate at the same time;
+    Stopped on a signal, with the probabilities so far on disk.
     """
-    with claimed(run, EVALUATE, rank):
-        _evaluate(run, rank)
+    if out is None:
+        with claimed(runs[0], EVALUATE, rank):
+            _one(runs[0], flips, rank)
+    else:
+        _several(runs, weights, out, flips, rank)
 
 
-def _evaluate(run: Run, rank: Rank) -> None:
-    comm = rank.comm
-    finished = [stage for stage in run.settings.stages if run.done(stage)]
-    if not finished:
+def finished(run: Run) -> list[str]:
+    """The stages that are done. Raises UsageError if none is."""
+    stages = [stage for stage in run.settings.stages if run.done(stage)]
+    if not stages:
         raise UsageError(
             f"{run.path}: no stage is done yet; type: python -m cloudseg.launch --stages all --run {run.path}"
         )
-    stage, settings = finished[-1], run.settings
-    shards = open_shards(run, comm)
-    samples = shards.manifest.indices(settings.fold, training=False)
-    network = build_network(settings, shards.manifest)
-    digest = start.load_best(run, stage, network.model)
-    loss = build_loss(settings, shards.manifest)
-    validation = Validator(
-        network, loss, shards, samples, settings.batch, comm, postprocess.THRESHOLDS, rank.pulse.moves
-    )()
-    if comm.rank == 0:
+    return stages
+
+
+def validation(run: Run, shards: Shards) -> Samples:
+    """The images that the run did not train on."""
+    return Samples(shards, shards.manifest.indices(run.settings.fold, training=False))
+
+
+def stores(run: Run, stages: Sequence[str], source: Samples, flips: bool) -> dict[str, Store]:
+    """Where the probabilities of each stage lie."""
+    return {stage: store_of(run, stage, source, flips, run.probabilities) for stage in stages}
+
+
+def _one(run: Run, flips: bool, rank: Rank) -> None:
+    stages = finished(run)
+    source = validation(run, open_shards(run, rank.comm))
+    found = stores(run, stages, source, flips)
+    inference.fill(run, list(found.items()), source, rank)
+
+    def judge() -> None:
+        by_stage = {}
+        for stage, store in found.items():
+            say(rank.comm, f"{stage}: scoring {len(store)} images")
+            by_stage[stage] = _score(Blend([store]), source, rank)
+        last = stages[-1]
         metrics = {
-            "stage": stage,
-            "weights_sha256": digest,
-            "fold": settings.fold,
-            "images": len(samples),
-            "loss": validation.loss,
-            **summary(validation.counts),
+            "stage": last,
+            "weights_sha256": found[last].about["weights_sha256"],
+            "fold": run.settings.fold,
+            "flips": flips,
+            **scoring.summary(by_stage[last], source.names),
+            "per_stage": {stage: _brief(each) for stage, each in by_stage.items()},
         }
-        run.evaluation.mkdir(exist_ok=True)
-        write_json(run.evaluation / "thresholds.json", named(postprocess.tune(validation.counts)))
-        write_json(run.metrics, metrics)
-        show(run, metrics)
-    comm.barrier()
+        _write(run.evaluation, source, by_stage)
+        report.write(run, metrics, by_stage[last], source, Blend([found[last]]))
+        atomic.write_json(run.metrics, metrics)
+        _show(run.metrics, metrics)
+
+    on_first(rank, judge)
 
 
-def summary(counts: np.ndarray) -> dict[str, Any]:
-    """The scores that pixel counts (n, C, T, 3) over postprocess.THRESHOLDS give.
+def _several(runs: Sequence[Run], weights: Sequence[float] | None, out: Path, flips: bool, rank: Rank) -> None:
+    _check_together(runs)
+    shards = open_shards(runs[0], rank.comm)
+    members = []
+    for run in runs:
+        last, source = finished(run)[-1], validation(run, shards)
+        members.append(store_of(run, last, source, flips, run.probabilities))
+        inference.fill(run, [(last, members[-1])], source, rank)
+    blend = Blend(members, weights)
+    numbers = {shards.name(number): number for run in runs for number in validation(run, shards).numbers}
+    everything = Samples(shards, np.array([numbers[name] for name in blend.names]))
 
-    `dice` is the competition's, with thresholds and areas that each half of the images got from the other half;
-    `dice_untuned` has threshold 0.5 and no smallest area; `dice_all_empty` predicts nothing anywhere.
-    `iou_per_class` is the intersection over the union of the pixels of all images.
-    """
-    tuned = postprocess.cross_tuned(counts)
-    half = counts[:, :, postprocess.THRESHOLDS.index(0.5)]
-    dice = scores.dice(tuned)
+    def judge() -> None:
+        say(rank.comm, f"{len(runs)} runs: scoring {len(blend.names)} images")
+        found = _score(blend, everything, rank)
+        metrics = {
+            "runs": [str(run.path) for run in runs],
+            "weights": list(weights or [1.0] * len(runs)),
+            "folds": [run.settings.fold for run in runs],
+            "flips": flips,
+            **scoring.summary(found, everything.names),
+        }
+        _write(out, everything, {"ensemble": found})
+        atomic.write_json(out / "metrics.json", metrics)
+        _show(out / "metrics.json", metrics)
+
+    on_first(rank, judge)
+
+
+def _check_together(runs: Sequence[Run]) -> None:
+    """Raises UsageError if runs have other data, or folds of which some are the same and some are not."""
+    digests = {Manifest.load(run.settings.data).digest for run in runs}
+    if len(digests) > 1:
+        raise UsageError("these runs were trained on different data sets, so their images cannot be compared")
+    folds = [run.settings.fold for run in runs]
+    if len({folds.count(fold) for fold in folds}) > 1:
+        raise UsageError(f"folds {folds}: give as many runs of each fold, or images would be judged unequally")
+
+
+def _score(blend: Blend, source: Samples, rank: Rank) -> scoring.Scoring:
+    def read(i: int) -> tuple[np.ndarray, np.ndarray]:
+        return blend.read(source.names[i]), source.truth(i)
+
+    return scoring.score(read, len(source.names), rank.pulse.moves)
+
+
+def _brief(found: scoring.Scoring) -> dict[str, Any]:
+    tuned, untuned = scores.dice(found.tuned), scores.dice(found.untuned)
     return {
-        "dice": float(dice.mean()),
-        "dice_per_class": by_class(dice.mean(axis=0)),
-        "iou_per_class": by_class(scores.iou(tuned.sum(axis=0))),
-        "dice_untuned": float(scores.dice(half).mean()),
-        "dice_all_empty": scores.all_empty(half),
+        "dice": float(tuned.mean()),
+        "dice_interval": scoring.interval(tuned.mean(axis=1)),
+        "dice_untuned": float(untuned.mean()),
+        "dice_untuned_interval": scoring.interval(untuned.mean(axis=1)),
+        "dice_per_class": scoring.by_class(tuned.mean(axis=0)),
     }
 
 
-def by_class(values: np.ndarray) -> dict[str, float]:
-    return {name: float(value) for name, value in zip(CLASSES, values, strict=True)}
+def _write(folder: Path, source: Samples, by_stage: dict[str, scoring.Scoring]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    last = list(by_stage.values())[-1]
+    atomic.write_json(folder / "thresholds.json", postprocess.to_table(last.rules))
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(TABLE)
+    for stage, found in by_stage.items():
+        dice = scores.dice(found.tuned)
+        for i, name in enumerate(source.names):
+            facts = [(f"{dice[i, c]:.6f}", *found.tuned[i, c, 1:]) for c in range(len(CLASSES))]
+            rows.writerow([name, stage, *(each for of_class in facts for each in of_class)])
+    atomic.write(folder / "images.csv", text.getvalue().encode())
 
 
-def named(choices: list[postprocess.Choice]) -> dict[str, Any]:
-    """What `predict` needs to turn probabilities into masks, chosen on all validation images."""
-    return {
-        name: {"threshold": postprocess.THRESHOLDS[choice.threshold], "min_area": choice.area}
-        for name, choice in zip(CLASSES, choices, strict=True)
-    }
-
-
-def show(run: Run, metrics: dict[str, Any]) -> None:
+def _show(path: Path, metrics: dict[str, Any]) -> None:
+    low, high = metrics["dice_interval"]
     per_class = ", ".join(f"{name} {value:.3f}" for name, value in metrics["dice_per_class"].items())
     print(
-        f"dice {metrics['dice']:.4f} on {metrics['images']} validation images ({per_class});\n"
-        f"untuned {metrics['dice_untuned']:.4f}, all empty {metrics['dice_all_empty']:.4f}; {run.metrics}"
+        f"dice {metrics['dice']:.4f} ({low:.3f} to {high:.3f}) on {metrics['images']} images ({per_class});\n"
+        f"untuned {metrics['dice_untuned']:.4f}, all empty {metrics['dice_all_empty']:.4f}; {path}"
     )
     sys.stdout.flush()

@@ -1,65 +1,91 @@
-"""From probabilities to masks: a threshold and a smallest area for each class, chosen on images they are not judged on.
-
-A speck of a pattern that is not in the image costs a whole point of the pair's score, so what is small is dropped.
-Everything here works on pixel counts (image, class, threshold, 3), so no map is kept.
-"""
+"""From probabilities to masks: what is kept of one class in one image. Pure."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 
-from cloudseg.nets import scores
+from cloudseg import config
+from cloudseg.data.labels import CLASSES
+from cloudseg.errors import UsageError
+from cloudseg.results.components import CONNECTIVITY, level
 
-THRESHOLDS = tuple(round(0.20 + 0.05 * i, 2) for i in range(13))
-"""Candidates for the probability above which a pixel is in the mask: 0.20 to 0.80."""
-AREAS = (0, 500, 1000, 2000, 4000, 6000, 8000, 12000, 16000, 20000, 25000)
-"""Candidates for the smallest area a class must cover in an image, in pixels at 350x525."""
+EVERY_PIECE, IN_TOTAL = "piece", "total"
+"""What must reach the smallest area: every connected piece for itself, or all of the class in the image together."""
+AS_IT_IS, HULL, BOX = "none", "hull", "box"
+SHAPES = (AS_IT_IS, HULL, BOX)
+"""What a piece is made into: the annotators drew boxes."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Choice:
-    threshold: int
-    """Index into THRESHOLDS."""
-    area: int
-    """Pixels at 350x525, all of the class in the image together."""
+class Rule:
+    """How masks of one class are cut from its probabilities."""
+
+    threshold: float = 0.5
+    """A pixel is in the mask if its probability is above it."""
+    sure: float = 0.0
+    """There is a mask at all if a pixel's probability is above it; 0 asks for nothing."""
+    min_area: int = 0
+    """Pixels at 350x525 that a piece, or all pieces together, must have."""
+    area_of: str = EVERY_PIECE
+    shape: str = AS_IT_IS
 
 
-def apply(counts: np.ndarray, choices: list[Choice]) -> np.ndarray:
-    """Counts (n, C, T, 3) -> counts (n, C, 3) of the masks that one choice per class gives."""
-    picked = np.stack([counts[:, c, choice.threshold] for c, choice in enumerate(choices)], axis=1)
-    return drop_small(picked, np.array([choice.area for choice in choices]))
+def mask(probability: np.ndarray, rule: Rule) -> np.ndarray:
+    """uint8 (h, w), 255 for 1 -> bool (h, w)."""
+    found = probability > level(rule.threshold)
+    if not found.any() or (rule.sure and probability.max() <= level(rule.sure)):
+        return np.zeros_like(found)
+    if rule.area_of == IN_TOTAL:
+        if np.count_nonzero(found) < rule.min_area:
+            return np.zeros_like(found)
+    elif rule.min_area > 1:
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(found.view(np.uint8), connectivity=CONNECTIVITY)
+        kept = stats[:, cv2.CC_STAT_AREA] >= rule.min_area
+        kept[0] = False
+        found = kept[labels]
+    return reshape(found, rule.shape)
 
 
-def drop_small(counts: np.ndarray, area: np.ndarray | int) -> np.ndarray:
-    """Counts (..., 3) with predictions of fewer than `area` pixels made empty."""
-    small = counts[..., 1] < area
-    out = counts.copy()
-    out[..., 0][small] = 0
-    out[..., 1][small] = 0
-    return out
+def masks(probability: np.ndarray, rules: Sequence[Rule]) -> np.ndarray:
+    """uint8 (C, h, w), 255 for 1 -> bool (C, h, w), each class by its rule."""
+    return np.stack([mask(each, rule) for each, rule in zip(probability, rules, strict=True)])
 
 
-def tune(counts: np.ndarray) -> list[Choice]:
-    """For each class the pair of threshold and area with the best mean Dice over counts (n, C, T, 3).
+def reshape(found: np.ndarray, shape: str) -> np.ndarray:
+    """A bool mask (h, w) with each piece made its convex hull, or its upright box."""
+    if shape == AS_IT_IS or not found.any():
+        return found
+    out = np.zeros(found.shape, np.uint8)
+    outlines, _ = cv2.findContours(found.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    for outline in outlines:
+        if shape == HULL:
+            cv2.fillConvexPoly(out, cv2.convexHull(outline), 1)
+        else:
+            x, y, width, height = cv2.boundingRect(outline)
+            out[y : y + height, x : x + width] = 1
+    return out.view(bool)
 
-    All pairs are tried; of equals the one nearest to threshold 0.5, then the smaller area.
-    """
-    choices = []
-    for c in range(counts.shape[1]):
-        table = np.stack([scores.dice(drop_small(counts[:, c], area)).mean(axis=0) for area in AREAS])
-        order = sorted(
-            np.ndindex(table.shape),
-            key=lambda at: (-round(table[at], 12), abs(THRESHOLDS[at[1]] - 0.5), AREAS[at[0]]),
-        )
-        choices.append(Choice(threshold=order[0][1], area=AREAS[order[0][0]]))
-    return choices
+
+def to_table(rules: list[Rule]) -> dict[str, dict[str, Any]]:
+    """Rules by class, as thresholds.json holds them."""
+    return {name: dataclasses.asdict(rule) for name, rule in zip(CLASSES, rules, strict=True)}
 
 
-def cross_tuned(counts: np.ndarray) -> np.ndarray:
-    """Counts (n, C, 3) in which each half of the images (even, odd) is cut by what the other half chose."""
-    out = np.empty((*counts.shape[:2], 3), counts.dtype)
-    for half in (0, 1):
-        out[half::2] = apply(counts[half::2], tune(counts[1 - half :: 2]))
-    return out
+def load(path: Path) -> list[Rule]:
+    """The rules of thresholds.json, in order of class. Raises UsageError, with the field, if it does not hold them."""
+    try:
+        table = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UsageError(f"{path} is not there; python -m cloudseg.evaluate writes it") from None
+    except ValueError as error:
+        raise UsageError(f"{path} is not JSON: {error}") from None
+    if not isinstance(table, Mapping) or set(table) != set(CLASSES):
+        raise UsageError(f"{path} must have the classes {', '.join(CLASSES)} and no others")
+    return [config.build(Rule, table[name], f"{path}, {name}") for name in CLASSES]

@@ -1,4 +1,4 @@
-"""The threshold and the smallest area of a class that score best, over all areas there are. Pure.
+"""The rule of a class that scores best, over all smallest areas there are. Pure.
 
 As the smallest area grows, pieces drop out one after the other, and the Dice of their image makes a step at each. The
 mean over images as a function of the area is therefore the sum of all steps, in order of area: one sort, for all areas.
@@ -11,10 +11,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cloudseg.results.components import Pieces
+from cloudseg.results.components import Pieces, level
+from cloudseg.results.postprocess import EVERY_PIECE, IN_TOTAL, Rule
 
-EVERY_PIECE, IN_TOTAL = "piece", "total"
-"""What must reach the smallest area: every piece for itself, or all pieces of the class in the image together."""
+THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 20))
+"""Candidates for the probability above which a pixel is in the mask."""
+SURE = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9)
+"""Candidates for the probability that a pixel must have if there is to be a mask at all."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,23 +30,22 @@ class Curve:
     """float64 (m,)."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Choice:
-    threshold: float
-    min_area: int
-    dice: float
-    """On the images on which it was chosen."""
-
-
-def curve(pieces: Pieces, rule: str = EVERY_PIECE) -> Curve:
+def curve(pieces: Pieces, area_of: str = EVERY_PIECE, sure: float = 0.0) -> Curve:
     """Mean Dice of a class over its images as the smallest area grows."""
+    if sure:
+        kept = pieces.peak > level(sure)
+        left_out = float((pieces.truth[~kept] == 0).sum())
+        if not kept.any():
+            return Curve(np.zeros(1, np.int64), np.array([left_out / len(kept)]))
+        found = curve(pieces.of(kept), area_of)
+        return Curve(found.areas, (found.dice * kept.sum() + left_out) / len(kept))
     images = len(pieces.truth)
     truth = pieces.truth.astype(np.float64)
     empty = (pieces.truth == 0).astype(np.float64)
     total = np.bincount(pieces.image, pieces.area, images)
     hits = np.bincount(pieces.image, pieces.hits, images)
     everything = np.where(total + truth > 0, 2 * hits / np.maximum(total + truth, 1), 1.0)
-    if rule == IN_TOTAL:
+    if area_of == IN_TOTAL:
         some = total > 0
         position, step = total[some].astype(np.int64) + 1, (empty - everything)[some]
     else:
@@ -58,24 +60,38 @@ def curve(pieces: Pieces, rule: str = EVERY_PIECE) -> Curve:
     return Curve(areas, np.cumsum(steps) / images)
 
 
-def best(curves: Sequence[Curve], thresholds: Sequence[float]) -> Choice:
-    """The pair with the highest mean Dice; of equals the threshold nearest to 0.5, then the smaller area."""
+def best(at_thresholds: Sequence[Pieces], thresholds: Sequence[float]) -> tuple[Rule, float]:
+    """The rule with the highest mean Dice, and that; of equals the plainest: without `sure`, the threshold nearest to
+    0.5, the smaller area.
+
+    The area is the middle of those that score the same, as images that were not searched differ a little.
+    """
     candidates = []
-    for threshold, each in zip(thresholds, curves, strict=True):
-        dice = np.round(each.dice, 12)
-        at = int(np.argmax(dice))
-        candidates.append((-dice[at], abs(threshold - 0.5), threshold, int(each.areas[at])))
-    worse, _, threshold, area = min(candidates)
-    return Choice(threshold, area, -float(worse))
+    for threshold, pieces in zip(thresholds, at_thresholds, strict=True):
+        for area_of in (EVERY_PIECE, IN_TOTAL):
+            for sure in SURE:
+                if sure and sure <= threshold:
+                    continue
+                found = curve(pieces, area_of, sure)
+                dice = np.round(found.dice, 12)
+                at = int(np.argmax(dice))
+                area = int(found.areas[at])
+                if area and at + 1 < len(found.areas):
+                    area = (area + int(found.areas[at + 1])) // 2
+                candidates.append((-float(dice[at]), sure, abs(threshold - 0.5), threshold, area, area_of))
+    worse, sure, _, threshold, area, area_of = min(candidates)
+    return Rule(threshold, sure, area, area_of), -worse
 
 
-def dice(pieces: Pieces, min_area: int, rule: str = EVERY_PIECE) -> np.ndarray:
-    """Dice of each image, float64 (n,), with what is smaller than `min_area` left out."""
+def dice(pieces: Pieces, rule: Rule) -> np.ndarray:
+    """Dice of each image under a rule without a shape, float64 (n,); `pieces` are those at its threshold."""
     images = len(pieces.truth)
-    if rule == IN_TOTAL:
-        kept = np.bincount(pieces.image, pieces.area, images)[pieces.image] >= min_area
+    if rule.area_of == IN_TOTAL:
+        kept = np.bincount(pieces.image, pieces.area, images)[pieces.image] >= rule.min_area
     else:
-        kept = pieces.area >= min_area
+        kept = pieces.area >= rule.min_area
+    if rule.sure:
+        kept &= (pieces.peak > level(rule.sure))[pieces.image]
     area = np.bincount(pieces.image[kept], pieces.area[kept], images)
     hits = np.bincount(pieces.image[kept], pieces.hits[kept], images)
     total = area + pieces.truth

@@ -1,10 +1,10 @@
-"""The competition's submission file: written row by row as the sample file asks, and checked for what it would be
-refused or scored wrong for."""
+"""The competition's submission file: written row by row in the order of the sample file, and checked for what it would
+be refused or scored wrong for."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -32,40 +32,42 @@ def names(sample: Path) -> Iterator[tuple[str, str]]:
                 if not image or label not in CLASSES:
                     raise UsageError(f"{sample}, line {number}: {line.strip()[:60]!r} does not begin with IMAGE_CLASS,")
                 yield image, label
-    except (FileNotFoundError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{sample}: cannot be read: {error}") from None
 
 
-def write(path: Path, sample: Path, mask: Callable[[str, str], np.ndarray]) -> int:
-    """Write a submission with the rows of `sample`; `mask` gives a bool mask of SIZE for image and class. Returns the
-    number of rows. Never holds more than one mask."""
-    rows = 0
+def write(path: Path, rows: Iterable[tuple[str, str]], mask: Callable[[str, str], np.ndarray]) -> tuple[int, int]:
+    """Write a submission of rows (image, class), as `names` gives them; `mask` gives a bool mask of SIZE for each.
+    Returns the number of rows, and of those that are not empty. Never holds more than one mask."""
+    count = some = 0
     with atomic.replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         file.write(",".join(HEADER) + "\n")
-        for image, label in names(sample):
+        for image, label in rows:
             found = mask(image, label)
             if found.shape != SIZE:
                 raise ValueError(f"{image}, {label}: a mask of {found.shape}, not {SIZE}")
-            file.write(f"{image}_{label},{rle.encode(found)}\n")
-            rows += 1
-    return rows
+            runs = rle.encode(found)
+            file.write(f"{image}_{label},{runs}\n")
+            count, some = count + 1, some + bool(runs)
+    return count, some
 
 
-def check(path: Path, sample: Path) -> list[str]:
+def check(path: Path, sample: Path | None) -> list[str]:
     """What is wrong with a submission, each with its line; nothing if it can be submitted.
 
-    Reads both files side by side, in memory for the names alone. Raises UsageError if a file cannot be read.
+    With a sample file its rows must be there in its order; without, those of all classes of each image, in any.
+    Reads line by line, in memory for the names alone. Raises UsageError if a file cannot be read.
     """
     faults = itertools.islice(_faults(path, sample), MOST_FAULTS + 1)
     try:
         found = list(faults)
-    except (FileNotFoundError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from None
     return found[:MOST_FAULTS] + ["and more"] * (len(found) > MOST_FAULTS)
 
 
-def _faults(path: Path, sample: Path) -> Iterator[str]:
-    places = {f"{image}_{label}": line for line, (image, label) in enumerate(names(sample), 2)}
+def _faults(path: Path, sample: Path | None) -> Iterator[str]:
+    places = {f"{image}_{label}": line for line, (image, label) in enumerate(names(sample), 2)} if sample else {}
     seen: dict[str, int] = {}
     last = ""
     with path.open(encoding="utf-8", newline="") as file:
@@ -83,17 +85,22 @@ def _faults(path: Path, sample: Path) -> Iterator[str]:
                 yield f"line {number}: has no comma: {text[:60]!r}"
             elif name in seen:
                 yield f"line {number}: {name} is there twice, first in line {seen[name]}"
-            elif name not in places:
+            elif sample and name not in places:
                 yield f"line {number}: {name!r} is not in {sample.name}"
-            elif places[name] < places.get(last, 0):
-                yield f"line {number}: {name} comes after {last}, and before it in {sample.name}"
+            elif not sample and name.rpartition("_")[2] not in CLASSES:
+                yield f"line {number}: {name[:60]!r} does not end in a class, as in 0011165.jpg_Fish"
+            elif places.get(name, 0) < places.get(last, 0):
+                yield f"line {number}: {name} comes after {last}, and before it in {sample.name if sample else ''}"
             elif problem := _mask(runs):
                 yield f"line {number}: {name} {problem}"
             seen.setdefault(name, number)
             last = max(last, name, key=lambda each: places.get(each, 0))
     for name, place in places.items():
         if name not in seen:
-            yield f"{name}, line {place} of {sample.name}, is missing"
+            yield f"{name}, line {place} of {sample.name if sample else ''}, is missing"
+    if not sample:
+        images = dict.fromkeys(name.rpartition("_")[0] for name in seen)
+        yield from (f"{i}_{c} is missing" for i in images for c in CLASSES if f"{i}_{c}" not in seen)
 
 
 def _mask(runs: str) -> str:

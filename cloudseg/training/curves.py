@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from cloudseg import atomic
 from cloudseg.data.colours import COLOURS, hexadecimal
@@ -32,6 +33,8 @@ def figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
     loss.plot(epochs, table["loss"], color="black", label="training")
     loss.plot(epochs, table["val_loss"], color="black", linestyle="--", label="validation")
     loss.set(ylabel="loss", yscale="log")
+    for axis_formatter in (loss.yaxis.set_major_formatter, loss.yaxis.set_minor_formatter):
+        axis_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
     for name in CLASSES:
         dice.plot(epochs, table[f"dice_{name.lower()}"], color=hexadecimal(COLOURS[name]), label=name)
     dice.plot(epochs, table["dice"], color="black", linewidth=2, label="mean")

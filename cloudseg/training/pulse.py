@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import math
 import os
 import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cloudseg import atomic
@@ -57,6 +58,15 @@ class Pulse:
     def moves(self) -> None:
         """This rank gets on with what it does between two beats."""
         self._moved = time.monotonic()
+
+    @contextlib.contextmanager
+    def patient(self) -> Iterator[None]:
+        """While within, this rank waits for one that works alone, and minds its own silence."""
+        self._moved = math.inf
+        try:
+            yield
+        finally:
+            self._moved = time.monotonic()
 
     def explain(self) -> str:
         """Which rank is to blame that this one cannot go on, as far as can be seen; takes some seconds."""

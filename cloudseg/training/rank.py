@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from cloudseg import attempt
@@ -72,3 +72,13 @@ def started(run: Run, stop: StopFlag) -> Iterator[Rank]:
             own.remove()  # nobody waits to read it
     finally:
         pulse.stop()
+
+
+def on_first(rank: Rank, work: Callable[[], None]) -> None:
+    """Rank 0 does what is for one process; the others wait until it has."""
+    if rank.comm.rank == 0:
+        work()
+        rank.comm.barrier()
+    else:
+        with rank.pulse.patient():
+            rank.comm.barrier()

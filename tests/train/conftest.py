@@ -29,6 +29,21 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "shards"
 
 
+@pytest.fixture(scope="session")
+def chain(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose three stages of one epoch and evaluation the launcher ran here, on 2 ranks. Not to be changed."""
+    run = tmp_path_factory.mktemp("chain") / "run"
+    short = (*(f"stage.{stage}.epochs=1" for stage in ("frozen", "partial", "full")), "stage.full.hold=0")
+    settings = [option for setting in (*SMALL, *short) for option in ("--set", setting)]
+    process = subprocess.run(
+        [sys.executable, "-m", "cloudseg.launch", "--stages", "all", "--cluster", "local", "--tasks-per-node", "2",
+         "--run", str(run), "--data", str(data), *settings],
+        cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stdout
+    return run
+
+
 def environment(**more: str) -> dict[str, str]:
     """Ours, without what would change a run: settings, a Slurm job around the tests, GPUs."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("CLOUDSEG_", "SLURM_", "HOROVOD_"))}

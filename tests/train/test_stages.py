@@ -10,23 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.train.conftest import ROOT, SMALL, done, environment, stage_folder
-
-SETTINGS = (*SMALL, *(f"stage.{stage}.epochs=1" for stage in ("frozen", "partial", "full")), "stage.full.hold=0")
-
-
-@pytest.fixture(scope="module")
-def chain(data, tmp_path_factory):
-    """A run whose three stages and evaluation the launcher ran here, on 2 ranks."""
-    run = tmp_path_factory.mktemp("chain") / "run"
-    settings = [option for setting in SETTINGS for option in ("--set", setting)]
-    process = subprocess.run(
-        [sys.executable, "-m", "cloudseg.launch", "--stages", "all", "--cluster", "local", "--tasks-per-node", "2",
-         "--run", str(run), "--data", str(data), *settings],
-        cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-    )  # fmt: skip
-    assert process.returncode == 0, process.stdout
-    return run
+from tests.train.conftest import ROOT, done, environment, stage_folder
 
 
 @pytest.fixture(scope="module")
@@ -135,49 +119,6 @@ def test_other_data_than_the_run_began_with_are_refused(chain, data, train, tmp_
     )  # fmt: skip
     assert process.returncode == 2
     assert f"{other} is not what it was when {copy} began" in process.stderr
-
-
-def test_the_evaluation_scores_the_last_stage(chain):
-    metrics = json.loads((chain / "evaluate" / "metrics.json").read_text())
-    assert metrics["weights_sha256"] == done(chain, "full")["weights_sha256"]
-    assert {"dice", "dice_per_class", "iou_per_class", "dice_all_empty"} <= metrics.keys()
-    assert set(metrics["dice_per_class"]) == {"Fish", "Flower", "Gravel", "Sugar"}
-
-
-def test_the_score_agrees_with_one_computed_by_other_means(chain, data, weights):
-    """OpenCV's resize and set arithmetic on pixels, an image at a time, against counts from the graph."""
-    import cv2
-
-    from cloudseg.data.shards import Manifest, Shards
-
-    network, _ = weights  # filled with the last stage's
-    shards = Shards(Manifest.load(data))
-    dice = []
-    for number in shards.manifest.indices(0, training=False):
-        logits = network.model.predict(np.float32(shards.image(number))[None] / 127.5 - 1, verbose=0)[0]
-        probabilities = cv2.resize(1 / (1 + np.exp(-logits)), (525, 350), interpolation=cv2.INTER_LINEAR)
-        truth = shards.truth(number)
-        for c in range(4):
-            predicted = set(np.flatnonzero((probabilities[..., c] > 0.5) & (truth < 0x80)))
-            actual = set(np.flatnonzero(truth & (1 << c)))
-            total = len(predicted) + len(actual)
-            dice.append(2 * len(predicted & actual) / total if total else 1.0)
-    metrics = json.loads((chain / "evaluate" / "metrics.json").read_text())
-    assert len(dice) == 4 * metrics["images"]
-    assert metrics["dice_untuned"] == pytest.approx(np.mean(dice), abs=1e-3)
-
-
-def test_the_score_does_not_depend_on_the_number_of_ranks(chain, tmp_path):
-    copy = tmp_path / "run"
-    shutil.copytree(chain, copy)
-    shutil.rmtree(copy / "evaluate")
-    subprocess.run(
-        [sys.executable, "-m", "cloudseg.evaluate", "--run", str(copy)], cwd=ROOT, env=environment(), check=True
-    )
-    two, one = (json.loads((run / "evaluate" / "metrics.json").read_text()) for run in (chain, copy))
-    assert one.keys() == two.keys()
-    for key in ("dice", "dice_untuned", "dice_all_empty", "loss"):
-        assert one[key] == pytest.approx(two[key], abs=1e-4)
 
 
 def test_a_finished_chain_says_so_and_trains_nothing(chain, data):

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from cloudseg.results import components, search
-from cloudseg.results.search import EVERY_PIECE, IN_TOTAL
+from cloudseg.results import components, postprocess, search
+from cloudseg.results.postprocess import EVERY_PIECE, IN_TOTAL, Rule
 
 THRESHOLDS = (0.3, 0.5, 0.7)
 
@@ -28,18 +28,20 @@ def images(seed: int, n: int = 12) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pieces(probability: np.ndarray, truth: np.ndarray) -> list[components.Pieces]:
-    split = [components.split(p, t, THRESHOLDS) for p, t in zip(probability, truth, strict=True)]
-    return [components.gather(parts, truth.sum(axis=(1, 2))) for parts in zip(*split, strict=True)]
+    (found,) = components.collect(lambda i: (probability[i][None], truth[i].view(np.uint8)), len(truth), THRESHOLDS, 2)
+    return found
 
 
-def brute_force(probability: np.ndarray, truth: np.ndarray, threshold: float, area: int, rule: str) -> float:
+def brute_force(
+    probability: np.ndarray, truth: np.ndarray, threshold: float, area: int, area_of: str, sure: float = 0.0
+) -> float:
     """The usual loop over images: threshold, label, drop, score."""
     scores = []
     for p, t in zip(probability, truth, strict=True):
-        mask = p > int(threshold * 255)
+        mask = (p > int(threshold * 255)) & (sure == 0 or p.max() > int(sure * 255))
         count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
         for label in range(1, count):
-            size = mask.sum() if rule == IN_TOTAL else (labels == label).sum()
+            size = mask.sum() if area_of == IN_TOTAL else (labels == label).sum()
             if size < area:
                 labels[labels == label] = 0
         predicted = labels > 0
@@ -48,43 +50,53 @@ def brute_force(probability: np.ndarray, truth: np.ndarray, threshold: float, ar
     return float(np.mean(scores))
 
 
-@pytest.mark.parametrize("rule", [EVERY_PIECE, IN_TOTAL])
+@pytest.mark.parametrize("sure", [0.0, 0.75])
+@pytest.mark.parametrize("area_of", [EVERY_PIECE, IN_TOTAL])
 @pytest.mark.parametrize("seed", range(2))
-def test_every_pair_scores_as_it_does_when_tried(seed, rule):
+def test_every_rule_scores_as_it_does_when_tried(seed, area_of, sure):
     probability, truth = images(seed)
     for threshold, found in zip(THRESHOLDS, pieces(probability, truth), strict=True):
-        curve = search.curve(found, rule)
+        curve = search.curve(found, area_of, sure)
         for area in (0, 1, 2, 5, 10, 50, 100, 200, 300, 1000):
-            expected = brute_force(probability, truth, threshold, area, rule)
+            expected = brute_force(probability, truth, threshold, area, area_of, sure)
             at = np.searchsorted(curve.areas, area, side="right") - 1
             assert curve.dice[at] == pytest.approx(expected, abs=1e-12)
-            assert search.dice(found, area, rule).mean() == pytest.approx(expected, abs=1e-12)
+            rule = Rule(threshold, sure, area, area_of)
+            assert search.dice(found, rule).mean() == pytest.approx(expected, abs=1e-12)
+            masks = np.stack([postprocess.mask(each, rule) for each in probability])
+            total = (masks.sum(axis=(1, 2)) + truth.sum(axis=(1, 2))).astype(float)
+            both = (masks & truth).sum(axis=(1, 2))
+            dice = np.divide(2 * both, total, out=np.ones(len(total)), where=total > 0)
+            assert dice.mean() == pytest.approx(expected, abs=1e-12)
 
 
-def test_no_other_pair_is_better():
+def test_no_other_rule_is_better():
     probability, truth = images(7)
-    curves = [search.curve(each) for each in pieces(probability, truth)]
-    best = search.best(curves, THRESHOLDS)
+    rule, dice = search.best(pieces(probability, truth), THRESHOLDS)
     tried = max(
-        brute_force(probability, truth, threshold, area, EVERY_PIECE)
+        brute_force(probability, truth, threshold, area, area_of, sure)
         for threshold in THRESHOLDS
-        for area in range(0, 400, 9)
+        for sure in search.SURE
+        if sure == 0 or sure > threshold
+        for area_of in (EVERY_PIECE, IN_TOTAL)
+        for area in range(0, 400, 25)
     )
-    assert best.dice >= tried - 1e-12
-    assert brute_force(probability, truth, best.threshold, best.min_area, EVERY_PIECE) == pytest.approx(best.dice)
+    assert dice >= tried - 1e-12
+    found = brute_force(probability, truth, rule.threshold, rule.min_area, rule.area_of, rule.sure)
+    assert found == pytest.approx(dice)
 
 
-def test_of_pairs_that_score_the_same_the_plain_one_is_taken():
+def test_of_rules_that_score_the_same_the_plainest_is_taken():
     nothing = np.zeros((3, 8, 8), np.uint8)
-    curves = [search.curve(each) for each in pieces(nothing, nothing > 0)]
-    assert search.best(curves, THRESHOLDS) == search.Choice(0.5, 0, 1.0)
+    assert search.best(pieces(nothing, nothing > 0), THRESHOLDS) == (Rule(), 1.0)
 
 
 def test_some_images_of_all_are_as_if_they_were_alone():
     probability, truth = images(3)
     half = np.arange(len(truth)) % 2 == 0
+    rule = Rule(min_area=20)
     for chosen, alone in zip(pieces(probability, truth), pieces(probability[half], truth[half]), strict=True):
-        assert np.array_equal(search.dice(chosen.of(half), 20), search.dice(alone, 20))
+        assert np.array_equal(search.dice(chosen.of(half), rule), search.dice(alone, rule))
 
 
 def test_pixels_that_touch_at_a_corner_are_one_piece():

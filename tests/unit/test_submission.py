@@ -34,7 +34,7 @@ def mask(image: str, label: str) -> np.ndarray:
 
 @pytest.fixture
 def written(tmp_path, sample):
-    assert submission.write(tmp_path / "submission.csv", sample, mask) == 12
+    assert submission.write(tmp_path / "submission.csv", submission.names(sample), mask) == (12, 9)
     return tmp_path / "submission.csv"
 
 
@@ -103,6 +103,17 @@ def test_windows_line_ends_are_one_fault(written, sample):
     ]
 
 
+def test_without_a_sample_the_form_is_checked_and_that_no_class_is_missing(written):
+    assert submission.check(written, None) == []
+    lines = written.read_text().splitlines()
+    written.write_text("\n".join([*lines[:3], "a.jpg_Whale,", *lines[4:-1]]) + "\n")
+    assert submission.check(written, None) == [
+        "line 4: 'a.jpg_Whale' does not end in a class, as in 0011165.jpg_Fish",
+        "a.jpg_Gravel is missing",
+        "d.jpg_Sugar is missing",
+    ]
+
+
 def test_of_many_faults_the_first_are_told(written, sample):
     written.write_text("Image_Label,EncodedPixels\n" + "x\n" * 100)
     faults = submission.check(written, sample)
@@ -120,7 +131,7 @@ def test_a_full_submission_takes_little_memory(tmp_path):
     sample = write_sample(tmp_path / "sample_submission.csv", [f"{i:07x}.jpg" for i in range(200)])
     tracemalloc.start()
     try:
-        assert submission.write(tmp_path / "submission.csv", sample, mask) == 800
+        assert submission.write(tmp_path / "submission.csv", submission.names(sample), mask) == (800, 600)
         assert submission.check(tmp_path / "submission.csv", sample) == []
         assert tracemalloc.get_traced_memory()[1] < 5e6
     finally:

@@ -1,0 +1,17 @@
+"""Masks of all classes in one byte a pixel, as the shards hold them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cloudseg.data.labels import CLASSES
+
+
+def pack(masks: np.ndarray) -> np.ndarray:
+    """bool (C, h, w) -> uint8 (h, w), bit c for class c."""
+    return np.asarray(sum(mask.astype(np.uint8) << c for c, mask in enumerate(masks)), np.uint8)
+
+
+def unpack(bits: np.ndarray) -> np.ndarray:
+    """uint8 (h, w) -> bool (C, h, w)."""
+    return np.stack([bits >> c & 1 == 1 for c in range(len(CLASSES))])

@@ -1,0 +1,83 @@
+"""Segment a folder of pictures with a trained run, or check a submission.
+
+python -m cloudseg.predict --run runs/NAME --images test_images --sample sample_submission.csv --out submission.csv
+python -m cloudseg.predict --run runs/NAME --images DIR --out masks --format geojson --report masks.html
+python -m cloudseg.predict --run runs/a --with runs/b --weights 2 1 --images DIR --out submission.csv
+srun --ntasks-per-node=4 python -m cloudseg.predict --run runs/NAME --images DIR --out submission.csv
+python -m cloudseg.predict --check submission.csv --sample sample_submission.csv
+
+JPEG, PNG and TIFF (GeoTIFF) pictures of any size. Masks are cut by the rules that `cloudseg.evaluate` chose.
+Probabilities are kept in RUN/probabilities: stopped, the same command goes on; with other rules it needs no GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cloudseg import run
+from cloudseg.errors import FAILED, UsageError, run_command
+from cloudseg.training import rank
+from cloudseg.training.signals import StopFlag
+
+
+def parser() -> argparse.ArgumentParser:
+    out = run.parser("predict", __doc__)
+    add = out.add_argument
+    add("--images", type=Path, metavar="DIR", help="folder of pictures")
+    add("--out", type=Path, metavar="FILE", help="the submission; with --format png or geojson, a folder")
+    add("--format", choices=("csv", "png", "geojson"), default="csv", help="(default %(default)s)")
+    add("--sample", type=Path, metavar="FILE", help="sample_submission.csv: which rows, in which order")
+    add("--with", dest="others", nargs="+", type=Path, default=[], metavar="RUN", help="more runs: an ensemble")
+    add("--weights", nargs="+", type=float, metavar="W", help="how much each run counts (default: 1)")
+    add("--thresholds", type=Path, metavar="FILE", help="rules (default: the run's evaluate/thresholds.json)")
+    add("--flips", action=argparse.BooleanOptionalAction, help="mean over mirror images (default: as evaluated)")
+    add("--report", type=Path, metavar="FILE", help="also a page (HTML) with some of the pictures and their masks")
+    add("--skip-damaged", action="store_true", help="empty masks for pictures that cannot be read")
+    add("--check", type=Path, metavar="FILE", help="only say what is wrong with this submission")
+    return out
+
+
+def main() -> int | None:
+    args = parser().parse_args()
+    if args.check:
+        return check(args.check, args.sample)
+    if not args.images or not args.out:
+        raise UsageError("give the pictures and where the masks go: --images DIR --out submission.csv")
+    if args.sample and args.format != "csv":
+        raise UsageError(f"--sample is for submissions, not for --format {args.format}")
+    stop = StopFlag()
+    stop.install()
+    runs = [run.open_run(path) for path in (args.run, *args.others)]
+
+    from cloudseg.results import postprocess, submission
+    from cloudseg.results.sources import Pictures
+
+    rules = postprocess.load(args.thresholds or runs[0].evaluation / "thresholds.json")
+    wanted = list(dict.fromkeys(image for image, _ in submission.names(args.sample))) if args.sample else None
+    source = Pictures(args.images, wanted, args.skip_damaged)
+    with rank.started(runs[0], stop) as own:
+        from cloudseg.results.prediction import predict
+
+        predict(runs, args.weights, source, rules, args.out, args.format, args.sample, args.flips, args.report, own)
+    return None
+
+
+def check(path: Path, sample: Path | None) -> int | None:
+    """Print what is wrong with a submission. A sample file beside it is used unless another is given."""
+    from cloudseg.results import submission
+
+    beside = path.with_name("sample_submission.csv")
+    sample = sample or (beside if beside.exists() and beside != path else None)
+    faults = submission.check(path, sample)
+    for fault in faults:
+        print(f"{path}: {fault}")
+    if faults:
+        return FAILED
+    against = f"as {sample} asks" if sample else "in form; with --sample FILE, rows and their order are checked too"
+    print(f"{path}: right, {against}")
+    return None
+
+
+if __name__ == "__main__":
+    run_command(main)

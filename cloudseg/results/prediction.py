@@ -1,0 +1,94 @@
+"""Masks of new images: a submission, pictures or polygons."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cloudseg import atomic
+from cloudseg.data.labels import CLASSES
+from cloudseg.errors import DataError
+from cloudseg.results import export, inference, pictures, postprocess, report, submission
+from cloudseg.results.blend import Blend
+from cloudseg.results.evaluation import finished
+from cloudseg.results.sources import Pictures
+from cloudseg.results.store import store_of
+from cloudseg.run import Run
+from cloudseg.training.log import say, shown
+from cloudseg.training.rank import Rank, on_first
+
+
+def predict(
+    runs: Sequence[Run],
+    weights: Sequence[float] | None,
+    source: Pictures,
+    rules: Sequence[postprocess.Rule],
+    out: Path,
+    form: str,
+    sample: Path | None,
+    flips: bool | None,
+    page: Path | None,
+    rank: Rank,
+) -> None:
+    """Write the masks of a folder's pictures: csv is the file `out`, in the order of `sample`; png and geojson are a
+    file a picture in the folder `out`, at the picture's size. `page` is an HTML file that shows some.
+
+    Raises UsageError if no stage is finished, Stopped on a signal with the probabilities so far on disk.
+    """
+    if flips is None:
+        flips = bool(runs[0].metrics.exists() and json.loads(runs[0].metrics.read_text())["flips"])
+    members = []
+    for run in runs:
+        stage = finished(run)[-1]
+        store = store_of(run, stage, source, flips, run.probabilities)
+        inference.fill(run, [(stage, store)], source, rank)
+        members.append(store)
+    blend = Blend(members, weights)
+
+    def write() -> None:
+        if form == "csv":
+            _write_csv(blend, rules, out, sample, rank)
+        else:
+            _write_files(blend, rules, out, form, source, rank)
+        if page:
+            report.write_prediction(page, source, blend, rules, runs)
+            say(rank.comm, f"{page}: some of the pictures with their masks")
+
+    on_first(rank, write)
+
+
+def _write_csv(blend: Blend, rules: Sequence[postprocess.Rule], out: Path, sample: Path | None, rank: Rank) -> None:
+    @functools.lru_cache(maxsize=1)  # an image's rows come one after the other
+    def of_image(name: str) -> np.ndarray:
+        rank.pulse.moves()
+        return postprocess.masks(blend.read(name), rules)
+
+    rows = submission.names(sample) if sample else ((name, label) for name in blend.names for label in CLASSES)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    count, some = submission.write(out, rows, lambda name, label: of_image(name)[CLASSES.index(label)])
+    print(f"{out}: {count} rows, {some} with a mask")
+    if faults := submission.check(out, sample):
+        raise DataError(f"{out} is not as it must be: {faults[0]}")
+    sys.stdout.flush()
+
+
+def _write_files(
+    blend: Blend, rules: Sequence[postprocess.Rule], out: Path, form: str, source: Pictures, rank: Rank
+) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    names = blend.names
+    write: Callable[[str, np.ndarray, np.ndarray, tuple[int, int]], bytes]
+    write = export.geojson if form == "geojson" else lambda name, found, said, size: export.png(found, size)
+    for i in shown(rank.comm, "masks", len(names), len(names)):
+        probability = blend.read(names[i])
+        size = pictures.size(source.folder / names[i])
+        content = write(names[i], postprocess.masks(probability, rules), probability, size)
+        # The suffix stays, as there may be a.jpg and a.png.
+        atomic.write(out / f"{names[i]}.{form}", content, sync=False)
+        rank.pulse.moves()
+    say(rank.comm, f"{out}: {len(names)} {form} files")

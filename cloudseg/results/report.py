@@ -1,0 +1,177 @@
+"""report.html: all about a run in one file that needs nothing beside it, to be taken home with scp and opened."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from cloudseg import atomic
+from cloudseg.data.bits import unpack
+from cloudseg.data.labels import CLASSES
+from cloudseg.data.shards import TRUTH_SIZE
+from cloudseg.results import figures, postprocess
+from cloudseg.results.blend import Blend
+from cloudseg.results.postprocess import Rule
+from cloudseg.results.scoring import Scoring
+from cloudseg.results.sources import Pictures, Samples
+from cloudseg.run import Run
+from cloudseg.training import curves
+from cloudseg.training.stages import Stage
+
+SHOWN = 3
+"""Best, middle and worst images, each."""
+PREDICTED = 12
+"""Pictures on the page of a prediction."""
+
+
+def write(run: Run, metrics: Mapping[str, Any], found: Scoring, source: Samples, blend: Blend) -> None:
+    """Write report.html of a run whose last stage was scored."""
+    histories = {stage: pd.read_csv(run.history(stage)) for stage in run.settings.stages if run.history(stage).exists()}
+    dice = _mean_dice(run, metrics["stage"])
+    page = _render(
+        "run.html.jinja",
+        name=run.path.name,
+        run=run.path,
+        settings=run.settings,
+        metrics=metrics,
+        stages=[_stage(run, stage, histories[stage], metrics) for stage in histories],
+        recipe=_recipe(run),
+        tries=[line for stage in run.chain for line in _tries(run, stage)],
+        rules=postprocess.to_table(found.rules),
+        curves=figures.data_uri(curves.figure(histories)),
+        bars=figures.data_uri(figures.bars(metrics)),
+        surfaces=figures.data_uri(figures.surfaces(found.surfaces, found.rules)),
+        calibration=figures.data_uri(figures.calibration(metrics)),
+        confusion=figures.data_uri(figures.confusion(metrics)),
+        panels=[_panel(title, name, dice[name], found, source, blend) for title, name in _chosen(dice)],
+        settings_text=(run.path / "run.toml").read_text(),
+        made=run.made,
+    )
+    atomic.write(run.report, page.encode())
+
+
+def write_prediction(path: Path, source: Pictures, blend: Blend, rules: Sequence[Rule], runs: Sequence[Run]) -> None:
+    """Write a page with some of the pictures that were predicted, and how much of which class is in all of them."""
+    rows: list[tuple[str, list[float]]] = []
+    panels: list[dict[str, str]] = []
+    step = max(1, len(blend.names) // PREDICTED)
+    for number, name in enumerate(blend.names):
+        probability = blend.read(name)
+        masks = postprocess.masks(probability, rules)
+        rows.append((name, [float(share) for share in masks.mean(axis=(1, 2))]))
+        if number % step == 0 and len(panels) < PREDICTED:
+            picture, _ = source.read(number, TRUTH_SIZE)
+            drawn = figures.panel(picture, probability, masks, None)
+            panels.append({"name": name, "title": _classes(masks), "picture": figures.data_uri(drawn, "jpeg")})
+    page = _render(
+        "prediction.html.jinja",
+        folder=source.folder,
+        runs=[run.path for run in runs],
+        rules=postprocess.to_table(list(rules)),
+        rows=rows[:500],
+        count=len(rows),
+        present={name: sum(shares[c] > 0 for _, shares in rows) for c, name in enumerate(CLASSES)},
+        panels=panels,
+    )
+    atomic.write(path, page.encode())
+
+
+def _render(template: str, **content: Any) -> str:
+    pages = Environment(
+        loader=PackageLoader("cloudseg.results"),
+        autoescape=select_autoescape(("html", "jinja")),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.filters.update(span=_span, date=_date)
+    return pages.get_template(template).render(
+        **content, classes=CLASSES, colour=figures.COLOUR, now=datetime.datetime.now().timestamp()
+    )
+
+
+def _stage(run: Run, stage: str, history: pd.DataFrame, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    done, told = run.done(stage) or {}, json.loads((run.stage(stage) / "stage.json").read_text())
+    return {
+        "name": stage,
+        "epochs": len(history),
+        "best_epoch": done.get("best_epoch"),
+        "seconds": float(history["seconds"].sum()),
+        "images_per_s": float(history["images_per_s"].median()),
+        "waiting": float(history["waiting_s"].sum() / max(history["seconds"].sum(), 1e-9)),
+        "ranks": told["ranks"],
+        "device": told["device"],
+        "trainable": told["trainable_parameters"],
+        "parameters": told["parameters"],
+        "restarts": max(0, len(_tries(run, stage)) - 1),
+        "scores": metrics["per_stage"].get(stage),
+    }
+
+
+def _tries(run: Run, stage: str) -> list[dict[str, Any]]:
+    try:
+        lines = run.attempts(stage).read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    return [{"stage": stage, **json.loads(line)} for line in lines if line.endswith("}")]
+
+
+def _recipe(run: Run) -> dict[str, dict[str, Any]]:
+    """What each stage is told that is not the default of all stages, and how long it is."""
+    return {
+        name: {
+            field.name: value
+            for field in dataclasses.fields(Stage)
+            if (value := getattr(stage, field.name)) != field.default or field.name in ("epochs", "encoder", "lr")
+        }
+        for name, stage in run.settings.stage.items()
+    }
+
+
+def _mean_dice(run: Run, stage: str) -> dict[str, float]:
+    """Of each image, over the classes, from images.csv."""
+    with (run.evaluation / "images.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["stage"] == stage]
+    return {row["image"]: float(np.mean([float(row[f"dice_{name.lower()}"]) for name in CLASSES])) for row in rows}
+
+
+def _chosen(dice: Mapping[str, float]) -> list[tuple[str, str]]:
+    """(why, name) of some images: the best, those in the middle, the worst; each once."""
+    order = sorted(dice, key=lambda name: -dice[name])
+    middle = len(order) // 2 - SHOWN // 2
+    wanted = {"best": order[:SHOWN], "middle": order[middle : middle + SHOWN], "worst": order[-SHOWN:]}
+    return list({name: (why, name) for why, names in wanted.items() for name in names}.values())
+
+
+def _panel(why: str, name: str, dice: float, found: Scoring, source: Samples, blend: Blend) -> dict[str, Any]:
+    number = source.names.index(name)
+    probability = blend.read(name)
+    # As it was judged: by the rules of the half that it is not in.
+    masks = postprocess.masks(probability, found.half_rules[1 - number % 2])
+    drawn = figures.panel(source.image(number), probability, masks, unpack(source.truth(number)))
+    return {"name": name, "title": f"{why}, Dice {dice:.3f}", "picture": figures.data_uri(drawn, "jpeg")}
+
+
+def _classes(masks: np.ndarray) -> str:
+    return ", ".join(name for name, mask in zip(CLASSES, masks, strict=True) if mask.any()) or "nothing"
+
+
+def _span(seconds: float) -> str:
+    """'2 h 05 min', '3 min 20 s', '45 s'."""
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+    return f"{whole // 60} min {whole % 60:02} s" if whole >= 60 else f"{whole} s"
+
+
+def _date(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,250 @@
+"""From a trained run to scores, masks and pages, by the commands that users type."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.train.conftest import ROOT, done, environment, stage_folder
+
+CLASSES = ("Fish", "Flower", "Gravel", "Sugar")
+
+
+def command(name: str, *arguments: object) -> list[str]:
+    return [sys.executable, "-m", f"cloudseg.{name}", *map(str, arguments)]
+
+
+def type_(name: str, *arguments: object, expect: int = 0) -> str:
+    """Type a command; returns what it says."""
+    process = subprocess.run(
+        command(name, *arguments), cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, check=False,
+    )  # fmt: skip
+    assert process.returncode == expect, process.stdout
+    return process.stdout
+
+
+def ranks(count: int, *arguments: str) -> None:
+    """Type a command as `count` ranks."""
+    from cloudseg.cluster import steps
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in set(os.environ) - set(environment()):
+            patch.delenv(name)
+        patch.chdir(ROOT)
+        assert steps.local(["-m", *arguments], count) == 0
+
+
+def metrics(run: Path) -> dict:
+    return json.loads((run / "evaluate" / "metrics.json").read_text())
+
+
+@pytest.fixture
+def copy(chain, tmp_path):
+    """The run, to be changed: as it was before it was evaluated."""
+    run = tmp_path / "run"
+    shutil.copytree(chain, run)
+    for part in ("evaluate", "probabilities"):
+        shutil.rmtree(run / part)
+    (run / "report.html").unlink()
+    return run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, data):
+    """Pictures of three kinds and sizes."""
+    out = tmp_path_factory.mktemp("pictures")
+    source = sorted((data.parent / "demo" / "train_images").glob("*.jpg"))[:3]
+    shutil.copy(source[0], out / "a.jpg")
+    Image.open(source[1]).resize((300, 200)).save(out / "b.png")
+    Image.open(source[2]).resize((525, 350)).save(out / "c.tif")
+    return out
+
+
+def test_the_evaluation_scores_the_last_stage(chain):
+    metrics = json.loads((chain / "evaluate" / "metrics.json").read_text())
+    assert metrics["weights_sha256"] == done(chain, "full")["weights_sha256"]
+    assert {"dice", "dice_per_class", "iou_per_class", "dice_all_empty"} <= metrics.keys()
+    assert set(metrics["dice_per_class"]) == {"Fish", "Flower", "Gravel", "Sugar"}
+
+
+def test_the_score_agrees_with_one_computed_by_other_means(chain, data):
+    """OpenCV's resize and set arithmetic on pixels, an image at a time, against what the commands say."""
+    import cv2
+
+    from cloudseg.data.shards import Manifest, Shards
+    from cloudseg.nets import models
+    from cloudseg.training import checkpoint
+
+    network = models.build("unet-resnet18", (64, 96), pretrained=False)
+    checkpoint.load_weights(stage_folder(chain, "full") / "best.weights.h5", network.model)
+    shards = Shards(Manifest.load(data))
+    dice = []
+    for number in shards.manifest.indices(0, training=False):
+        logits = network.model.predict(np.float32(shards.image(number))[None] / 127.5 - 1, verbose=0)[0]
+        probabilities = cv2.resize(1 / (1 + np.exp(-logits)), (525, 350), interpolation=cv2.INTER_LINEAR)
+        truth = shards.truth(number)
+        for c in range(4):
+            predicted = set(np.flatnonzero((probabilities[..., c] > 0.5) & (truth < 0x80)))
+            actual = set(np.flatnonzero(truth & (1 << c)))
+            total = len(predicted) + len(actual)
+            dice.append(2 * len(predicted & actual) / total if total else 1.0)
+    metrics = json.loads((chain / "evaluate" / "metrics.json").read_text())
+    assert len(dice) == 4 * metrics["images"]
+    assert metrics["dice_untuned"] == pytest.approx(np.mean(dice), abs=1e-3)
+
+
+def probabilities(run: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(run)): path.read_bytes() for path in (run / "probabilities").rglob("*.h5")}
+
+
+def test_one_rank_and_two_say_the_same(chain, copy):
+    type_("evaluate", "--run", copy)
+    assert probabilities(copy) == probabilities(chain) != {}
+    assert metrics(copy) == metrics(chain)
+
+
+def test_the_untuned_score_is_that_of_training(chain):
+    """But for pixels that are within a rounding of one half."""
+    for stage, found in metrics(chain)["per_stage"].items():
+        assert found["dice_untuned"] == pytest.approx(done(chain, stage)["dice"], abs=1e-4)
+
+
+def test_the_report_needs_nothing_beside_it(chain):
+    page = (chain / "report.html").read_text()
+    assert f"{metrics(chain)['dice']:.3f}" in page
+    assert page.count("data:image/") >= 5
+    assert not any(f'{attribute}="{where}' in page for attribute in ("src", "href") for where in ("http", "/", "file"))
+
+
+def test_an_evaluation_that_was_killed_keeps_what_it_had(copy):
+    process = subprocess.Popen(
+        command("evaluate", "--run", copy), cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 120
+        while not (first := list((copy / "probabilities").rglob("*.h5"))) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.wait()
+    written = first[0].stat().st_mtime_ns
+    type_("evaluate", "--run", copy)
+    assert first[0].stat().st_mtime_ns == written
+    assert set(metrics(copy)["per_stage"]) == {"frozen", "partial", "full"}
+
+
+def test_a_signal_stops_it_with_the_exit_code_of_work_left(copy):
+    process = subprocess.Popen(
+        command("evaluate", "--run", copy), cwd=ROOT, env=environment(), stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "frozen: probabilities" in line:
+            process.send_signal(signal.SIGUSR2)
+            break
+    said, _ = process.communicate()
+    assert process.returncode == 75, said
+    assert "the same command goes on from here" in said
+
+
+def test_flips_are_another_prediction(copy):
+    type_("evaluate", "--run", copy)
+    plain = metrics(copy)
+    assert "flipped four ways" in type_("evaluate", "--run", copy, "--flips")
+    assert (plain["flips"], metrics(copy)["flips"]) == (False, True)
+    assert len(list((copy / "probabilities").iterdir())) == 6
+
+
+def test_runs_of_several_folds_are_judged_on_what_they_did_not_see(chain, copy, data, tmp_path):
+    """The copy says that it validates on fold 1; its weights do not matter here."""
+    text = (copy / "run.toml").read_text()
+    (copy / "run.toml").write_text(text.replace("fold = 0", "fold = 1"))
+    type_("evaluate", "--run", chain, "--with", copy, "--out", tmp_path / "both")
+    found = json.loads((tmp_path / "both" / "metrics.json").read_text())
+    manifest = json.loads((data / "manifest.json").read_text())
+    assert found["images"] == sum(sample["fold"] in (0, 1) for sample in manifest["samples"])
+    assert found["folds"] == [0, 1]
+
+
+def test_a_run_and_itself_are_the_run(chain, tmp_path):
+    type_("evaluate", "--run", chain, "--with", chain, "--weights", 2, 1, "--out", tmp_path / "both")
+    found = json.loads((tmp_path / "both" / "metrics.json").read_text())
+    assert found["dice"] == metrics(chain)["dice"]
+
+
+def test_a_submission_from_one_rank_and_from_two_is_the_same(copy, chain, data, tmp_path):
+    pictures, sample = data.parent / "demo" / "train_images", tmp_path / "sample_submission.csv"
+    names = [path.name for path in sorted(pictures.glob("*.jpg"))][::-1]
+    rows = "".join(f"{name}_{label},1 1\n" for name in names for label in CLASSES)
+    sample.write_text("Image_Label,EncodedPixels\n" + rows)
+    shutil.copytree(chain / "evaluate", copy / "evaluate")
+    one, two = tmp_path / "one.csv", tmp_path / "two.csv"
+    said = type_("predict", "--run", copy, "--images", pictures, "--sample", sample, "--out", one)
+    assert f"{4 * len(names)} rows" in said
+    shutil.rmtree(copy / "probabilities")
+    ranks(2, "cloudseg.predict", "--run", str(copy), "--images", str(pictures), "--sample", str(sample),
+          "--out", str(two))  # fmt: skip
+    assert one.read_bytes() == two.read_bytes()
+    assert [row.partition(",")[0] for row in one.read_text().splitlines()[1:]] == [
+        f"{name}_{label}" for name in names for label in CLASSES
+    ]
+    assert "right, as" in type_("predict", "--check", one)
+
+
+def test_pictures_of_any_kind_become_masks_of_their_size(chain, folder, tmp_path):
+    page = tmp_path / "page.html"
+    type_("predict", "--run", chain, "--images", folder, "--format", "png", "--out", tmp_path / "png", "--report", page)
+    sizes = {path.name: Image.open(path).size for path in (tmp_path / "png").iterdir()}
+    assert sizes == {"a.jpg.png": (2100, 1400), "b.png.png": (300, 200), "c.tif.png": (525, 350)}
+    assert page.read_text().count("data:image/jpeg") == 3
+    type_("predict", "--run", chain, "--images", folder, "--format", "geojson", "--out", tmp_path / "geojson")
+    tables = [json.loads(path.read_text()) for path in sorted((tmp_path / "geojson").iterdir())]
+    assert [table["image"] for table in tables] == ["a.jpg", "b.png", "c.tif"]
+
+
+def test_a_damaged_picture_stops_it_and_loses_nothing(chain, folder, tmp_path):
+    broken = tmp_path / "pictures"
+    shutil.copytree(folder, broken)
+    (broken / "d.jpg").write_bytes(b"no")
+    arguments = ("predict", "--run", chain, "--images", broken, "--out", tmp_path / "out.csv")
+    assert "d.jpg: is not a JPEG file; mend it" in type_(*arguments, expect=1)
+    assert "d.jpg" in type_(*arguments, "--skip-damaged")
+    assert "d.jpg_Fish,\n" in (tmp_path / "out.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--out", "x.csv"), "--images DIR --out submission.csv"),
+        (("--images", "nowhere", "--out", "x.csv"), "nowhere is not a folder"),
+        (("--images", ".", "--out", "x", "--format", "png", "--sample", "s.csv"), "--sample is for submissions"),
+        (("--check", "nowhere.csv"), "nowhere.csv: cannot be read"),
+    ],
+)
+def test_wrong_commands_are_one_line(chain, arguments, said):
+    lines = type_("predict", "--run", chain, *arguments, expect=2).splitlines()
+    assert len(lines) == 1 and said in lines[0]
+
+
+def test_a_run_that_was_not_evaluated_has_no_rules(copy, folder, tmp_path):
+    said = type_("predict", "--run", copy, "--images", folder, "--out", tmp_path / "x.csv", expect=2)
+    assert "thresholds.json is not there; python -m cloudseg.evaluate writes it" in said
+
+
+def test_weights_that_are_not_those_of_the_stage_are_refused(copy):
+    best = stage_folder(copy, "full") / "best.weights.h5"
+    best.write_bytes(best.read_bytes()[:-1] + b"x")
+    assert "is not what stage full wrote" in type_("evaluate", "--run", copy, expect=1)
