@@ -73,6 +73,16 @@ def test_what_one_half_holds_does_not_change_its_own_rules(made, found):
     assert np.array_equal(again.tuned[1::2, :, 1], found.tuned[1::2, :, 1])
 
 
+def test_no_image_is_cut_by_what_was_chosen_on_it():
+    """Even images want specks dropped, odd ones are nothing but small: each half gets the other's rule."""
+    probability, truth = np.zeros((8, 4, 70, 105), np.uint8), np.zeros((8, 70, 105), np.uint8)
+    probability[:, :, 10:20, 10:30] = 230
+    truth[1::2, 10:20, 10:30] = 15
+    found = scoring.score(lambda i: (probability[i], truth[i]), 8)
+    assert scores.dice(found.tuned).max() == 0
+    assert scores.dice(found.untuned).mean() == 0.5
+
+
 def test_tuning_beats_one_half_on_images_it_has_not_seen(summary):
     assert summary["dice"] > summary["dice_untuned"] + 0.1
     for half in summary["halves"].values():
