@@ -46,15 +46,15 @@ def test_a_limit_that_is_no_time_is_refused(text):
         pulse.limit({"CLOUDSEG_SILENCE_S": text})
 
 
-def rank(folder: Path, code: str, limit: float = 1.0) -> subprocess.CompletedProcess[str]:
+def rank(folder: Path, code: str, grace: float = 30.0) -> subprocess.CompletedProcess[str]:
     """A process that is rank 0 of 2, and then does `code`."""
     program = f"""
 import time
 from pathlib import Path
 from cloudseg.attempt import Attempt
 from cloudseg.training import pulse
-pulse.GRACE_S = 1.0
-p = pulse.Pulse(Attempt(Path({str(folder)!r})), 0, 2, {limit})
+pulse.GRACE_S = {grace}
+p = pulse.Pulse(Attempt(Path({str(folder)!r})), 0, 2, 1.0)
 p.start()
 for i in range(3):
     p.beat("past the start", i)
@@ -78,7 +78,7 @@ def test_a_process_whose_training_stands_still_ends_with_its_stack_and_the_reaso
 def test_a_process_in_which_no_python_runs_any_more_ends_too(tmp_path):
     attempt = Attempt.of(tmp_path, "a")
     # A regular expression that backtracks for ever holds the interpreter's lock.
-    ended = rank(attempt.folder, "time.sleep(0.6)\nimport re\nre.match(r'(a|a)*$', 'a' * 64 + 'b')")
+    ended = rank(attempt.folder, "time.sleep(0.6)\nimport re\nre.match(r'(a|a)*$', 'a' * 64 + 'b')", grace=1.0)
     assert ended.returncode != 0
     assert "Timeout" in ended.stderr
 
