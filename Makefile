@@ -3,7 +3,7 @@
 PYTHON := $(or $(CLOUDSEG_VENV),.venv)/bin/python
 DEMO   := demo-data
 
-.PHONY: env demo check lint unit test long chaos jobs-files
+.PHONY: env demo check lint unit test data train cluster app long chaos jobs-files
 
 env:
 	@env/setup.sh
@@ -26,8 +26,17 @@ lint: env
 unit: env
 	@$(PYTHON) -m pytest -q tests/unit
 
-test: check
-	@$(PYTHON) -m pytest -q tests/data tests/train tests/cluster
+# Two at once: the cluster's tests wait much, the others compute. Each part's output comes when it has ended.
+test: env
+	@echo "make test: lint, unit, data, train, app beside a Slurm cluster; half an hour on two cores"
+	@$(MAKE) --no-print-directory -j2 --output-sync=target --keep-going cluster lint unit data train app
+
+data train app: env
+	@$(PYTHON) -m pytest -q tests/$@
+
+# Each fault alone on a real Slurm cluster.
+cluster: env
+	@$(PYTHON) -m pytest -q tests/cluster --ignore=tests/cluster/chaos
 
 # Chains to which things happen at random: seeds 1 to SEEDS, or SEEDS=7-9. Minutes each.
 SEEDS := 20

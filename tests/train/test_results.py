@@ -204,6 +204,49 @@ def test_a_submission_from_one_rank_and_from_two_is_the_same(copy, chain, data, 
     assert "right, as" in type_("predict", "--check", one)
 
 
+@pytest.fixture(scope="module")
+def competition(chain, tmp_path_factory):
+    """As many pictures as the competition has to be predicted, of which only names and sizes matter, as their
+    probabilities are on disk; and its sample file."""
+    from cloudseg import run
+    from cloudseg.results import inference
+    from cloudseg.results.sources import Pictures
+
+    copy, folder = tmp_path_factory.mktemp("competition") / "run", tmp_path_factory.mktemp("pictures")
+    shutil.copytree(chain, copy)
+    names = [f"{7919 * i % 3698:07x}.jpg" for i in range(3698)]
+    for name in names:
+        (folder / name).touch()
+    opened = run.open_run(copy)
+    store = inference.store_of(opened, "full", Pictures(folder, names), False, opened.probabilities)
+    store.prepare()
+    said = np.zeros((16, 4, 350, 525), np.uint8)
+    said[::2, ::2, 40:160, 50:300] = 230
+    for part, numbers in enumerate(store.parts()):
+        store.write(part, said[: len(numbers)])
+    sample = copy / "sample_submission.csv"
+    rows = "".join(f"{name}_{label},1 1\n" for name in names for label in CLASSES)
+    sample.write_text("Image_Label,EncodedPixels\n" + rows)
+    return copy, folder, sample
+
+
+def test_a_submission_of_the_competitions_size_is_made_in_bounded_memory(competition, tmp_path):
+    """Its probabilities are 2.7 GB, and its masks as much; most of the bound is TensorFlow."""
+    copy, folder, sample = competition
+    rules, out = tmp_path / "rules.json", tmp_path / "submission.csv"
+    rules.write_text(json.dumps({name: {} for name in CLASSES}))
+    program = "import resource, runpy; runpy.run_module('cloudseg.predict')['main']()\n"
+    program += "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    arguments = ("--run", copy, "--images", folder, "--sample", sample, "--thresholds", rules, "--out", out)
+    said = subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)], cwd=ROOT, env=environment(), check=True,
+        stdout=subprocess.PIPE, text=True,
+    ).stdout  # fmt: skip
+    assert "14792 rows, 3698 with a mask" in said
+    assert int(said.rpartition("peak")[2]) < 1000
+    assert "right, as" in type_("predict", "--check", out, "--sample", sample)
+
+
 def test_pictures_of_any_kind_become_masks_of_their_size(chain, folder, tmp_path):
     page = tmp_path / "page.html"
     type_("predict", "--run", chain, "--images", folder, "--format", "png", "--out", tmp_path / "png", "--report", page)
