@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import re
@@ -83,6 +84,10 @@ class Chain:
         file = self.checkpoints(stage)[-1]
         with np.load(file if step is None else file.with_name(f"step-{step:07d}.npz")) as arrays:
             return dict(arrays)
+
+    def weights(self, stage: str) -> str:
+        """sha256 of the file that a finished stage hands on."""
+        return hashlib.sha256((self.stage(stage) / "best.weights.h5").read_bytes()).hexdigest()
 
     def log(self, stage: str) -> str:
         return (self.path / "jobs" / f"{stage}.log").read_text()

@@ -47,15 +47,15 @@ def make(shell, project, data, disk):
 
 @pytest.fixture(scope="module")
 def undisturbed(make):
-    """Its arrays by stage, and how many seconds it took."""
+    """Its weights and arrays by stage, and how many seconds it took."""
     chain = make("undisturbed")
     began = time.monotonic()
     chain.launch(",".join(STAGES))
     assert chain.states() == ["COMPLETED"] * 3
     seconds = time.monotonic() - began
-    arrays = {stage: chain.arrays(stage) for stage in STAGES}
+    ends = {stage: (chain.weights(stage), chain.arrays(stage)) for stage in STAGES}
     shutil.rmtree(chain.path)
-    return arrays, seconds
+    return ends, seconds
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,13 @@ def table():
     rows = ["| seed | partition | faults | restarts | steps done again | seconds more | weights |", "| --- " * 7 + "|"]
     yield rows
     print("\n" + "\n".join(rows))
+
+
+def differences(chain: Chain, stage: str, weights: str, arrays: dict[str, np.ndarray]) -> list[str]:
+    """What is not bit for bit as it must be: the weights that the stage hands on, and every variable of network and
+    optimizer, if the disk had room for the last checkpoint."""
+    handed_on = [] if chain.weights(stage) == weights else [f"weights of {stage}"]
+    return handed_on + (differing(chain.arrays(stage), arrays) if chain.steps(stage) == STEPS else [])
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -79,7 +86,7 @@ def test_a_chain_to_which_things_happen(make, undisturbed, table, seed):
     logs = "\n".join(f"--- {stage}\n{chain.log(stage)}" for stage in STAGES if chain.tries(stage))
     assert states == ["COMPLETED"] * 3, f"seed {seed}: {struck}\n{logs}"
     seconds = time.monotonic() - began - usual
-    wrong = [name for stage in STAGES for name in differing(chain.arrays(stage), expected[stage])]
+    wrong = [name for stage in STAGES for name in differences(chain, stage, *expected[stage])]
     restarts = sum(chain.restarts(stage) for stage in STAGES)
     again = sum(end["reached"] - end["to_step"] for stage in STAGES for end in chain.tries(stage))
     table.append(
@@ -87,6 +94,5 @@ def test_a_chain_to_which_things_happen(make, undisturbed, table, seed):
         f"{'identical' if not wrong else 'DIFFERENT'} |"
     )
     assert wrong == [], f"seed {seed}: {struck}\n{logs}"
-    assert all(chain.steps(stage) == STEPS for stage in STAGES)
     assert all(np.isfinite(array).all() for stage in STAGES for array in chain.arrays(stage).values())
     shutil.rmtree(chain.path)
