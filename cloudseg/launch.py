@@ -21,12 +21,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cloudseg import config, lock, preflight, run
+from cloudseg import atomic, config, lock, preflight, run
 from cloudseg.cluster import batch, sites, slurm, snapshot, study, trials
 from cloudseg.config import Settings
 from cloudseg.data.shards import Manifest
 from cloudseg.errors import UsageError, run_command
 from cloudseg.run import Run
+
+LAUNCHED = "launched.json"
+KEPT = ("site", "nodes", "tasks_per_node", "partition", "time", "elastic")
+"""What `resume` asks for again."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -69,8 +73,8 @@ def settings_of(args: argparse.Namespace) -> Settings:
     return config.resolve([*config.from_environment(), *config.from_arguments(args)], default_data="DATA")
 
 
-def main() -> None:
-    args = parser().parse_args()
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parser().parse_args(argv)
     args.run = args.run or Path(trials.DEFAULT if args.study else run.DEFAULT)
     in_slurm = args.cluster == "slurm" or (args.cluster == "auto" and shutil.which("sbatch") is not None)
     if study.asked(args):
@@ -163,7 +167,7 @@ def _queue_chain(prepared: Run, left: list[str], args: argparse.Namespace) -> No
     if active:
         listed = ", ".join(f"{stage} {number}" for stage, number in active.items())
         print(f"{args.run}: these jobs are queued already, so nothing is queued twice: {listed}")
-        print(f"stop them first with: scancel {' '.join(active.values())}")
+        print(f"stop them first with: python -m cloudseg.cancel {args.run}")
         return
     code = snapshot.take(prepared.path / "code")
     todo = stage_jobs(prepared.path, left, args, str(code))
@@ -176,9 +180,11 @@ def _queue_chain(prepared: Run, left: list[str], args: argparse.Namespace) -> No
             flush=True,
         )
 
-    ids = jobs.submit(prepared, todo, announce)
-    print(f"each starts when the one before has succeeded; watch: squeue --job {','.join(ids.values())}")
-    print(f"follow: tail -F {todo[left[0]].log}\nstop all: scancel {' '.join(ids.values())}")
+    jobs.submit(prepared, todo, announce)
+    atomic.write_json(prepared.jobs / LAUNCHED, {key: getattr(args, key) for key in KEPT})
+    print("each starts when the one before has succeeded")
+    print(f"watch: python -m cloudseg.status {args.run} --watch")
+    print(f"follow: python -m cloudseg.logs {args.run} --follow\nstop all: python -m cloudseg.cancel {args.run}")
 
 
 def run_here(prepared: Run, left: list[str], ranks: int) -> None:

@@ -55,7 +55,7 @@ class Lock:
 
     def check(self) -> None:
         """Raises Lost if somebody has taken the lock over, as when this node was cut off for a while."""
-        if (holder := _read(self.file)) != self.owner:
+        if (holder := owner(self.file)) != self.owner:
             raise Lost(f"{self.file} now belongs to {holder or 'nobody'}; this process may write no more")
 
 
@@ -68,7 +68,7 @@ def held(file: Path, attempt: str, silent: Callable[[Owner], bool], refusal: str
     lock = Lock(file, Owner.this(attempt))
     content = json.dumps(dataclasses.asdict(lock.owner), indent=2).encode()
     while not atomic.patiently(lambda: atomic.create(file, content)):
-        holder = _read(file)
+        holder = owner(file)
         if holder is None:
             continue  # it was given back just now
         gone = holder.gone()
@@ -80,14 +80,14 @@ def held(file: Path, attempt: str, silent: Callable[[Owner], bool], refusal: str
         stale = file.with_name(f".stale-{uuid.uuid4().hex[:8]}.{file.name}")
         with contextlib.suppress(FileNotFoundError):
             file.rename(stale)
-            if _read(stale) != holder:  # it was somebody's who was as quick
+            if owner(stale) != holder:  # it was somebody's who was as quick
                 with contextlib.suppress(FileExistsError):
                     os.link(stale, file)
             stale.unlink()
     try:
         yield lock
     finally:
-        if _read(file) == lock.owner:
+        if owner(file) == lock.owner:
             file.unlink(missing_ok=True)
 
 
@@ -101,7 +101,8 @@ def unchanged_for(seconds: float, look: Callable[[], object]) -> bool:
     return True
 
 
-def _read(file: Path) -> Owner | None:
+def owner(file: Path) -> Owner | None:
+    """Who holds the lock `file`; None if nobody does."""
     try:
         return Owner(**json.loads(file.read_text()))
     except FileNotFoundError:

@@ -41,6 +41,22 @@ class Run:
         """A line for each beginning and end of a job's try at the stage."""
         return self.jobs / f"{stage}.attempts.jsonl"
 
+    def queued(self) -> dict[str, str]:
+        """The job that the launcher queued last for each stage."""
+        try:
+            found: dict[str, str] = json.loads((self.jobs / "queued.json").read_text())
+        except FileNotFoundError:
+            return {}
+        return found
+
+    def tries(self, stage: str) -> list[dict[str, Any]]:
+        """How the stage's tries ended so far, oldest first, as `cloudseg.cluster.restarts.record` wrote it."""
+        try:
+            lines = self.attempts(stage).read_text().splitlines()
+        except FileNotFoundError:
+            return []
+        return [json.loads(line) for line in lines if line.endswith("}")]  # the last may be being written
+
     def lock(self, stage: str) -> Path:
         return self.jobs / f"{stage}.lock"
 

@@ -18,7 +18,7 @@ from cloudseg import attempt, run
 from cloudseg.atomic import patiently
 from cloudseg.attempt import Attempt
 from cloudseg.cluster import restarts, sites, slurm, steps
-from cloudseg.cluster.restarts import INTERRUPTED, Outcome, Tries
+from cloudseg.cluster.restarts import INTERRUPTED, Outcome
 from cloudseg.errors import CloudsegError, Stopped, UsageError
 from cloudseg.run import EVALUATE, Run
 
@@ -58,7 +58,7 @@ def _try(opened: Run, stage: str, ranks: int | None) -> Outcome:
     """Start the ranks once and wait for them; `ranks` processes here, or the tasks of this Slurm job."""
     if "SLURM_JOB_ID" in os.environ:
         attempt.remove_earlier(opened.jobs, os.environ["SLURM_JOB_ID"])
-    began, tries = time.time(), Tries(opened.attempts(stage))
+    began = time.time()
     before = _steps_done(opened, stage)
     meeting = patiently(lambda: Attempt.of(opened.jobs, attempt.new_key(os.environ)))
     try:
@@ -80,8 +80,8 @@ def _try(opened: Run, stage: str, ranks: int | None) -> Outcome:
         ended = restarts.outcome(code, ends, opened.done(stage) is not None)
     if ended.again and ranks is None and (state := _state()) not in ("RUNNING", ""):
         ended = Outcome(INTERRUPTED, f"Slurm is ending this job ({state})")
-    ended = restarts.bounded(ended, (before, after), tries.ends())
-    tries.add(ended, (before, after), reached, began)
+    ended = restarts.bounded(ended, (before, after), opened.tries(stage))
+    restarts.record(opened.attempts(stage), ended, (before, after), reached, began)
     if code == UsageError.exit_code:
         raise UsageError(f"stage {stage} failed: {ended.reason}")
     return ended

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -34,9 +33,7 @@ class _Executor(submitit.SlurmExecutor):
 
 def queued(run: Run) -> dict[str, str]:
     """Stage -> job id, of those of this run's jobs that Slurm still holds, pending or running."""
-    try:
-        ids: dict[str, str] = json.loads((run.jobs / "queued.json").read_text())
-    except FileNotFoundError:
+    if not (ids := run.queued()):
         return {}
     answer = subprocess.run(
         ["squeue", "--me", "--noheader", "--format=%i|%T"], capture_output=True, text=True, check=False
@@ -56,7 +53,7 @@ def submit(run: Run, jobs: dict[str, Job], announce: Callable[[str, str], None])
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)  # jobs unpickle what lies there
     ids: dict[str, str] = {}
-    before = ""
+    before, earlier = "", run.queued()
     for stage, job in jobs.items():
         executor = _Executor(folder, dataclasses.replace(job, dependency=before))
         try:
@@ -68,7 +65,7 @@ def submit(run: Run, jobs: dict[str, Job], announce: Callable[[str, str], None])
                 f"sbatch refused the job of stage {stage}, so none is queued (to run here: --cluster local):\n{error}"
             ) from None
         ids[stage] = submitted.job_id
-        write_json(run.jobs / "queued.json", ids)
+        write_json(run.jobs / "queued.json", earlier | ids)
         before = slurm.afterok(submitted.job_id)
         announce(stage, submitted.job_id)
     return ids

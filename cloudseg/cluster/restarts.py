@@ -67,41 +67,31 @@ def bounded(now: Outcome, steps: tuple[int, int], earlier: Sequence[dict[str, An
     )
 
 
-class Tries:
-    """The file with a line for each end of a try at a stage. Only the job that has the stage adds to it."""
+def record(file: Path, ended: Outcome, steps: tuple[int, int], reached: int, began: float) -> None:
+    """Add a line for the end of a try to the file of tries; only the job that has the stage does so.
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    `steps` as for `bounded`; `reached`: the step at which the ranks were last seen, and what is not in a checkpoint of
+    it is to be done again; `began`: seconds since 1970.
+    """
+    line = {
+        "job": os.environ.get("SLURM_JOB_ID"),
+        "restart": int(os.environ.get("SLURM_RESTART_COUNT", 0)),
+        "nodes": os.environ.get("SLURM_JOB_NODELIST"),
+        "began": round(began, 1),
+        "ended": round(time.time(), 1),
+        "from_step": steps[0],
+        "to_step": steps[1],
+        "reached": max(reached, steps[1]),
+        **dataclasses.asdict(ended),
+    }
 
-    def ends(self) -> list[dict[str, Any]]:
-        try:
-            lines = self._file.read_text().splitlines()
-        except FileNotFoundError:
-            return []
-        return [json.loads(line) for line in lines if line.endswith("}")]
+    def append() -> None:
+        with file.open("a") as handle:
+            handle.write(json.dumps(line) + "\n")
+            handle.flush()
+            os.fsync(handle.fileno())
 
-    def add(self, ended: Outcome, steps: tuple[int, int], reached: int, began: float) -> None:
-        """`steps` as for `bounded`; `reached`: the step at which the ranks were last seen, and what is not in a
-        checkpoint of it is to be done again; `began`: seconds since 1970."""
-        line = {
-            "job": os.environ.get("SLURM_JOB_ID"),
-            "restart": int(os.environ.get("SLURM_RESTART_COUNT", 0)),
-            "nodes": os.environ.get("SLURM_JOB_NODELIST"),
-            "began": round(began, 1),
-            "ended": round(time.time(), 1),
-            "from_step": steps[0],
-            "to_step": steps[1],
-            "reached": max(reached, steps[1]),
-            **dataclasses.asdict(ended),
-        }
-
-        def append() -> None:
-            with self._file.open("a") as file:
-                file.write(json.dumps(line) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-
-        patiently(append)
+    patiently(append)
 
 
 def steps_done(checkpoints: Path) -> int:

@@ -39,6 +39,7 @@ def srun_command(environ: Mapping[str, str], extra: Sequence[str]) -> list[str]:
         "--kill-on-bad-exit=0",
         f"--wait={GRACE_S}",
         "--distribution=block",
+        "--label",  # which rank said it, see cloudseg.logs
         # Horovod's ranks find each other without PMI; a site's default plugin may not even load.
         "--mpi=none",
     ]

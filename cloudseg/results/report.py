@@ -45,7 +45,7 @@ def write(run: Run, metrics: Mapping[str, Any], found: Scoring, source: Samples,
         metrics=metrics,
         stages=[_stage(run, stage, histories[stage], metrics) for stage in histories],
         recipe=_recipe(run),
-        tries=[line for stage in run.chain for line in _tries(run, stage)],
+        tries=[{"stage": stage, **end} for stage in run.chain for end in run.tries(stage)],
         rules=postprocess.to_table(found.rules),
         curves=figures.data_uri(curves.figure(histories)),
         bars=figures.data_uri(figures.bars(metrics)),
@@ -112,17 +112,9 @@ def _stage(run: Run, stage: str, history: pd.DataFrame, metrics: Mapping[str, An
         "device": told["device"],
         "trainable": told["trainable_parameters"],
         "parameters": told["parameters"],
-        "restarts": max(0, len(_tries(run, stage)) - 1),
+        "restarts": max(0, len(run.tries(stage)) - 1),
         "scores": metrics["per_stage"].get(stage),
     }
-
-
-def _tries(run: Run, stage: str) -> list[dict[str, Any]]:
-    try:
-        lines = run.attempts(stage).read_text().splitlines()
-    except FileNotFoundError:
-        return []
-    return [{"stage": stage, **json.loads(line)} for line in lines if line.endswith("}")]
 
 
 def _recipe(run: Run) -> dict[str, dict[str, Any]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from cloudseg.attempt import End
-from cloudseg.cluster.restarts import Outcome, Tries, bounded, outcome, steps_done
+from cloudseg.cluster.restarts import Outcome, bounded, outcome, record, steps_done
+from cloudseg.config import Settings
+from cloudseg.run import Run
 
 
 def end(how: str, reason: str = "r", rank: int = 0) -> End:
@@ -63,14 +65,17 @@ def test_after_a_failure_the_count_begins_anew():
 
 
 def test_tries_are_kept_in_order_and_a_half_written_line_does_not_count(tmp_path):
-    tries = Tries(tmp_path / "frozen.attempts.jsonl")
-    assert tries.ends() == []
-    tries.add(Outcome("lost", "why"), (0, 4), 6, 1.0)
-    tries.add(Outcome("done"), (4, 9), 0, 2.0)
-    with (tmp_path / "frozen.attempts.jsonl").open("a") as file:
+    run = Run(tmp_path, Settings(data="d"))
+    run.jobs.mkdir()
+    assert run.tries("frozen") == []
+    record(run.attempts("frozen"), Outcome("lost", "why"), (0, 4), 6, 1.0)
+    record(run.attempts("frozen"), Outcome("done"), (4, 9), 0, 2.0)
+    with run.attempts("frozen").open("a") as file:
         file.write('{"how": "lo')
     keys = ("how", "from_step", "to_step", "reached")
-    assert [tuple(line[key] for key in keys) for line in tries.ends()] == [("lost", 0, 4, 6), ("done", 4, 9, 9)]
+    assert [tuple(line[key] for key in keys) for line in run.tries("frozen")] == [
+        ("lost", 0, 4, 6), ("done", 4, 9, 9),
+    ]  # fmt: skip
 
 
 def test_the_steps_done_are_in_the_names_of_checkpoints(tmp_path):

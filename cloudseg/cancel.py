@@ -1,0 +1,44 @@
+"""Take the whole chain of a run out of the queue. What is saved stays; `resume` goes on from there.
+
+python -m cloudseg.cancel runs/NAME
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+from pathlib import Path
+
+from cloudseg import run
+from cloudseg.cluster import queue, state
+from cloudseg.errors import CloudsegError, run_command
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m cloudseg.cancel", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", nargs="?", type=Path, default=Path(run.DEFAULT), help="(default %(default)s)")
+    opened = run.open_run(parser.parse_args().run)
+    ids = state.job_ids(opened)
+    jobs = queue.squeue([number for numbers in ids.values() for number in numbers])
+    if jobs is None:
+        raise CloudsegError("squeue does not answer, so nothing was cancelled; try again")
+    active = {
+        stage: numbers[-1]
+        for stage, numbers in ids.items()
+        if numbers and numbers[-1] in jobs and jobs[numbers[-1]].state in (*queue.RUNNING, *queue.PENDING)
+    }
+    if not active:
+        print(f"{opened.path}: none of its jobs is queued or running")
+        return
+    # From the end, so that no dependent starts because the one before is gone.
+    answer = subprocess.run(["scancel", *reversed(active.values())], capture_output=True, text=True, check=False)
+    if answer.returncode:
+        raise CloudsegError(f"scancel: {answer.stderr.strip()}")
+    print(f"cancelled: {', '.join(f'{stage} {number}' for stage, number in active.items())}")
+    print(f"go on later: python -m cloudseg.resume {opened.path}")
+
+
+if __name__ == "__main__":
+    run_command(main)

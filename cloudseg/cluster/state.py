@@ -1,0 +1,119 @@
+"""What each stage of a run is at: done, running, waiting, failed or lost; from the run's folder and what Slurm says."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cloudseg import attempt, lock
+from cloudseg.cluster import progress, queue
+from cloudseg.cluster.progress import Progress
+from cloudseg.cluster.queue import Account, Queued
+from cloudseg.run import EVALUATE, Run
+
+DONE, RUNNING, REQUEUED, QUEUED, STOPPED, FAILED, CANCELLED, LOST, TO_COME = (
+    "done", "running", "requeued", "queued", "stopped", "failed", "cancelled", "lost", "to come",
+)  # fmt: skip
+"""`requeued`: waits in the queue after it has run; `stopped`: saved, and nobody goes on; `lost`: was queued, is not
+done, and Slurm does not know it any more; `to come`: was never queued."""
+TROUBLE = (FAILED, CANCELLED, LOST, STOPPED)
+
+
+@dataclasses.dataclass(frozen=True)
+class StageState:
+    stage: str
+    state: str
+    why: str = ""
+    """Of a state that is not what one hopes for, in words."""
+    job: str | None = None
+    nodes: str = ""
+    restarts: int = 0
+    progress: Progress | None = None
+    """None of the evaluation."""
+    walltime_left: str = ""
+    gpu_hours: float | None = None
+    """Of all its tries; None without accounting."""
+
+
+def look(run: Run) -> tuple[list[StageState], list[str]]:
+    """The states of all stages, and remarks on what could not be asked."""
+    ids = job_ids(run)
+    known = sorted({number for numbers in ids.values() for number in numbers})
+    jobs, accounts = queue.squeue(known), queue.sacct(known)
+    remarks = []
+    if known and jobs is None:
+        remarks.append("squeue does not answer: what is queued or running is not known")
+    if known and accounts is None:
+        remarks.append("there is no accounting (sacct): hours and time in the queue are not known")
+    names = {numbers[-1]: stage for stage, numbers in ids.items() if numbers}
+    states = []
+    for stage in run.chain:
+        found = _state(run, stage, ids[stage], jobs, accounts or {}, names)
+        states.append(dataclasses.replace(found, gpu_hours=_gpu_hours(accounts, ids[stage])))
+    return states, remarks
+
+
+def job_ids(run: Run) -> dict[str, list[str]]:
+    """The jobs of each stage, the latest last: those that the launcher queued, and those that worked on it."""
+    queued, found = run.queued(), {}
+    for stage in run.chain:
+        worked = [str(end["job"]) for end in run.tries(stage) if end.get("job")]
+        holder = lock.owner(run.lock(stage))
+        numbers = [
+            *worked,
+            *([queued[stage]] if stage in queued else []),
+            *([holder.job] if holder and holder.job else []),
+        ]
+        found[stage] = sorted(set(numbers), key=lambda number: [int(part) for part in number.split("_")])
+    return found
+
+
+def _state(
+    run: Run,
+    stage: str,
+    ids: Sequence[str],
+    jobs: Mapping[str, Queued] | None,
+    accounts: Mapping[str, Sequence[Account]],
+    names: dict[str, str],
+) -> StageState:
+    tries, own = run.tries(stage), ids[-1] if ids else None
+    at = None if stage == EVALUATE else progress.read(run, stage)
+    restarts = sum(end["how"] != "done" for end in tries)
+    found = StageState(stage, TO_COME, job=own, restarts=restarts, progress=at)
+
+    def state(name: str, why: str = "", **more: Any) -> StageState:
+        return dataclasses.replace(found, state=name, why=why, **more)
+
+    if run.done(stage) is not None:
+        return state(DONE)
+    job = (jobs or {}).get(own or "")
+    if job and job.state in queue.RUNNING:
+        return state(RUNNING, nodes=job.nodes, walltime_left=job.left)
+    if job and job.state in queue.PENDING:
+        return state(REQUEUED if any(end.get("job") == own for end in tries) else QUEUED, queue.reason(job, names))
+    holder = lock.owner(run.lock(stage))
+    if holder and not holder.job and holder.gone() is False:
+        return state(RUNNING, nodes=holder.host)
+    last = tries[-1] if tries else None
+    if last and last["how"] == attempt.FAILED and (last.get("job") == own or own is None):
+        return state(FAILED, last["reason"])
+    ended = job.state if job else accounts[own][-1].state if own and accounts.get(own) else ""
+    if ended == "CANCELLED":
+        return state(CANCELLED, "cancelled, or what it waited for failed")
+    if ended == "COMPLETED":
+        return state(FAILED, "its job ended without having finished it")
+    if ended and ended not in (*queue.RUNNING, *queue.PENDING):
+        return state(FAILED, f"Slurm ended its job: {ended}")
+    if own and jobs is not None:
+        return state(LOST, "Slurm does not know its job any more, and it is not done")
+    if last:
+        return state(STOPPED, last["reason"] or "its state is saved")
+    return found
+
+
+def _gpu_hours(accounts: Mapping[str, Sequence[Account]] | None, ids: Sequence[str]) -> float | None:
+    """Of all tries of a stage's jobs."""
+    if accounts is None:
+        return None
+    return sum(each.seconds * each.gpus for number in ids for each in accounts.get(number, ())) / 3600

@@ -1,0 +1,75 @@
+"""Print what a stage's jobs said; by default the stage that runs, or the last that did.
+
+python -m cloudseg.logs runs/NAME
+python -m cloudseg.logs runs/NAME --stage full --follow
+python -m cloudseg.logs runs/NAME --rank 3             what this rank said
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from cloudseg import run
+from cloudseg.errors import UsageError, run_command
+from cloudseg.run import Run
+
+PERIOD_S = 1.0
+LABEL = re.compile(r"^ *(\d+): ")
+"""What srun puts before the lines of a rank."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m cloudseg.logs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", nargs="?", type=Path, default=Path(run.DEFAULT), help="(default %(default)s)")
+    parser.add_argument("--stage", help="a stage by name or number, or evaluate")
+    parser.add_argument("--rank", type=int, help="only the lines of this rank")
+    parser.add_argument("--follow", "-f", action="store_true", help="and what comes, until Ctrl-C")
+    args = parser.parse_args()
+    opened = run.open_run(args.run)
+    log = opened.jobs / f"{opened.find(args.stage)}.log" if args.stage else latest(opened)
+    if not log.exists():
+        raise UsageError(f"{log} is not there: no job of this stage has started; python -m cloudseg.status {args.run}")
+    for line in lines(log, args.follow):
+        if args.rank is None:
+            sys.stdout.write(line)
+        elif (match := LABEL.match(line)) and int(match[1]) == args.rank:
+            sys.stdout.write(line[match.end() :])
+        sys.stdout.flush()
+
+
+def latest(opened: Run) -> Path:
+    """The log that was written to last."""
+    logs = [log for stage in opened.chain if (log := opened.jobs / f"{stage}.log").exists()]
+    if not logs:
+        raise UsageError(
+            f"{opened.jobs} holds no log: no job has started (without Slurm, stages print to the terminal)"
+        )
+    return max(logs, key=lambda log: log.stat().st_mtime_ns)
+
+
+def lines(log: Path, follow: bool) -> Iterator[str]:
+    """The lines of a file, and with `follow` those that are added, for ever."""
+    with log.open(errors="replace") as file:
+        rest = ""
+        while True:
+            rest += file.readline()
+            if rest.endswith("\n"):
+                yield rest
+                rest = ""
+            elif not follow:
+                if rest:
+                    yield rest
+                return
+            else:
+                time.sleep(PERIOD_S)
+
+
+if __name__ == "__main__":
+    run_command(main)

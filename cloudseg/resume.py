@@ -1,0 +1,44 @@
+"""Go on with a chain from the first stage that is not done, with the nodes, times and site of the last launch.
+
+  python -m cloudseg.resume runs/NAME
+  python -m cloudseg.resume runs/NAME --nodes 1 --time 12:00:00      others, as for launch
+  python -m cloudseg.resume runs/NAME --dry-run
+
+A stage that was under way goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from cloudseg import launch, run
+from cloudseg.errors import run_command
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m cloudseg.resume", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", nargs="?", type=Path, default=Path(run.DEFAULT), help="(default %(default)s)")
+    args, changes = parser.parse_known_args()
+    opened = run.open_run(args.run)
+    launch.main(["--stages", "all", "--run", str(args.run), *earlier(opened.jobs / launch.LAUNCHED), *changes])
+
+
+def earlier(file: Path) -> list[str]:
+    """The options of the last launch, as they would be typed; none if it left none."""
+    try:
+        table = json.loads(file.read_text())
+    except FileNotFoundError:
+        return []
+    options = []
+    for key, value in table.items():
+        if value not in (None, False):
+            options += [f"--{key.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return options
+
+
+if __name__ == "__main__":
+    run_command(main)

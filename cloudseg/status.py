@@ -1,0 +1,128 @@
+"""Say what each stage of a run is at, what it waits for, and what to type next.
+
+  python -m cloudseg.status runs/NAME
+  python -m cloudseg.status runs/NAME --watch        again every half minute
+  python -m cloudseg.status runs/NAME --json
+
+Asks Slurm twice, once each of squeue and sacct, however many jobs there are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from cloudseg import run
+from cloudseg.cluster import state
+from cloudseg.cluster.state import StageState
+from cloudseg.errors import UsageError, run_command
+from cloudseg.run import Run
+
+LEAST_PERIOD_S = 10
+LAST_LINES = 8
+COLUMNS = ("stage", "state", "epoch", "step", "dice", "images/s", "left", "restarts", "GPU h", "job")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m cloudseg.status", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", nargs="?", type=Path, default=Path(run.DEFAULT), help="(default %(default)s)")
+    parser.add_argument("--watch", action="store_true", help="show it again and again, until nothing is left to do")
+    parser.add_argument("--every", type=float, default=30, metavar="S", help="seconds between (default 30, least 10)")
+    parser.add_argument("--json", action="store_true", help="as JSON, for programs")
+    args = parser.parse_args()
+    if args.watch and args.json:
+        raise UsageError("--watch and --json exclude each other; leave out one of them")
+    opened = run.open_run(args.run)
+    while True:
+        states, remarks = state.look(opened)
+        if args.json:
+            print(json.dumps({"run": str(opened.path), "stages": [dataclasses.asdict(each) for each in states],
+                              "remarks": remarks}, indent=2))  # fmt: skip
+            return
+        if args.watch and sys.stdout.isatty():
+            print("\033[H\033[J", end="")
+        print("\n".join(page(opened, states, remarks)), flush=True)
+        if not args.watch or all(each.state in (state.DONE, *state.TROUBLE) for each in states):
+            return
+        time.sleep(max(LEAST_PERIOD_S, args.every))
+
+
+def page(opened: Run, states: Sequence[StageState], remarks: Sequence[str]) -> Iterator[str]:
+    """The lines that are shown."""
+    settings = opened.settings
+    yield f"{opened.path}: {settings.network}, recipe {settings.recipe}; {time.strftime('%Y-%m-%d %H:%M:%S')}"
+    yield ""
+    yield from table([COLUMNS, *map(row, states)])
+    reasons = [f"{each.stage}: {each.why}" for each in states if each.why]
+    if reasons or remarks:
+        yield ""
+        yield from (*reasons, *remarks)
+    talks = next((each for each in states if each.state in (*state.TROUBLE, state.RUNNING)), None)
+    log = opened.jobs / f"{talks.stage}.log" if talks else None
+    if log and log.exists():
+        yield f"\nthe last lines of {log}:"
+        yield from (f"  {line}" for line in last_lines(log))
+    yield f"\n{advice(opened, states)}"
+
+
+def row(each: StageState) -> tuple[str, ...]:
+    """What the table has of a stage."""
+    at = each.progress
+    return (
+        each.stage,
+        each.state,
+        f"{at.epoch} of {at.epochs}" if at else "",
+        str(at.step) if at and at.step else "",
+        f"{at.dice:.3f}" if at and at.dice is not None else "",
+        f"{at.images_per_s:.1f}" if at and at.images_per_s else "",
+        span(at.left_s) if at and at.left_s and each.state == state.RUNNING else "",
+        str(each.restarts or ""),
+        f"{each.gpu_hours:.1f}" if each.gpu_hours else "",
+        f"{each.job or ''}{f' on {each.nodes}' if each.nodes else ''}",
+    )
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Columns as wide as they must be; those in which nothing stands are left out."""
+    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    widths = [max(map(len, column)) for column in columns]
+    for cells in zip(*columns, strict=True):
+        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def advice(opened: Run, states: Sequence[StageState]) -> str:
+    """What to type next."""
+    path = opened.path
+    if all(each.state == state.DONE for each in states):
+        return f"all done; the results: {opened.report}"
+    if any(each.state in state.TROUBLE for each in states):
+        return f"go on from the first stage that is not done: python -m cloudseg.resume {path}"
+    if any(each.state in (state.RUNNING, state.QUEUED, state.REQUEUED) for each in states):
+        return f"follow: python -m cloudseg.logs {path} --follow; stop all: python -m cloudseg.cancel {path}"
+    return f"start: python -m cloudseg.launch --stages all --run {path}"
+
+
+def last_lines(log: Path, count: int = LAST_LINES) -> list[str]:
+    """The end of a file that may be large."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 200 * count))
+        return file.read().decode(errors="replace").splitlines()[-count:]
+
+
+def span(seconds: float) -> str:
+    """'2 h 05', '3 min', '45 s'."""
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02}"
+    return f"{whole // 60} min" if whole >= 60 else f"{whole} s"
+
+
+if __name__ == "__main__":
+    run_command(main)
