@@ -127,6 +127,7 @@ def stage_jobs(folder: Path, chosen: list[str], args: argparse.Namespace, code: 
         log = str(run.jobs_folder(folder) / f"{stage}.log")
         job = slurm.stage_job(stage, site, str(folder), log, **changes)
         command = slurm.submitit_command(run.jobs_folder(folder) / "submitit")
+        sites.refuse(site, job.resources)
         jobs[stage] = dataclasses.replace(
             job, exports=exports, command=command, elastic=args.elastic and stage != run.EVALUATE
         )
@@ -153,6 +154,7 @@ def queue_chain(prepared: Run, left: list[str], args: argparse.Namespace) -> Non
     """Submit `left` as a chain, unless jobs of this run are queued already."""
     if shutil.which("sbatch") is None:
         raise UsageError("--cluster slurm: there is no sbatch on this machine; type: --cluster local")
+    sites.require_account(sites.load(args.site))
     prepared.jobs.mkdir(parents=True, exist_ok=True)
     refusal = "wait until it has queued its jobs; if it is gone, delete that file"
     # Of two launches at once, one looks and queues, and the other then sees that it has.

@@ -17,7 +17,7 @@ from pathlib import Path
 from cloudseg import attempt, run
 from cloudseg.atomic import patiently
 from cloudseg.attempt import Attempt
-from cloudseg.cluster import restarts, sites, slurm, steps
+from cloudseg.cluster import restarts, sites, slurm, steps, times
 from cloudseg.cluster.restarts import INTERRUPTED, Outcome
 from cloudseg.errors import CloudsegError, Stopped, UsageError
 from cloudseg.run import EVALUATE, Run
@@ -126,5 +126,5 @@ def _state() -> str:
 
 def _seconds_left() -> float | None:
     """Until this job must be back in the queue, as after its walltime it would not get there; None for ever."""
-    left = slurm.seconds(slurm.ask(["squeue", "--noheader", f"--job={own_id(os.environ)}", "--format=%L"]))
+    left = times.seconds(slurm.ask(["squeue", "--noheader", f"--job={own_id(os.environ)}", "--format=%L"]))
     return None if left is None else max(1.0, left - slurm.LAST_CALL_S)

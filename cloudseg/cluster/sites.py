@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from cloudseg import config
+from cloudseg.cluster import times
 from cloudseg.errors import UsageError
 
 FOLDER = Path(__file__).resolve().parents[2] / "env" / "sites"
@@ -27,6 +28,16 @@ class Resources:
 
 
 @dataclasses.dataclass(frozen=True)
+class Partition:
+    """What a partition gives at most; 0 and "" where that is not known."""
+
+    time: str = ""
+    nodes: int = 0
+    gpus_per_node: int = 0
+    cpus_per_node: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
 class Site:
     train: Resources
     """The stages: one task a GPU."""
@@ -41,6 +52,43 @@ class Site:
     """Further sbatch options of every job, as --constraint=v100-32g."""
     srun: tuple[str, ...] = ()
     """Further srun options of every step."""
+    account: str = ""
+    """What to type where jobs must be charged to a project, as export SBATCH_ACCOUNT=PROJECT@v100."""
+    gpus_per_user: int = 0
+    """Most GPUs that a user's jobs may hold together; 0 where there is no such limit."""
+    partitions: dict[str, Partition] = dataclasses.field(default_factory=dict)
+
+
+def refuse(site: Site, need: Resources) -> None:
+    """Raises UsageError, with the limit, for what the site would refuse, or leave in the queue for ever."""
+    gpus = need.nodes * need.gpus_per_node
+    if site.gpus_per_user and gpus > site.gpus_per_user:
+        raise UsageError(
+            f"{need.nodes} nodes x {need.gpus_per_node} GPUs are {gpus}, and this site gives a user "
+            f"{site.gpus_per_user} at a time; type: --nodes {max(1, site.gpus_per_user // need.gpus_per_node)}"
+        )
+    limit = site.partitions.get(need.partition, Partition())
+    asked = {
+        "nodes": (need.nodes, limit.nodes),
+        "GPUs a node": (need.gpus_per_node, limit.gpus_per_node),
+        "CPUs a node": (need.tasks_per_node * need.cpus_per_task, limit.cpus_per_node),
+    }
+    for what, (number, most) in asked.items():
+        if most and number > most:
+            raise UsageError(f"partition {need.partition} has {most} {what}, and {number} are asked for")
+    longest, walltime = (times.seconds(text) for text in (limit.time, need.time))
+    if limit.time and longest is not None and (walltime is None or walltime > longest):
+        raise UsageError(
+            f"partition {need.partition} gives a job {limit.time}, and {need.time} is asked for; type: "
+            f"--time {limit.time} (a stage that needs more goes back into the queue, and on, by itself)"
+        )
+
+
+def require_account(site: Site) -> None:
+    """Raises UsageError, with what to type, where jobs need an account and none is named."""
+    named = os.environ.get("SBATCH_ACCOUNT") or any(option.startswith(("--account", "-A")) for option in site.sbatch)
+    if site.account and not named:
+        raise UsageError(f"this site charges jobs to a project; type first: {site.account}")
 
 
 def load(name: str | None) -> Site:

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
+from cloudseg.cluster import times
 from cloudseg.cluster.sites import Resources, Site
 from cloudseg.errors import UsageError
 from cloudseg.run import DEFAULT, EVALUATE
@@ -45,7 +46,7 @@ class Job:
 def script(job: Job) -> str:
     """The text that sbatch is given. Raises UsageError for paths that sbatch could not be told."""
     need = job.resources
-    walltime = seconds(need.time)
+    walltime = times.seconds(need.time)
     # Of a range of nodes Slurm takes the most there are, but only one if it is told of one task a node.
     elastic = job.elastic and need.nodes > 1
     lead = SIGNAL_LEAD_S if walltime is None else min(SIGNAL_LEAD_S, int(walltime // 4))
@@ -167,23 +168,6 @@ def ask(command: list[str]) -> str:
 def active_jobs(squeue: str) -> dict[str, str]:
     """Job id -> state, from the output of `squeue --noheader --format=%i|%T`."""
     return dict(line.strip().split("|", 1) for line in squeue.splitlines() if "|" in line)
-
-
-def seconds(text: str) -> float | None:
-    """Slurm's way to write times: "30" (minutes), "10:00", "2:30:00", "1-12", "1-12:30:00". None for UNLIMITED, and for
-    what is no time."""
-    days, separator, rest = text.strip().rpartition("-")
-    parts = rest.split(":")
-    if not all(part.isdecimal() for part in parts) or (separator and not days.isdecimal()) or len(parts) > 3:
-        return None
-    numbers = [int(part) for part in parts]
-    if separator:
-        hours, minutes, rest_s = [*numbers, 0, 0][:3]
-    elif len(numbers) == 1:
-        hours, minutes, rest_s = 0, numbers[0], 0
-    else:
-        hours, minutes, rest_s = [0, *numbers][-3:]
-    return float(((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + rest_s)
 
 
 def submitit_command(folder: Path) -> str:

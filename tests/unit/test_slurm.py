@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cloudseg import launch
-from cloudseg.cluster import batch, sites, slurm
+from cloudseg.cluster import batch, sites, slurm, times
 from cloudseg.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,7 +61,9 @@ def test_an_unknown_site_is_refused_with_the_nearest():
 
 
 def test_a_wrong_key_in_a_site_file_is_named(tmp_path):
-    (tmp_path / "x.toml").write_text((sites.FOLDER / "ruche.toml").read_text() + "cpus_per_tasks = 3\n")
+    (tmp_path / "x.toml").write_text(
+        (sites.FOLDER / "ruche.toml").read_text().replace("cpus_per_task", "cpus_per_tasks")
+    )
     with pytest.raises(UsageError, match="did you mean 'cpus_per_task'"):
         sites.load(str(tmp_path / "x.toml"))
 
@@ -79,7 +81,7 @@ def test_a_task_of_an_array_requeues_itself_and_not_the_array():
     ],
 )  # fmt: skip
 def test_slurms_times(text, seconds):
-    assert slurm.seconds(text) == seconds
+    assert times.seconds(text) == seconds
 
 
 def test_a_short_job_is_signalled_late_enough_to_have_done_something():
