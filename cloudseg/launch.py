@@ -1,6 +1,7 @@
 """Queue the chain of fine-tuning stages as Slurm jobs and return, or run it here.
 
   python -m cloudseg.launch --stages all --data DATA                   frozen, partial, full, evaluate
+  python -m cloudseg.launch --stages all --data DATA --plan            what it would do, as a table
   python -m cloudseg.launch --stages all --data DATA --dry-run         the scripts it would submit
   python -m cloudseg.launch --stages full,evaluate --run runs/NAME     the end of a chain
   python -m cloudseg.launch --stages all --data DATA --cluster local --tasks-per-node 2
@@ -22,20 +23,21 @@ from pathlib import Path
 from typing import Any
 
 from cloudseg import atomic, config, lock, preflight, run
-from cloudseg.cluster import batch, sites, slurm, snapshot, study, trials
+from cloudseg.cluster import batch, estimate, sites, slurm, snapshot, study, text, trials
 from cloudseg.config import Settings
 from cloudseg.data.shards import Manifest
 from cloudseg.errors import UsageError, run_command
 from cloudseg.run import Run
 
 LAUNCHED = "launched.json"
-KEPT = ("site", "nodes", "tasks_per_node", "partition", "time", "elastic")
+KEPT = ("site", "nodes", "tasks_per_node", "partition", "time", "elastic", "mail")
 """What `resume` asks for again."""
 
 
 def parser() -> argparse.ArgumentParser:
     out = run.parser("launch", __doc__)
     out.add_argument("--stages", help="all, or some of the run's, as frozen,partial,full,evaluate")
+    out.add_argument("--plan", action="store_true", help="show the chain as a table, and do nothing")
     out.add_argument("--dry-run", action="store_true", help="print the sbatch scripts, and do nothing")
     config.add_arguments(out)
     study.add_arguments(out)
@@ -53,7 +55,13 @@ def parser() -> argparse.ArgumentParser:
     )
     where.add_argument("--tasks-per-node", type=int, help="ranks a node: one a GPU (default: the site's; 1 here)")
     where.add_argument("--partition", help="in place of the site's")
-    where.add_argument("--time", metavar="HH:MM:SS", help="walltime of each stage, in place of the site's")
+    where.add_argument(
+        "--time",
+        metavar="HH:MM:SS",
+        help="walltime of each stage (default: 1.5 times what a stage like it took in a run beside this one, at most "
+        "the site's)",
+    )
+    where.add_argument("--mail", metavar="ADDRESS", help="Slurm writes there when a stage ends or fails")
     return out
 
 
@@ -80,9 +88,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     if study.asked(args):
         study.launch(args, in_slurm, stage_jobs)
         return
-    args.stages = parse_stages(args.stages, run.chain(settings_of(args)))
+    settings = settings_of(args)
+    args.stages = parse_stages(args.stages, run.chain(settings))
+    if args.plan:
+        show_plan(args, settings)
+        return
     if args.dry_run:
-        dry_run(args)
+        dry_run(args, settings)
         return
     prepared = run.prepare(args.run, config.from_arguments(args))
     left = remaining(prepared, args.stages)
@@ -108,8 +120,13 @@ def remaining(prepared: Run, chosen: list[str]) -> list[str]:
     return left
 
 
-def stage_jobs(folder: Path, chosen: list[str], args: argparse.Namespace, code: str) -> dict[str, slurm.Job]:
-    """The jobs of `chosen` stages, by stage."""
+def stage_jobs(
+    folder: Path, chosen: list[str], args: argparse.Namespace, code: str, settings: Settings | None = None
+) -> dict[str, slurm.Job]:
+    """The jobs of `chosen` stages, by stage; with `settings`, for as long as they are likely to take.
+
+    Raises UsageError for what the site would refuse.
+    """
     site = sites.load(args.site)
     changes: dict[str, Any] = {"nodes": args.nodes, "tasks_per_node": args.tasks_per_node}
     changes |= {"partition": args.partition, "time": args.time}
@@ -126,6 +143,11 @@ def stage_jobs(folder: Path, chosen: list[str], args: argparse.Namespace, code: 
     for stage in chosen:
         log = str(run.jobs_folder(folder) / f"{stage}.log")
         job = slurm.stage_job(stage, site, str(folder), log, **changes)
+        if settings and not args.time and (seconds := estimated(stage, settings, job.ranks, folder)):
+            time = estimate.walltime(seconds, job.resources.time)
+            job = dataclasses.replace(job, resources=dataclasses.replace(job.resources, time=time))
+        if args.mail:
+            job = dataclasses.replace(job, sbatch=(*job.sbatch, f"--mail-user={args.mail}", "--mail-type=END,FAIL"))
         command = slurm.submitit_command(run.jobs_folder(folder) / "submitit")
         sites.refuse(site, job.resources)
         jobs[stage] = dataclasses.replace(
@@ -134,11 +156,36 @@ def stage_jobs(folder: Path, chosen: list[str], args: argparse.Namespace, code: 
     return jobs
 
 
-def dry_run(args: argparse.Namespace) -> None:
+def estimated(stage: str, settings: Settings, ranks: int, folder: Path) -> float | None:
+    """Seconds that the stage will take, if a run beside `folder` tells; of the evaluation nobody does."""
+    return None if stage == run.EVALUATE else estimate.stage_seconds(settings, stage, ranks, folder.parent)
+
+
+def show_plan(args: argparse.Namespace, settings: Settings) -> None:
+    """Print what would be queued, as a table."""
+    folder = args.run.resolve()
+    jobs = stage_jobs(folder, args.stages, args, "CODE", settings)
+    rows = [("stage", "trains", "epochs", "nodes x ranks", "partition", "at most", "estimate", "starts from", "writes")]
+    for stage, job in jobs.items():
+        need, seconds = job.resources, estimated(stage, settings, job.ranks, folder)
+        shape = (f"{need.nodes} x {need.tasks_per_node}", need.partition, need.time)
+        guess = text.span(seconds) if seconds else ""
+        if stage == run.EVALUATE:
+            rows.append((stage, "", "", *shape, guess, settings.stages[-1], "evaluate/, report.html"))
+            continue
+        own, index = settings.stage[stage], settings.stages.index(stage)
+        trains = "decoder" + (f", {own.encoder:.0%} of the encoder" if own.encoder else "")
+        before = settings.stages[index - 1] if index else f"weights: {settings.weights}"
+        rows.append((stage, trains, str(own.epochs), *shape, guess, before, f"{index + 1}-{stage}/"))
+    print(f"{folder}: {settings.network}, recipe {settings.recipe}\n")
+    print("\n".join(text.table(rows)))
+
+
+def dry_run(args: argparse.Namespace, settings: Settings) -> None:
     """Print what would be submitted; needs no data, no Slurm and no TensorFlow."""
     folder = args.run.resolve()
     before = ""
-    for stage, job in stage_jobs(folder, args.stages, args, str(folder / "code" / "SNAPSHOT")).items():
+    for stage, job in stage_jobs(folder, args.stages, args, str(folder / "code" / "SNAPSHOT"), settings).items():
         dependency = slurm.afterok(f"JOB_ID_OF_{before.upper()}") if before else ""
         print(f"# sbatch script of stage {stage}")
         print(slurm.script(dataclasses.replace(job, dependency=dependency)))
@@ -172,7 +219,7 @@ def _queue_chain(prepared: Run, left: list[str], args: argparse.Namespace) -> No
         print(f"stop them first with: python -m cloudseg.cancel {args.run}")
         return
     code = snapshot.take(prepared.path / "code")
-    todo = stage_jobs(prepared.path, left, args, str(code))
+    todo = stage_jobs(prepared.path, left, args, str(code), prepared.settings)
 
     def announce(stage: str, number: str) -> None:
         need = todo[stage].resources

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cloudseg import run
-from cloudseg.cluster import state
+from cloudseg.cluster import state, text
 from cloudseg.cluster.state import StageState
 from cloudseg.errors import UsageError, run_command
 from cloudseg.run import Run
@@ -59,7 +59,7 @@ def page(opened: Run, states: Sequence[StageState], remarks: Sequence[str]) -> I
     settings = opened.settings
     yield f"{opened.path}: {settings.network}, recipe {settings.recipe}; {time.strftime('%Y-%m-%d %H:%M:%S')}"
     yield ""
-    yield from table([COLUMNS, *map(row, states)])
+    yield from text.table([COLUMNS, *map(row, states)])
     reasons = [f"{each.stage}: {each.why}" for each in states if each.why]
     if reasons or remarks:
         yield ""
@@ -82,19 +82,11 @@ def row(each: StageState) -> tuple[str, ...]:
         str(at.step) if at and at.step else "",
         f"{at.dice:.3f}" if at and at.dice is not None else "",
         f"{at.images_per_s:.1f}" if at and at.images_per_s else "",
-        span(at.left_s) if at and at.left_s and each.state == state.RUNNING else "",
+        text.span(at.left_s) if at and at.left_s and each.state == state.RUNNING else "",
         str(each.restarts or ""),
         f"{each.gpu_hours:.1f}" if each.gpu_hours else "",
         f"{each.job or ''}{f' on {each.nodes}' if each.nodes else ''}",
     )
-
-
-def table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Columns as wide as they must be; those in which nothing stands are left out."""
-    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
-    widths = [max(map(len, column)) for column in columns]
-    for cells in zip(*columns, strict=True):
-        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def advice(opened: Run, states: Sequence[StageState]) -> str:
@@ -114,14 +106,6 @@ def last_lines(log: Path, count: int = LAST_LINES) -> list[str]:
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 200 * count))
         return file.read().decode(errors="replace").splitlines()[-count:]
-
-
-def span(seconds: float) -> str:
-    """'2 h 05', '3 min', '45 s'."""
-    whole = round(seconds)
-    if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60:02}"
-    return f"{whole // 60} min" if whole >= 60 else f"{whole} s"
 
 
 if __name__ == "__main__":

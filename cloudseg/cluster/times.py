@@ -18,3 +18,8 @@ def seconds(text: str) -> float | None:
     else:
         hours, minutes, rest_s = [0, *numbers][-3:]
     return float(((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + rest_s)
+
+
+def text(seconds: int) -> str:
+    """Seconds as sbatch takes them: "26:03:00"."""
+    return f"{seconds // 3600:02}:{seconds % 3600 // 60:02}:{seconds % 60:02}"

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from cloudseg import lock, status
-from cloudseg.cluster import queue, state
+from cloudseg.cluster import queue, state, text
 from cloudseg.cluster.queue import Account, Queued
 from cloudseg.config import Settings
 from cloudseg.run import Run
@@ -186,7 +186,9 @@ def test_squeue_and_sacct_are_asked_once_however_many_jobs_there_are(run, tmp_pa
 
 
 def test_squeue_is_read():
-    text = "12|RUNNING|None|10:00|50:00|node[1-2]|(null)\n13_4|PENDING|Dependency|0:00|1:00:00||afterok:12(unfulfilled)\n"
+    text = (
+        "12|RUNNING|None|10:00|50:00|node[1-2]|(null)\n13_4|PENDING|Dependency|0:00|1:00:00||afterok:12(unfulfilled)\n"
+    )
     found = queue.parse_squeue(text)
     assert found["12"] == Queued("RUNNING", "None", "10:00", "50:00", "node[1-2]", "(null)")
     assert queue.reason(found["13_4"], {"12": "partial"}) == "waits for partial"
@@ -219,4 +221,4 @@ def test_reasons_are_told_in_words(reason, said):
 
 
 def test_spans_are_short():
-    assert [status.span(seconds) for seconds in (4.4, 61, 3600 * 26 + 59)] == ["4 s", "1 min", "26 h 00"]
+    assert [text.span(seconds) for seconds in (4.4, 61, 3600 * 26 + 59)] == ["4 s", "1 min", "26 h 00"]

@@ -1,0 +1,77 @@
+"""How long stages will take, told by those that are done."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from cloudseg import launch
+from cloudseg.cluster import estimate
+from cloudseg.config import resolve, to_table
+from cloudseg.run import toml
+
+GIVEN = {"data": "/DATA", "network": "unet-resnet18"}
+
+
+def settings(**more):
+    return resolve([("test", GIVEN | more)])
+
+
+def finished(folder, name: str, ranks: int, seconds: float, at: float = 1.0, **more) -> None:
+    """A run beside others whose first stage is done, epochs of so many seconds."""
+    run = folder / name
+    (run / "1-frozen").mkdir(parents=True)
+    (run / "run.toml").write_text(toml(to_table(settings(**more))))
+    (run / "1-frozen" / "history.csv").write_text(f"epoch,seconds\n1,999\n2,{seconds}\n3,{seconds}\n")
+    (run / "1-frozen" / "stage.json").write_text(json.dumps({"ranks": ranks}))
+    (run / "1-frozen" / "DONE.json").write_text("{}")
+    os.utime(run / "1-frozen" / "DONE.json", (at, at))
+
+
+def test_twice_the_ranks_take_half_the_time(tmp_path):
+    finished(tmp_path, "a", ranks=4, seconds=60)
+    assert estimate.stage_seconds(settings(), "frozen", 8, tmp_path) == 25 * 30 + estimate.START_S
+
+
+def test_nothing_like_it_tells_nothing(tmp_path):
+    finished(tmp_path, "a", ranks=4, seconds=60, network="unet-resnet34")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "run.toml").write_text("damaged")
+    assert estimate.stage_seconds(settings(), "frozen", 4, tmp_path) is None
+    finished(tmp_path, "c", ranks=4, seconds=60)
+    assert estimate.stage_seconds(settings(), "full", 4, tmp_path) is None
+
+
+def test_the_same_number_of_ranks_tells_more_than_a_later_run(tmp_path):
+    finished(tmp_path, "a", ranks=8, seconds=10, at=1.0)
+    finished(tmp_path, "b", ranks=4, seconds=99, at=2.0)
+    assert estimate.stage_seconds(settings(), "frozen", 8, tmp_path) == 25 * 10 + estimate.START_S
+
+
+@pytest.mark.parametrize(
+    ("seconds", "asked"), [(60, "00:30:00"), (7200, "03:00:00"), (7201, "03:01:00"), (1e6, "24:00:00")]
+)
+def test_the_walltime_has_a_margin_and_the_sites_limit(seconds, asked):
+    assert estimate.walltime(seconds, "24:00:00") == asked
+
+
+def test_the_plan_shows_what_starts_from_what_and_for_how_long(tmp_path, capsys):
+    finished(tmp_path, "a", ranks=8, seconds=240)
+    options = [option for key, value in GIVEN.items() if key != "data" for option in ("--set", f"{key}={value}")]
+    launch.main(["--stages", "all", "--plan", "--site", "ruche", "--data", "/DATA", "--run", f"{tmp_path}/b", *options])
+    frozen, partial, full, evaluate = capsys.readouterr().out.splitlines()[3:]
+    assert frozen.split() == [
+        "frozen", "decoder", "25", "2", "x", "4", "gpu", "02:33:00", "1", "h", "42", "weights:", "imagenet",
+        "1-frozen/",
+    ]  # fmt: skip
+    assert "20% of the encoder" in partial and "24:00:00" in partial and "frozen" in partial
+    assert "partial" in full and "3-full/" in full
+    assert "full" in evaluate and "report.html" in evaluate
+
+
+def test_mail_is_slurms_own(tmp_path, capsys):
+    launch.main(["--stages", "frozen", "--dry-run", "--site", "ruche", "--run", f"{tmp_path}/b", "--mail", "me@x.org"])
+    text = capsys.readouterr().out
+    assert "#SBATCH --mail-user=me@x.org\n#SBATCH --mail-type=END,FAIL\n" in text
