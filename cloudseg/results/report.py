@@ -52,7 +52,7 @@ def write(run: Run, metrics: Mapping[str, Any], found: Scoring, source: Samples,
         surfaces=figures.data_uri(figures.surfaces(found.surfaces, found.rules)),
         calibration=figures.data_uri(figures.calibration(metrics)),
         confusion=figures.data_uri(figures.confusion(metrics)),
-        panels=[_panel(title, name, dice[name], found, source, blend) for title, name in _chosen(dice)],
+        panels=[_panel(title, name, dice[name], found, source, blend) for title, name in chosen(dice)],
         settings_text=(run.path / "run.toml").read_text(),
         made=run.made,
     )
@@ -136,7 +136,7 @@ def _mean_dice(run: Run, stage: str) -> dict[str, float]:
     return {row["image"]: float(np.mean([float(row[f"dice_{name.lower()}"]) for name in CLASSES])) for row in rows}
 
 
-def _chosen(dice: Mapping[str, float]) -> list[tuple[str, str]]:
+def chosen(dice: Mapping[str, float]) -> list[tuple[str, str]]:
     """(why, name) of some images: the best, those in the middle, the worst; each once."""
     order = sorted(dice, key=lambda name: -dice[name])
     middle = len(order) // 2 - SHOWN // 2
