@@ -18,14 +18,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cloudseg import run
-from cloudseg.cluster import state, text
+from cloudseg.cluster import estimate, state, text
 from cloudseg.cluster.state import StageState
 from cloudseg.errors import UsageError, run_command
 from cloudseg.run import Run
 
 LEAST_PERIOD_S = 10
 LAST_LINES = 8
-COLUMNS = ("stage", "state", "epoch", "step", "dice", "images/s", "left", "restarts", "GPU h", "job")
+COLUMNS = ("stage", "state", "epoch", "step", "dice", "images/s", "left", "restarts", "job")
+COSTS = ("stage", "training", "images/s a rank", "of one rank alone", "waiting for input", "in the queue", "GPU h")
+"""Of a chain that is done; one rank alone, where a run beside this one tells."""
 
 
 def main() -> None:
@@ -60,6 +62,9 @@ def page(opened: Run, states: Sequence[StageState], remarks: Sequence[str]) -> I
     yield f"{opened.path}: {settings.network}, recipe {settings.recipe}; {time.strftime('%Y-%m-%d %H:%M:%S')}"
     yield ""
     yield from text.table([COLUMNS, *map(row, states)])
+    if all(each.state == state.DONE for each in states):
+        yield ""
+        yield from text.table([COSTS, *(costs(opened, each) for each in states if each.progress)])
     reasons = [f"{each.stage}: {each.why}" for each in states if each.why]
     if reasons or remarks:
         yield ""
@@ -84,8 +89,25 @@ def row(each: StageState) -> tuple[str, ...]:
         f"{at.images_per_s:.1f}" if at and at.images_per_s else "",
         text.span(at.left_s) if at and at.left_s and each.state == state.RUNNING else "",
         str(each.restarts or ""),
-        f"{each.gpu_hours:.1f}" if each.gpu_hours else "",
         f"{each.job or ''}{f' on {each.nodes}' if each.nodes else ''}",
+    )
+
+
+def costs(opened: Run, each: StageState) -> tuple[str, ...]:
+    """What a finished stage took, and how well it used it."""
+    at, stage = each.progress, each.stage
+    precedents = list(estimate.like(opened.settings, stage, opened.path.parent))
+    ranks = json.loads((opened.stage(stage) / "stage.json").read_text())["ranks"]
+    rate = at.images_per_s if at and at.images_per_s else 0.0
+    alone = [each.images_per_s for each in precedents if each.ranks == 1]
+    return (
+        stage,
+        text.span(at.seconds) if at else "",
+        f"{rate / ranks:.1f}",
+        f"{rate / ranks / max(alone):.0%}" if alone and ranks > 1 else "",
+        f"{at.waiting_s / at.seconds:.1%}" if at and at.seconds else "",
+        text.span(each.queued_s) if each.queued_s else "",
+        f"{each.gpu_hours:.1f}" if each.gpu_hours else "",
     )
 
 

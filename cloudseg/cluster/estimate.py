@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import json
 import math
+import statistics
+from collections.abc import Iterator
 from pathlib import Path
 
 from cloudseg import run as runs
@@ -23,11 +26,29 @@ LEAST_S = 1800
 def stage_seconds(settings: Settings, stage: str, ranks: int, folder: Path) -> float | None:
     """Seconds for `stage` on `ranks` ranks; None if no run in `folder` did anything like it.
 
-    The latest stage of the same network, data, precision and share of the encoder counts; time is taken to fall with
-    the number of ranks, the pace of an epoch (validation included) to be the median of its epochs.
+    Of those, one with as many ranks counts, then the latest; time is taken to fall with the number of ranks, the pace
+    of an epoch (validation included) to be the median of its epochs.
     """
+    found = list(like(settings, stage, folder))
+    if not found:
+        return None
+    best = max(found, key=lambda each: (each.ranks == ranks, each.ended))
+    return settings.stage[stage].epochs * best.epoch_s * best.ranks / ranks + START_S
+
+
+@dataclasses.dataclass(frozen=True)
+class Precedent:
+    """A finished stage; of its epochs the medians."""
+
+    ranks: int
+    ended: float
+    epoch_s: float
+    images_per_s: float
+
+
+def like(settings: Settings, stage: str, folder: Path) -> Iterator[Precedent]:
+    """Finished stages of the runs in `folder` with this one's network, data, precision and share of the encoder."""
     own = settings.stage[stage]
-    likest: tuple[bool, float, float] | None = None
     for path in folder.glob("*/run.toml"):
         with contextlib.suppress(CloudsegError, OSError, ValueError, KeyError):
             found = runs.open_run(path.parent)
@@ -38,11 +59,12 @@ def stage_seconds(settings: Settings, stage: str, ranks: int, folder: Path) -> f
                 if theirs.stage[name].encoder != own.encoder or found.done(name) is None:
                     continue
                 told = json.loads((found.stage(name) / "stage.json").read_text())
-                pace = _epoch_seconds(found.history(name)) * told["ranks"] / ranks
-                when = found.done_file(name).stat().st_mtime
-                candidate = (told["ranks"] == ranks, when, own.epochs * pace + START_S)
-                likest = max(likest, candidate) if likest else candidate
-    return likest[2] if likest else None
+                with found.history(name).open(newline="") as file:
+                    rows = list(csv.DictReader(file))
+                seconds, rate = (
+                    statistics.median(float(row[column]) for row in rows) for column in ("seconds", "images_per_s")
+                )
+                yield Precedent(told["ranks"], found.done_file(name).stat().st_mtime, seconds, rate)
 
 
 def walltime(seconds: float, most: str) -> str:
@@ -50,9 +72,3 @@ def walltime(seconds: float, most: str) -> str:
     wanted = 60 * math.ceil(max(LEAST_S, MARGIN * seconds) / 60)
     longest = times.seconds(most)
     return most if longest is not None and wanted >= longest else times.text(wanted)
-
-
-def _epoch_seconds(history: Path) -> float:
-    with history.open(newline="") as file:
-        epochs = sorted(float(row["seconds"]) for row in csv.DictReader(file))
-    return epochs[len(epochs) // 2]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import subprocess
 from collections.abc import Sequence
 
 SQUEUE = ("%i", "%T", "%r", "%M", "%L", "%N", "%E")
-SACCT = ("JobID", "State", "ExitCode", "Submit", "Start", "End", "ElapsedRaw", "AllocTRES")
+SACCT = ("JobID", "State", "ExitCode", "Eligible", "Start", "End", "ElapsedRaw", "AllocTRES")
 TIMEOUT_S = 60
 RUNNING = ("RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STAGE_OUT")
 PENDING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT")
@@ -32,12 +33,21 @@ class Account:
 
     state: str
     exit_code: str
-    submit: str
-    """2026-11-25T22:11:24, or Unknown; `start` and `end` too."""
+    eligible: str
+    """Since when it could have started: 2026-11-25T22:11:24, or Unknown; `start` and `end` too."""
     start: str
     end: str
     seconds: int
     gpus: int
+
+    @property
+    def queued_s(self) -> float:
+        """Seconds in the queue since it could have started; 0 if it never did."""
+        try:
+            waited = datetime.datetime.fromisoformat(self.start) - datetime.datetime.fromisoformat(self.eligible)
+        except ValueError:
+            return 0.0
+        return max(0.0, waited.total_seconds())
 
 
 def squeue(ids: Sequence[str]) -> dict[str, Queued] | None:
@@ -71,10 +81,10 @@ def parse_sacct(text: str) -> dict[str, list[Account]]:
         row = line.split("|")
         if len(row) != len(SACCT):
             continue
-        job, state, exit_code, submit, start, end, seconds, tres = row
+        job, state, exit_code, eligible, start, end, seconds, tres = row
         gpus = next((part.partition("=")[2] for part in tres.split(",") if part.startswith("gres/gpu=")), "0")
         short = state.partition(" ")[0]  # of "CANCELLED by 1000"
-        account = Account(short, exit_code, submit, start, end, _number(seconds), _number(gpus))
+        account = Account(short, exit_code, eligible, start, end, _number(seconds), _number(gpus))
         found.setdefault(job, []).append(account)
     return found
 

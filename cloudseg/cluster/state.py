@@ -33,7 +33,9 @@ class StageState:
     """None of the evaluation."""
     walltime_left: str = ""
     gpu_hours: float | None = None
-    """Of all its tries; None without accounting."""
+    """Of all its tries; None without accounting, as `queued_s`."""
+    queued_s: float | None = None
+    """In the queue when it could have started."""
 
 
 def look(run: Run) -> tuple[list[StageState], list[str]]:
@@ -50,7 +52,7 @@ def look(run: Run) -> tuple[list[StageState], list[str]]:
     states = []
     for stage in run.chain:
         found = _state(run, stage, ids[stage], jobs, accounts or {}, names)
-        states.append(dataclasses.replace(found, gpu_hours=_gpu_hours(accounts, ids[stage])))
+        states.append(dataclasses.replace(found, **_costs(accounts, ids[stage])))
     return states, remarks
 
 
@@ -112,8 +114,12 @@ def _state(
     return found
 
 
-def _gpu_hours(accounts: Mapping[str, Sequence[Account]] | None, ids: Sequence[str]) -> float | None:
-    """Of all tries of a stage's jobs."""
+def _costs(accounts: Mapping[str, Sequence[Account]] | None, ids: Sequence[str]) -> dict[str, Any]:
+    """What all tries of a stage's jobs took."""
     if accounts is None:
-        return None
-    return sum(each.seconds * each.gpus for number in ids for each in accounts.get(number, ())) / 3600
+        return {}
+    tries = [each for number in ids for each in accounts.get(number, ())]
+    return {
+        "gpu_hours": sum(each.seconds * each.gpus for each in tries) / 3600,
+        "queued_s": sum(each.queued_s for each in tries),
+    }

@@ -209,8 +209,8 @@ def competition(chain, tmp_path_factory):
     """As many pictures as the competition has to be predicted, of which only names and sizes matter, as their
     probabilities are on disk; and its sample file."""
     from cloudseg import run
-    from cloudseg.results import inference
     from cloudseg.results.sources import Pictures
+    from cloudseg.results.store import store_of
 
     copy, folder = tmp_path_factory.mktemp("competition") / "run", tmp_path_factory.mktemp("pictures")
     shutil.copytree(chain, copy)
@@ -218,7 +218,7 @@ def competition(chain, tmp_path_factory):
     for name in names:
         (folder / name).touch()
     opened = run.open_run(copy)
-    store = inference.store_of(opened, "full", Pictures(folder, names), False, opened.probabilities)
+    store = store_of(opened, "full", Pictures(folder, names), False, opened.probabilities)
     store.prepare()
     said = np.zeros((16, 4, 350, 525), np.uint8)
     said[::2, ::2, 40:160, 50:300] = 230

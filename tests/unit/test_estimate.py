@@ -24,7 +24,9 @@ def finished(folder, name: str, ranks: int, seconds: float, at: float = 1.0, **m
     run = folder / name
     (run / "1-frozen").mkdir(parents=True)
     (run / "run.toml").write_text(toml(to_table(settings(**more))))
-    (run / "1-frozen" / "history.csv").write_text(f"epoch,seconds\n1,999\n2,{seconds}\n3,{seconds}\n")
+    (run / "1-frozen" / "history.csv").write_text(
+        f"epoch,seconds,images_per_s\n1,999,1\n2,{seconds},{600 / seconds}\n3,{seconds},{600 / seconds}\n"
+    )
     (run / "1-frozen" / "stage.json").write_text(json.dumps({"ranks": ranks}))
     (run / "1-frozen" / "DONE.json").write_text("{}")
     os.utime(run / "1-frozen" / "DONE.json", (at, at))

@@ -142,6 +142,12 @@ def test_hours_of_gpus_are_those_of_all_tries(run, slurm):
     assert state.look(run)[0][0].gpu_hours == 12
 
 
+def test_time_in_the_queue_counts_from_when_a_job_could_have_started():
+    known = Account("COMPLETED", "0:0", "2026-11-25T22:00:00", "2026-11-25T23:30:05", "Unknown", 0, 0)
+    assert known.queued_s == 5405
+    assert account("PENDING").queued_s == 0
+
+
 def history(run: Run, stage: str, *rows: tuple[int, int, float, float]) -> None:
     text = "epoch,step,dice,images_per_s,seconds,waiting_s\n"
     text += "".join(f"{epoch},{step},{dice},100,{seconds},1\n" for epoch, step, dice, seconds in rows)
