@@ -46,6 +46,10 @@ class Source:
         return found
 
 
+TO_TRAIN_WITH = 48
+"""Images, at least."""
+
+
 def take(data: Path | None, count: int, temporary: Path, notes: list[str]) -> Source:
     """`count` images (0: all) as a folder of links with a table of their own, from `data` or generated.
 
@@ -98,3 +102,9 @@ def _generated(count: int, out: Path) -> Source:
     command = [sys.executable, "-m", "cloudseg.demo", "--out", str(out), "--images", str(count), "--test-images", "0"]
     _quietly(command)
     return Source(out)
+
+
+def shards_to_train_with(data: Path | None, size: str, ranks: int, batch: int, folder: Path, notes: list[str]) -> Path:
+    """Shards of some images, two global batches at least, in `folder`."""
+    images = take(data, max(TO_TRAIN_WITH, 2 * batch * ranks), folder, notes)
+    return make_shards(images, size, 2, folder / "shards")

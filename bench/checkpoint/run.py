@@ -14,16 +14,13 @@ from bench.report import Report, figure, ratio
 from cloudseg.data.shards import Manifest
 from cloudseg.nets import names
 
-IMAGES = 48
-
 
 def run(data: Path | None, rounds: int, size: str, ranks: int, network: str, batch: int, seconds: float) -> Report:
     names.parse(network)
     report = Report()
     with tempfile.TemporaryDirectory(prefix="cloudseg-bench-") as folder:
         temporary = Path(folder)
-        images = source.take(data, max(IMAGES, 2 * batch * ranks), temporary, report.notes)
-        shards = source.make_shards(images, size, 2, temporary / "shards")
+        shards = source.shards_to_train_with(data, size, ranks, batch, temporary, report.notes)
         say(f"saving and restoring {network}")
         saving = Saving(network, list(Manifest.load(shards).size), rounds)
         add_saving(report, ask("bench.checkpoint.saving", saving, Saved, 1, temporary / "saving"))

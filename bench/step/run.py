@@ -12,16 +12,13 @@ from bench.report import Report, figure, ratio
 from bench.step.job import Answer, Job
 from cloudseg.nets import names
 
-IMAGES = 48
-
 
 def run(data: Path | None, rounds: int, size: str, ranks: int, network: str, batch: int, steps: int) -> Report:
     names.parse(network)
     report = Report()
     with tempfile.TemporaryDirectory(prefix="cloudseg-bench-") as folder:
         temporary = Path(folder)
-        images = source.take(data, max(IMAGES, 2 * batch * ranks), temporary, report.notes)
-        shards = source.make_shards(images, size, 2, temporary / "shards")
+        shards = source.shards_to_train_with(data, size, ranks, batch, temporary, report.notes)
         job = Job(str(shards), network, batch, steps, rounds)
         say(f"{ranks} ranks, {2 * rounds * steps} steps of {network}")
         answer = ask("bench.step.blocks", job, Answer, ranks, temporary)
