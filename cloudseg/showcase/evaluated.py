@@ -1,0 +1,92 @@
+"""A run that was scored, as far as the app shows it: all from files, without TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cloudseg import run
+from cloudseg.data.labels import CLASSES
+from cloudseg.data.shards import Manifest, Shards
+from cloudseg.errors import DataError, UsageError
+from cloudseg.results import postprocess
+from cloudseg.results.postprocess import Rule
+from cloudseg.results.sources import Samples
+from cloudseg.results.store import Store, store_of
+from cloudseg.run import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluated:
+    run: Run
+    metrics: Mapping[str, Any]
+    """Of metrics.json."""
+    rules: list[Rule]
+    """Of thresholds.json, a class each."""
+    samples: Samples
+    """The validation images."""
+    stores: Mapping[str, Store]
+    """Their probabilities, by stage."""
+    table: pd.DataFrame
+    """Of images.csv: a row an image and stage."""
+
+    @property
+    def name(self) -> str:
+        return self.run.path.name
+
+    @property
+    def stage(self) -> str:
+        """The last one that was scored."""
+        return self.metrics["stage"]
+
+    @property
+    def key(self) -> str:
+        """What tells these weights, images and way of predicting from others: for caches."""
+        return str(self.stores[self.stage].folder)
+
+    def probability(self, image: str, stage: str) -> np.ndarray:
+        """uint8 (C, 350, 525), 255 for 1. Raises DataError if its file is damaged."""
+        return self.stores[stage].read(self.samples.names.index(image))
+
+    def truth(self, image: str) -> np.ndarray:
+        """Mask bits, uint8 (350, 525). Raises DataError if the shard is damaged."""
+        return self.samples.truth(self.samples.names.index(image))
+
+    def picture(self, image: str) -> np.ndarray:
+        """RGB uint8 (H, W, 3), at the size that was trained on. Raises DataError if the shard is damaged."""
+        return self.samples.shards.image(self.samples.numbers[self.samples.names.index(image)])
+
+
+def load(path: Path) -> Evaluated:
+    """Raises UsageError, with what to type, if there is no such run or its evaluation is lacking or of other weights or
+    data; DataError if what it wrote is damaged."""
+    found = run.open_run(path)
+    evaluate = f"python -m cloudseg.evaluate --run {path}"
+    if not any(found.done(stage) for stage in found.settings.stages):
+        raise UsageError(f"{path}: no stage is done yet; type: python -m cloudseg.launch --stages all --run {path}")
+    if not found.metrics.exists():
+        raise UsageError(f"{path} is not scored yet; type: {evaluate}")
+    manifest = Manifest.load(found.settings.data)
+    samples = Samples(Shards(manifest), manifest.indices(found.settings.fold, training=False))
+    try:
+        metrics = json.loads(found.metrics.read_text())
+        table = pd.read_csv(found.evaluation / "images.csv", dtype={"image": str})
+        stages, flips = list(metrics["per_stage"]), metrics["flips"]
+        if lacking := {"image", "stage", *(f"dice_{name.lower()}" for name in CLASSES)} - set(table.columns):
+            raise KeyError(*sorted(lacking))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{found.evaluation} is damaged ({type(error).__name__}: {error}); make it again: {evaluate}"
+        ) from error
+    if not all(found.done(stage) for stage in stages):
+        raise UsageError(f"{path} was scored when other stages were done; type: {evaluate}")
+    stores = {stage: store_of(found, stage, samples, flips, found.probabilities) for stage in stages}
+    if any(store.missing() for store in stores.values()) or set(table["image"]) != set(samples.names):
+        raise UsageError(f"{path} was scored with other weights or data than are there now; type: {evaluate}")
+    return Evaluated(found, metrics, postprocess.load(found.evaluation / "thresholds.json"), samples, stores, table)

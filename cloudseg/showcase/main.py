@@ -1,0 +1,64 @@
+"""The app's pages, as Streamlit runs them: once from top to bottom for every visitor and every change."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import streamlit as st
+from PIL import Image
+from streamlit.navigation.page import StreamlitPage
+
+from cloudseg.errors import CloudsegError
+from cloudseg.showcase import drawing, page_about, page_compare, page_data, page_images, page_upload
+from cloudseg.showcase.evaluated import Evaluated, load
+
+STYLE = ".stMainBlockContainer { padding-top: 4rem; padding-bottom: 2rem; }"
+"""Streamlit leaves twice as much empty, which phones have not got."""
+
+Page = Callable[[list[Evaluated]], None]
+
+
+@st.cache_resource(show_spinner="Opening the run")
+def opened(path: str, metrics_ns: int) -> Evaluated:
+    """Read anew when the run has been scored anew, at `metrics_ns`."""
+    return load(Path(path))
+
+
+def scored_at(path: str) -> int:
+    metrics = Path(path) / "evaluate" / "metrics.json"
+    return metrics.stat().st_mtime_ns if metrics.exists() else 0
+
+
+def titled(first: Evaluated) -> str:
+    return f"Run {first.name}: Dice {first.metrics['dice']:.3f} on {first.metrics['images']} validation images"
+
+
+def page(show: Page, title: str, address: str, icon: str) -> StreamlitPage:
+    def body() -> None:
+        try:
+            runs = [opened(path, scored_at(path)) for path in sys.argv[1:]]
+            st.text(titled(runs[0]))
+            show(runs)
+        except CloudsegError as error:
+            st.error("This page cannot be shown:")
+            st.text(str(error))
+
+    return st.Page(body, title=title, url_path=address, icon=icon, default=show is page_images.show)
+
+
+def main() -> None:
+    st.set_page_config(page_title="cloudseg", page_icon=Image.fromarray(drawing.icon()), layout="wide")
+    st.html(f"<style>{STYLE}</style>")
+    pages = [
+        page(page_images.show, "Images", "images", ":material/image:"),
+        page(page_upload.show, "Upload", "upload", ":material/upload:"),
+        page(page_compare.show, "Compare", "compare", ":material/compare:"),
+        page(page_data.show, "Data", "data", ":material/bar_chart:"),
+        page(page_about.show, "About", "about", ":material/info:"),
+    ]
+    st.navigation(pages, position="top").run()
+
+
+main()

@@ -1,0 +1,86 @@
+"""Stages and runs side by side: scores, and one image."""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+from cloudseg.data.bits import unpack
+from cloudseg.data.labels import CLASSES
+from cloudseg.showcase import comparison, drawing, live
+from cloudseg.showcase.evaluated import Evaluated
+
+TUNED, UNTUNED = "tuned rules", "threshold 0.5"
+
+
+def show(runs: list[Evaluated]) -> None:
+    table = comparison.table([(each.name, each.metrics) for each in runs])
+    table["what"] = table["run"] + ", " + table["stage"] if len(runs) > 1 else table["stage"]
+    st.subheader("Scores on the validation images")
+    st.altair_chart(_chart(table))
+    overall, per_class = st.columns(2)
+    overall.table(_overall(table), hide_index=True)
+    per_class.table(_per_class(table), hide_index=True)
+    st.caption("Dice of rules that each half of the images got from the other half, with 95 % intervals (bootstrap).")
+    st.subheader("One image")
+    names = [name for name in runs[0].samples.names if all(name in each.samples.names for each in runs)]
+    if not names:
+        st.info("These runs have no validation image in common.")
+        return
+    _side_by_side(runs, names)
+
+
+def _chart(table: pd.DataFrame) -> alt.LayerChart:
+    rows = pd.concat(
+        [
+            table[["what", "dice", "low", "high"]].assign(rules=TUNED),
+            table[["what", "untuned", "untuned low", "untuned high"]]
+            .set_axis(["what", "dice", "low", "high"], axis=1)
+            .assign(rules=UNTUNED),
+        ]
+    )
+    base = alt.Chart(rows).encode(
+        y=alt.Y("what:N", title=None, sort=None, axis=alt.Axis(labelLimit=240)),
+        yOffset=alt.YOffset("rules:N", sort=[TUNED, UNTUNED]),
+        color=alt.Color(
+            "rules:N",
+            title=None,
+            scale=alt.Scale(domain=[TUNED, UNTUNED], range=["#0072B2", "#999999"]),
+            legend=alt.Legend(orient="top"),
+        ),
+        tooltip=["what", "rules", *(alt.Tooltip(each, format=".3f") for each in ("dice", "low", "high"))],
+    )
+    lines = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title="Dice").scale(zero=False), x2="high:Q")
+    return (lines + base.mark_point(filled=True, size=80).encode(x="dice:Q")).properties(height=alt.Step(20))
+
+
+def _overall(table: pd.DataFrame) -> pd.DataFrame:
+    dice = [f"{row.dice:.3f} ({row.low:.3f} to {row.high:.3f})" for row in table.itertuples()]
+    return pd.DataFrame({"": table["what"], "Dice": dice, "At 0.5": table["untuned"].map("{:.3f}".format)})
+
+
+def _per_class(table: pd.DataFrame) -> pd.DataFrame:
+    scores = {label: table[label].map("{:.3f}".format) for label in CLASSES}
+    return pd.DataFrame({"": table["what"], **scores})
+
+
+def _side_by_side(runs: list[Evaluated], names: list[str]) -> None:
+    several = len(runs) > 1
+    offered = {f"{each.name}, {stage}" if several else stage: (each, stage) for each in runs for stage in each.stores}
+    if st.session_state.get("image") not in names:
+        st.session_state["image"] = names[0]
+    name = st.selectbox("Image", names, key="image", persist_state="session")
+    wanted = st.multiselect("Stages", list(offered), list(offered), key="compared", persist_state="session")
+    bits = runs[0].truth(name)
+    with st.container(horizontal=True):
+        for title in wanted:
+            each, stage = offered[title]
+            predicted = live.masks(each.probability(name, stage), each.rules)
+            with st.container(width=380):
+                st.image(
+                    drawing.drawn(each.picture(name), predicted, unpack(bits)), width="stretch", output_format="JPEG"
+                )
+                st.text(f"{title}: Dice {live.dice(predicted, bits).mean():.3f}")
+    st.html(drawing.legend(truth=True))
+    st.caption("Every stage is cut by the rules that were tuned for the last stage of its run.")

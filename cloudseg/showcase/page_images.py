@@ -1,0 +1,124 @@
+"""Validation images one by one: truth, prediction and scores under rules that the visitor moves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from cloudseg.data.bits import unpack
+from cloudseg.data.labels import CLASSES
+from cloudseg.results.postprocess import Rule
+from cloudseg.showcase import browsing, drawing, live, sliders
+from cloudseg.showcase.evaluated import Evaluated
+
+ANY = "Any class"
+WORST, BEST = "Worst first", "Best first"
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def means(_shown: Evaluated, key: str) -> live.Means:
+    """Of the validation images of a run, under the weights that it was scored with."""
+    store = _shown.stores[_shown.stage]
+    return live.Means(lambda i: (store.read(i), _shown.samples.truth(i)), len(store))
+
+
+def show(runs: list[Evaluated]) -> None:
+    shown = runs[0]
+    found = _filtered(shown)
+    if found.empty:
+        st.info("No image is like that. Choose another class, or every image.")
+        return
+    name = _picked(found)
+    picture, controls = st.columns([3, 2], gap="medium")
+    with controls:
+        rules = sliders.rules(str(shown.run.path), shown.rules)
+        scored = st.container()
+    probability, bits = shown.probability(name, shown.stage), shown.truth(name)
+    predicted = live.masks(probability, rules)
+    with picture:
+        _overlay(shown.picture(name), predicted, unpack(bits))
+    with scored:
+        _scores(shown, rules, live.dice(predicted, bits), predicted, bits)
+
+
+def _filtered(shown: Evaluated) -> pd.Series:
+    """Dice by name of the images that the visitor wants to see."""
+    with st.container(horizontal=True):
+        chosen = st.selectbox("Class", (ANY, *CLASSES), width=160, key="class", persist_state="session")
+        worst = st.selectbox("Order by Dice", (WORST, BEST), width=160, key="order", persist_state="session")
+        wanted = st.selectbox("Show", browsing.KINDS, width=240, key="kind", persist_state="session")
+    return browsing.chosen(shown.table, shown.stage, None if chosen == ANY else chosen, wanted, worst == WORST)
+
+
+def _picked(found: pd.Series) -> str:
+    names = list(found.index)
+    if st.session_state.get("image") not in names:
+        st.session_state["image"] = names[0]
+    place = names.index(st.session_state["image"])
+
+    def move(step: int) -> None:
+        st.session_state["image"] = names[place + step]
+
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        name: str = st.selectbox(
+            f"Image, {place + 1} of {len(names)}",
+            names,
+            format_func=lambda each: f"{each}, Dice {found[each]:.3f}",
+            key="image",
+            persist_state="session",
+        )
+        st.button("Previous", on_click=move, args=(-1,), disabled=place == 0)
+        st.button("Next", on_click=move, args=(1,), disabled=place + 1 == len(names))
+    return name
+
+
+def _overlay(image: np.ndarray, predicted: np.ndarray, truth: np.ndarray) -> None:
+    with st.container(horizontal=True):
+        with_prediction = st.checkbox("Prediction", value=True, key="prediction", persist_state="session")
+        with_truth = st.checkbox("Labels", value=True, key="labels", persist_state="session")
+    layers = predicted if with_prediction else None, truth if with_truth else None
+    st.image(drawing.drawn(image, *layers), width="stretch", output_format="JPEG")
+    st.html(drawing.legend(truth=True))
+
+
+def _scores(
+    shown: Evaluated, rules: Sequence[Rule], of_image: np.ndarray, predicted: np.ndarray, bits: np.ndarray
+) -> None:
+    """Dice of this image at once, and of all images when they are known: a change of a slider need not wait."""
+    images = len(shown.samples.names)
+    every = means(shown, shown.key)
+    place = st.empty()
+    for now in (rules, shown.rules):
+        if not every.known(now):
+            place.table(_table(of_image, predicted, bits, ["..."] * (len(CLASSES) + 1), images))
+            with st.empty():
+                for share in every.compute(now):
+                    st.progress(share, f"All {images} images: {share:.0%}")
+                st.write("")
+    place.table(_table(of_image, predicted, bits, _changes(every.of(rules), every.of(shown.rules)), images))
+    st.caption(
+        "Dice is 1 where prediction and labels agree, also if there is neither. In brackets: the change against the "
+        "tuned rules. Those were chosen on these very images, and so do better here than the score of the run, which "
+        "is of images on which rules were not chosen."
+    )
+
+
+def _table(
+    of_image: np.ndarray, predicted: np.ndarray, bits: np.ndarray, of_all: Sequence[str], images: int
+) -> pd.DataFrame:
+    columns = {
+        "Predicted": [live.percent(np.count_nonzero(mask)) for mask in predicted] + [""],
+        "Labelled": [live.percent(np.count_nonzero(mask)) for mask in unpack(bits)] + [""],
+        "Dice": [f"{value:.3f}" for value in (*of_image, of_image.mean())],
+        f"Dice, all {images}": of_all,
+    }
+    return pd.DataFrame(columns, index=[*CLASSES, "mean"])
+
+
+def _changes(of_all: np.ndarray, tuned: np.ndarray) -> list[str]:
+    """Dice of each class and their mean, with what changed against the tuned rules."""
+    pairs = zip((*of_all, of_all.mean()), (*tuned, tuned.mean()), strict=True)
+    return [f"{now:.3f}" if now == then else f"{now:.3f} ({now - then:+.3f})" for now, then in pairs]

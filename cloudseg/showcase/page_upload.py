@@ -1,0 +1,78 @@
+"""A picture of the visitor's, segmented."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from cloudseg.data.labels import CLASSES
+from cloudseg.results import export
+from cloudseg.showcase import drawing, live, sliders, upload
+from cloudseg.showcase.evaluated import Evaluated
+from preprocess.area import resized
+from preprocess.images import ImageError
+
+
+@st.cache_resource(max_entries=1, show_spinner="Loading the network")
+def segmenter(_shown: Evaluated, key: str) -> upload.Segmenter:
+    return upload.Segmenter(_shown.run, _shown.stage, _shown.metrics["flips"])
+
+
+@st.cache_data(max_entries=8, show_spinner="Segmenting")
+def segmented(
+    _shown: Evaluated, _content: bytes, key: str, digest: str
+) -> tuple[np.ndarray, tuple[int, int], np.ndarray]:
+    """The picture at the size at which it is drawn, its own size, and its probabilities uint8 (C, 350, 525). Raises
+    ImageError."""
+    picture = upload.decode(_content)
+    size = picture.shape[0], picture.shape[1]
+    return resized(picture, drawing.SIZE), size, segmenter(_shown, key).probability(picture)
+
+
+def show(runs: list[Evaluated]) -> None:
+    shown = runs[0]
+    sent = st.file_uploader(
+        f"A satellite picture: JPEG, PNG or TIFF, up to {upload.MOST_MB} MB",
+        type=upload.KINDS,
+        key="upload",
+        max_upload_size=upload.MOST_MB,
+    )
+    if sent is None:
+        st.caption(
+            "Visible light, some 20 by 14 degrees of ocean (2100x1400 pixels in the competition): the patterns are of "
+            "that scale. The picture stays on the machine that runs this app, in memory."
+        )
+        return
+    content = sent.getvalue()
+    try:
+        found = segmented(shown, content, shown.key, hashlib.sha256(content).hexdigest())
+    except ImageError as error:
+        st.error("This file cannot be segmented. Send a JPEG, PNG or TIFF picture.", icon=":material/error:")
+        st.text(f"{sent.name}: {error}")
+        return
+    _result(shown, sent.name, *found)
+
+
+def _result(shown: Evaluated, name: str, picture: np.ndarray, size: tuple[int, int], probability: np.ndarray) -> None:
+    left, right = st.columns([3, 2], gap="medium")
+    with right:
+        rules = sliders.rules(str(shown.run.path), shown.rules)
+        predicted = live.masks(probability, rules)
+        areas = [live.percent(np.count_nonzero(mask)) for mask in predicted]
+        highest = [f"{each.max() / 255:.2f}" for each in probability]
+        st.table(pd.DataFrame({"Area": areas, "Highest probability": highest}, index=list(CLASSES)))
+        with st.container(horizontal=True):
+            mask = functools.partial(export.png, predicted, size)
+            polygons = functools.partial(export.geojson, name, predicted, probability, size)
+            st.download_button("Mask, PNG", mask, f"{name}.png", "image/png", on_click="ignore")
+            st.download_button(
+                "Polygons, GeoJSON", polygons, f"{name}.geojson", "application/geo+json", on_click="ignore"
+            )
+    with left:
+        st.image(drawing.drawn(picture, predicted), width="stretch", output_format="JPEG")
+        st.html(drawing.legend(truth=False))
+        st.text(f"{name}, {size[1]}x{size[0]} pixels")
