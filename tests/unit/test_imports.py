@@ -53,6 +53,11 @@ def test_submitit_is_behind_jobs():
     assert importers("submitit") == {"cloudseg/cluster/jobs.py"}
 
 
+def test_streamlit_is_behind_the_showcase():
+    assert importers("streamlit") != set()
+    assert {path for path in importers("streamlit") if not path.startswith("cloudseg/showcase/")} == set()
+
+
 @pytest.mark.parametrize("library", ["tensorflow", "segmentation_models", "horovod"])
 def test_tensorflow_stays_in_nets_training_results_and_the_feed(library):
     allowed = ("cloudseg/nets/", "cloudseg/training/", "cloudseg/results/", "cloudseg/data/feed.py")
@@ -66,7 +71,8 @@ def test_tensorflow_stays_in_nets_training_results_and_the_feed(library):
         ("cloudseg/data", ("nets", "training", "results", "cluster", "launch")),
         ("cloudseg/nets", ("training", "results", "cluster")),
         ("cloudseg/training", ("results", "cluster")),
-        ("cloudseg/results", ("cluster",)),
+        ("cloudseg/results", ("cluster", "showcase")),
+        ("cloudseg/showcase", ("cluster",)),
         ("cloudseg/cluster", ("nets", "data", "results", "training.loop", "training.comm")),
     ],
 )
