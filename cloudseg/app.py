@@ -27,7 +27,7 @@ def main() -> None:
     from cloudseg.showcase import evaluated, server
 
     runs = [evaluated.load(path) for path in (args.run, *args.others)]
-    server.serve([each.run.path for each in runs], args.address, args.port)
+    server.serve(list(dict.fromkeys(each.run.path for each in runs)), args.address, args.port)
 
 
 if __name__ == "__main__":

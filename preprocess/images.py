@@ -30,6 +30,8 @@ MOST_PIXELS = 64_000_000
 MOST_SCANS = 100
 """Progressive JPEGs have some ten scans; each one, even if empty, costs a pass over the whole image."""
 
+JPEG = b"\xff\xd8"
+"""How a JPEG file begins."""
 _START_OF_SCAN = b"\xff\xda"
 _PROGRESSIVE = b"\xff\xc2"
 _EXIF = b"Exif\0\0"
@@ -41,12 +43,9 @@ class ImageError(ValueError):
 
 
 def read_image(path: Path, half: bool, any_size: bool = False) -> np.ndarray:
-    """The pixels of a JPEG file, uint8 (H, W, 3) RGB, upright as its EXIF orientation says.
+    """The pixels of a JPEG file, as `decode_image` gives them.
 
-    (H, W) is SOURCE_SIZE; with `half` it may be HALF_SIZE: the decoder then leaves out the finest frequencies,
-    which amounts to the mean of 2x2 pixels and is faster. `any_size` lets images of other sizes through, as they
-    are. Raises ImageError for a file that cannot be decoded without a complaint or has another size, CloudsegError
-    if the file system fails.
+    Raises ImageError for a file that is not as it must be, CloudsegError if the file system fails.
     """
     try:
         data = path.read_bytes()
@@ -54,7 +53,17 @@ def read_image(path: Path, half: bool, any_size: bool = False) -> np.ndarray:
         raise ImageError(f"cannot be read: {error.strerror}") from error
     except OSError as error:
         raise CloudsegError(f"{path} cannot be read: {error.strerror}. The same command goes on from here") from error
-    if not data.startswith(b"\xff\xd8"):
+    return decode_image(data, half, any_size)
+
+
+def decode_image(data: bytes, half: bool, any_size: bool = False) -> np.ndarray:
+    """The pixels of a JPEG file's bytes, uint8 (H, W, 3) RGB, upright as its EXIF orientation says.
+
+    (H, W) is SOURCE_SIZE; with `half` it may be HALF_SIZE: the decoder then leaves out the finest frequencies,
+    which amounts to the mean of 2x2 pixels and is faster. `any_size` lets images of other sizes through, as they
+    are. Raises ImageError for what cannot be decoded without a complaint or has another size.
+    """
+    if not data.startswith(JPEG):
         raise ImageError("is not a JPEG file" if data else "is empty")
     if _scans(data) > MOST_SCANS:
         raise ImageError(f"has more than {MOST_SCANS} scans")

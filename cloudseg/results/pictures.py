@@ -8,54 +8,47 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from cloudseg.data.shards import TRUTH_SIZE
 from cloudseg.errors import DataError
 from preprocess.area import resized
-from preprocess.images import HALF_SIZE, MOST_PIXELS, ImageError, black_band, read_image
+from preprocess.images import HALF_SIZE, JPEG, MOST_PIXELS, ImageError, black_band, decode_image
 
-JPEG = (".jpg", ".jpeg")
-SUFFIXES = (*JPEG, ".png", ".tif", ".tiff")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 
 
 def read(path: Path) -> np.ndarray:
-    """The pixels of a JPEG, PNG or TIFF (GeoTIFF too) file, RGB uint8 (H, W, 3). Raises DataError if it is not one, or
-    larger than 64 million pixels."""
+    """The pixels of a JPEG, PNG or TIFF (GeoTIFF too) file, as `decode` gives them. Raises DataError if it is not one,
+    or larger than 64 million pixels."""
     try:
-        if path.suffix.lower() in JPEG:
-            return read_image(path, half=False, any_size=True)
         return decode(path.read_bytes())
     except (ImageError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise DataError(f"{path}: {reason}") from error
 
 
-def size(path: Path) -> tuple[int, int]:
-    """Height and width of a picture, as `read` gives it."""
-    if path.suffix.lower() in JPEG:
-        height, width, _ = read(path).shape  # its EXIF orientation counts
-        return height, width
-    with Image.open(path, formats=("PNG", "TIFF")) as image:
-        return image.height, image.width
-
-
 def decode(content: bytes) -> np.ndarray:
-    """As `read`, of a file's bytes. Raises ImageError."""
+    """The pixels of a JPEG, PNG or TIFF file's bytes, whatever its name: RGB uint8 (H, W, 3). Raises ImageError."""
+    if content.startswith(JPEG):
+        return decode_image(content, half=False, any_size=True)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content), formats=("PNG", "TIFF", "JPEG")) as image:
+            with Image.open(io.BytesIO(content), formats=("PNG", "TIFF")) as image:
                 if image.width * image.height > MOST_PIXELS:
-                    raise ImageError(f"is {image.width}x{image.height}, more than {MOST_PIXELS // 1_000_000} "
-                                     "million pixels")  # fmt: skip
+                    raise ImageError(
+                        f"is {image.width}x{image.height}, more than {MOST_PIXELS // 1_000_000} million pixels"
+                    )
                 if image.mode not in ("RGB", "RGBA", "L", "LA", "P", "1", "CMYK"):
                     raise ImageError(f"has pixels of the kind {image.mode}; 8 bits a colour are understood")
                 return np.asarray(image.convert("RGB"))
     except ImageError:
         raise
+    except UnidentifiedImageError:
+        raise ImageError("is not a JPEG, PNG or TIFF picture" if content else "is empty") from None
     except Exception as error:  # Pillow's decoders raise whatever they meet
-        raise ImageError(f"is not a picture, or damaged: {error}") from error
+        raise ImageError(f"is damaged: {error}") from error
 
 
 def prepare(picture: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ import numpy as np
 from cloudseg import atomic
 from cloudseg.data.labels import CLASSES
 from cloudseg.errors import DataError
-from cloudseg.results import export, inference, pictures, postprocess, report, submission
+from cloudseg.results import export, inference, postprocess, report, submission
 from cloudseg.results.blend import Blend
 from cloudseg.results.evaluation import finished
 from cloudseg.results.sources import Pictures
@@ -86,7 +86,7 @@ def _write_files(
     write = export.geojson if form == "geojson" else lambda name, found, said, size: export.png(found, size)
     for i in shown(rank.comm, "masks", len(names), len(names)):
         probability = blend.read(names[i])
-        size = pictures.size(source.folder / names[i])
+        size = source.size(i)
         content = write(names[i], postprocess.masks(probability, rules), probability, size)
         # The suffix stays, as there may be a.jpg and a.png.
         atomic.write(out / f"{names[i]}.{form}", content, sync=False)

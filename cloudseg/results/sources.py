@@ -82,3 +82,13 @@ class Pictures:
                 raise DataError(f"{error}; mend it and type the same again, or add --skip-damaged") from error
             print(f"warning: {error}; its masks are empty", file=sys.stderr, flush=True)
             return np.zeros((*size, 3), np.uint8), np.zeros(TRUTH_SIZE, bool)
+
+    def size(self, number: int) -> tuple[int, int]:
+        """Height and width of a picture; of one that cannot be read and is skipped, those that are scored."""
+        try:
+            height, width, _ = pictures.read(self.folder / self.names[number]).shape
+        except DataError:
+            if not self._skip:
+                raise
+            return TRUTH_SIZE
+        return height, width

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -10,6 +11,12 @@ import pandas as pd
 from cloudseg.data.labels import CLASSES
 
 COLUMNS = ("run", "stage", "dice", "low", "high", "untuned", "untuned low", "untuned high", *CLASSES)
+
+
+def titles(runs: Sequence[Path]) -> list[str]:
+    """The names of runs; their paths if two have the same."""
+    names = [path.name for path in runs]
+    return names if len(set(names)) == len(names) else [str(path) for path in runs]
 
 
 def table(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> pd.DataFrame:

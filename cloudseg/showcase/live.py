@@ -23,11 +23,6 @@ Read = Callable[[int], tuple[np.ndarray, np.ndarray]]
 """Of image i: probabilities uint8 (C, h, w), 255 for 1, and truth, uint8 bits (h, w)."""
 
 
-def masks(probability: np.ndarray, rules: Sequence[Rule]) -> np.ndarray:
-    """uint8 (C, h, w), 255 for 1 -> bool (C, h, w)."""
-    return np.stack([postprocess.mask(each, rule) for each, rule in zip(probability, rules, strict=True)])
-
-
 def dice(predicted: np.ndarray, bits: np.ndarray) -> np.ndarray:
     """Of one image, float64 (C,), from masks bool (C, h, w) and the truth, uint8 bits (h, w)."""
     return np.array([_dice(mask, truth) for mask, truth in zip(predicted, unpack(bits), strict=True)])

@@ -8,6 +8,7 @@ import streamlit as st
 
 from cloudseg.data.bits import unpack
 from cloudseg.data.labels import CLASSES
+from cloudseg.results import postprocess
 from cloudseg.showcase import comparison, drawing, live
 from cloudseg.showcase.evaluated import Evaluated
 
@@ -15,7 +16,8 @@ TUNED, UNTUNED = "tuned rules", "threshold 0.5"
 
 
 def show(runs: list[Evaluated]) -> None:
-    table = comparison.table([(each.name, each.metrics) for each in runs])
+    titles = comparison.titles([each.run.path for each in runs])
+    table = comparison.table([(title, each.metrics) for title, each in zip(titles, runs, strict=True)])
     table["what"] = table["run"] + ", " + table["stage"] if len(runs) > 1 else table["stage"]
     st.subheader("Scores on the validation images")
     st.altair_chart(_chart(table))
@@ -28,7 +30,7 @@ def show(runs: list[Evaluated]) -> None:
     if not names:
         st.info("These runs have no validation image in common.")
         return
-    _side_by_side(runs, names)
+    _side_by_side(dict(zip(titles, runs, strict=True)), names)
 
 
 def _chart(table: pd.DataFrame) -> alt.LayerChart:
@@ -65,18 +67,21 @@ def _per_class(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"": table["what"], **scores})
 
 
-def _side_by_side(runs: list[Evaluated], names: list[str]) -> None:
-    several = len(runs) > 1
-    offered = {f"{each.name}, {stage}" if several else stage: (each, stage) for each in runs for stage in each.stores}
+def _side_by_side(runs: dict[str, Evaluated], names: list[str]) -> None:
+    offered = {
+        f"{title}, {stage}" if len(runs) > 1 else stage: (each, stage)
+        for title, each in runs.items()
+        for stage in each.stores
+    }
     if st.session_state.get("image") not in names:
         st.session_state["image"] = names[0]
     name = st.selectbox("Image", names, key="image", persist_state="session")
     wanted = st.multiselect("Stages", list(offered), list(offered), key="compared", persist_state="session")
-    bits = runs[0].truth(name)
+    bits = next(iter(runs.values())).truth(name)
     with st.container(horizontal=True):
         for title in wanted:
             each, stage = offered[title]
-            predicted = live.masks(each.probability(name, stage), each.rules)
+            predicted = postprocess.masks(each.probability(name, stage), each.rules)
             with st.container(width=380):
                 st.image(
                     drawing.drawn(each.picture(name), predicted, unpack(bits)), width="stretch", output_format="JPEG"

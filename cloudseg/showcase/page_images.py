@@ -10,6 +10,7 @@ import streamlit as st
 
 from cloudseg.data.bits import unpack
 from cloudseg.data.labels import CLASSES
+from cloudseg.results import postprocess
 from cloudseg.results.postprocess import Rule
 from cloudseg.showcase import browsing, drawing, live, sliders
 from cloudseg.showcase.evaluated import Evaluated
@@ -37,7 +38,7 @@ def show(runs: list[Evaluated]) -> None:
         rules = sliders.rules(str(shown.run.path), shown.rules)
         scored = st.container()
     probability, bits = shown.probability(name, shown.stage), shown.truth(name)
-    predicted = live.masks(probability, rules)
+    predicted = postprocess.masks(probability, rules)
     with picture:
         _overlay(shown.picture(name), predicted, unpack(bits))
     with scored:

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from cloudseg.data.labels import CLASSES
-from cloudseg.results import export
+from cloudseg.results import export, postprocess
 from cloudseg.showcase import drawing, live, sliders, upload
 from cloudseg.showcase.evaluated import Evaluated
 from preprocess.area import resized
@@ -61,7 +61,7 @@ def _result(shown: Evaluated, name: str, picture: np.ndarray, size: tuple[int, i
     left, right = st.columns([3, 2], gap="medium")
     with right:
         rules = sliders.rules(str(shown.run.path), shown.rules)
-        predicted = live.masks(probability, rules)
+        predicted = postprocess.masks(probability, rules)
         areas = [live.percent(np.count_nonzero(mask)) for mask in predicted]
         highest = [f"{each.max() / 255:.2f}" for each in probability]
         st.table(pd.DataFrame({"Area": areas, "Highest probability": highest}, index=list(CLASSES)))

@@ -127,7 +127,7 @@ def endless() -> bytes:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("text.jpg", b"<script>alert(1)</script>", "is not a picture"),
+        ("text.jpg", b"<script>alert(1)</script>", "is not a JPEG, PNG or TIFF picture"),
         ("empty.png", b"", "is empty"),
         ("half.jpg", jpeg()[:5_000], "damaged"),
         ("endless.png", endless(), "million pixels"),

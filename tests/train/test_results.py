@@ -263,7 +263,7 @@ def test_a_damaged_picture_stops_it_and_loses_nothing(chain, folder, tmp_path):
     shutil.copytree(folder, broken)
     (broken / "d.jpg").write_bytes(b"no")
     arguments = ("predict", "--run", chain, "--images", broken, "--out", tmp_path / "out.csv")
-    assert "d.jpg: is not a JPEG file; mend it" in type_(*arguments, expect=1)
+    assert "d.jpg: is not a JPEG, PNG or TIFF picture; mend it" in type_(*arguments, expect=1)
     assert "d.jpg" in type_(*arguments, "--skip-damaged")
     assert "d.jpg_Fish,\n" in (tmp_path / "out.csv").read_text()
 

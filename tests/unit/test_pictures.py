@@ -25,7 +25,7 @@ def save(path, image=None, **options):
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.tiff", "a.PNG"])
 def test_lossless_pictures_are_read_as_they_are(tmp_path, name):
     assert np.array_equal(pictures.read(save(tmp_path / name)), picture())
-    assert pictures.size(tmp_path / name) == (140, 210)
+    assert Pictures(tmp_path).size(0) == (140, 210)
 
 
 def test_a_geotiff_is_read(tmp_path):
@@ -49,7 +49,7 @@ def test_a_jpeg_turned_by_its_exif_is_upright(tmp_path):
     exif[0x0112] = 6
     save(tmp_path / "turned.jpg", exif=exif)
     assert pictures.read(tmp_path / "turned.jpg").shape == (210, 140, 3)
-    assert pictures.size(tmp_path / "turned.jpg") == (210, 140)
+    assert Pictures(tmp_path).size(0) == (210, 140)
 
 
 def bomb() -> bytes:
@@ -62,10 +62,12 @@ def bomb() -> bytes:
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.png", b"", "is not a picture, or damaged"),
-        ("a.png", b"GIF89a" + bytes(100), "is not a picture, or damaged"),
+        ("a.png", b"", "is empty"),
+        ("a.png", b"GIF89a" + bytes(100), "is not a JPEG, PNG or TIFF picture"),
         ("a.jpg", b"\xff\xd8\xff\xe0 no", "is damaged"),
-        ("a.tif", b"II*\0" + b"\xff" * 40, "is not a picture, or damaged"),
+        ("a.jpg", b"no", "is not a JPEG, PNG or TIFF picture"),
+        ("a.tif", b"II*\0" + b"\xff" * 40, "is not a JPEG, PNG or TIFF picture"),
+        ("a.jpg", b"\xff\xd8" + b"\xff\xda\0\x08\1" * 1000, "has more than 100 scans"),
     ],
 )
 def test_what_is_no_picture_is_refused(tmp_path, name, content, said):

@@ -172,7 +172,7 @@ def test_means_are_those_of_every_image_by_itself(memory):
     means = live.Means(given.__getitem__, len(given), memory)
     assert not means.known(RULES)
     assert list(means.compute(RULES))[-1] == 1.0
-    expected = np.mean([live.dice(live.masks(probability, RULES), bits) for probability, bits in given], axis=0)
+    expected = np.mean([live.dice(postprocess.masks(probability, RULES), bits) for probability, bits in given], axis=0)
     np.testing.assert_allclose(means.of(RULES), expected)
 
 
@@ -194,7 +194,7 @@ def test_leaving_in_the_middle_leaves_nothing_half_known():
 
 def test_dice_of_an_image_is_the_competitions():
     probability, bits = images(1)[0]
-    masks = live.masks(probability, [Rule()] * len(CLASSES))
+    masks = postprocess.masks(probability, [Rule()] * len(CLASSES))
     truth = np.stack([bits >> c & 1 == 1 for c in range(len(CLASSES))])
     counts = np.stack([(masks & truth).sum((1, 2)), masks.sum((1, 2)), truth.sum((1, 2))], axis=-1)
     np.testing.assert_array_equal(live.dice(masks, pack(truth)), scores.dice(counts))
@@ -270,10 +270,22 @@ def test_comparison_has_a_row_for_each_stage_of_each_run():
     assert list(found.loc[0, ["dice", "low", "high", "untuned"]]) == [0.6, 0.5, 0.7, 0.4]
 
 
+@pytest.mark.parametrize(
+    ("paths", "titles"),
+    [(("/runs/a", "/runs/b"), ["a", "b"]), (("/runs/a", "/old/a"), ["/runs/a", "/old/a"])],
+)
+def test_runs_are_called_by_their_names_unless_two_have_the_same(paths, titles):
+    assert comparison.titles([Path(path) for path in paths]) == titles
+
+
 # ---------------------------------------------------------------- uploads
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"", "is empty"), (bytes(upload.MOST_MB * 1_000_000 + 1), "more than 20"), (b"no picture", "is not a picture")],
+    [
+        (b"", "is empty"),
+        (bytes(upload.MOST_MB * 1_000_000 + 1), "more than 20"),
+        (b"no picture", "is not a JPEG, PNG or TIFF picture"),
+    ],
     ids=["empty", "large", "text"],
 )
 def test_file_that_is_no_picture_is_refused_with_the_reason(content, reason):
