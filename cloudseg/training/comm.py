@@ -160,4 +160,7 @@ def claim_device(local_rank: int, local_size: int) -> str:
     tf.config.threading.set_inter_op_parallelism_threads(1)
     # The order of summation inside an operation; GPUs lack deterministic kernels for some of ours.
     tf.config.experimental.enable_op_determinism()
+    # And between operations: to save memory, graphs are rewritten so that where gradients meet, as at a skip
+    # connection, each is added as soon as it is ready, and the last bit of the sum follows the clock.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     return f"{threads} CPU thread{'s' if threads > 1 else ''}"

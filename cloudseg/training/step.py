@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 
@@ -98,16 +99,29 @@ class Step:
 
         Raises CloudsegError if the ranks are not all at the same step.
         """
-        if self._earlier:
-            self._begin()
-        for _ in range(self._earlier):
-            self._add(*next(batches))
-        loss, sums, at, stopping = self._last(
-            *next(batches), tf.constant(rate), tf.constant(float(number)), tf.constant(stop)
-        )
+        with _in_order():
+            if self._earlier:
+                self._begin()
+            for _ in range(self._earlier):
+                self._add(*next(batches))
+            loss, sums, at, stopping = self._last(
+                *next(batches), tf.constant(rate), tf.constant(float(number)), tf.constant(stop)
+            )
         if abs(float(at) - number) > 0.1:
             raise CloudsegError(
                 f"rank {self._comm.rank} is at step {number} and the mean of all ranks is {float(at):g}: they are out "
                 "of step, and what they put together is worth nothing"
             )
         return Outcome(float(loss), sums.numpy() * self._parts, bool(stopping))
+
+
+def _in_order() -> contextlib.AbstractContextManager[None]:
+    """Within, on CPUs, graphs run operation by operation in one fixed order.
+
+    By default an operation runs when a thread finds it ready, and a sum of three or more tensors, as of gradients that
+    meet at a skip connection, begins with one that is needed nowhere else by then: its last bit follows the clock. Not
+    for graphs with several collectives: ranks may order these differently, and wait for each other for ever.
+    """
+    if tf.config.list_physical_devices("GPU"):
+        return contextlib.nullcontext()
+    return tf.experimental.function_executor_type("SINGLE_THREADED_EXECUTOR")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from cloudseg.training import optimizers
 from cloudseg.training.comm import Solo
 from cloudseg.training.stages import Stage
 from cloudseg.training.step import Step
+from tests.train.conftest import ROOT, environment
 
 SIZE = (32, 32)
 
@@ -106,3 +110,14 @@ def test_ranks_that_are_not_at_the_same_step_are_an_error():
     _, _, step = build(OutOfStep(), Stage(1.0, 1, 0.1, optimizer="sgd"))
     with pytest.raises(CloudsegError, match="rank 0 is at step 7 and the mean of all ranks is 8"):
         step(batches(4), 0.1, 7, stop=False)
+
+
+def test_gradients_that_meet_are_summed_in_an_order_that_does_not_follow_the_clock():
+    """TensorFlow rewrites sums of many large tensors into a variable to which each is added once it is ready."""
+    process = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("graph_of_a_step.py"))],
+        cwd=ROOT, env=environment(PYTHONPATH=str(ROOT)), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    operations = process.stdout.split()
+    assert "AddN" in operations and "TemporaryVariable" not in operations
