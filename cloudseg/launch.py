@@ -23,14 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from cloudseg import atomic, config, lock, preflight, run
-from cloudseg.cluster import batch, estimate, sites, slurm, snapshot, study, text, trials
+from cloudseg.cluster import batch, estimate, hook, sites, slurm, snapshot, study, text, trials
 from cloudseg.config import Settings
 from cloudseg.data.shards import Manifest
 from cloudseg.errors import UsageError, run_command
 from cloudseg.run import Run
 
 LAUNCHED = "launched.json"
-KEPT = ("site", "nodes", "tasks_per_node", "partition", "time", "elastic", "mail")
+KEPT = ("site", "nodes", "tasks_per_node", "partition", "time", "elastic", "mail", "hook", "no_snapshot")
 """What `resume` asks for again."""
 
 
@@ -62,6 +62,15 @@ def parser() -> argparse.ArgumentParser:
         "the site's)",
     )
     where.add_argument("--mail", metavar="ADDRESS", help="Slurm writes there when a stage ends or fails")
+    where.add_argument(
+        "--hook",
+        metavar="COMMAND",
+        help="run by the job when its stage has ended, with CLOUDSEG_RUN, CLOUDSEG_STAGE, CLOUDSEG_ENDED (done or "
+        "failed) and CLOUDSEG_REASON set",
+    )
+    where.add_argument(
+        "--no-snapshot", action="store_true", help="jobs run the code as it lies here when they start, edits included"
+    )
     return out
 
 
@@ -138,6 +147,7 @@ def stage_jobs(
         ("CLOUDSEG_VENV", sys.prefix),
         ("CLOUDSEG_SITE", str(sites.file(args.site))),
         ("SUBMITIT_EXECUTOR", "slurm"),
+        *([(hook.VARIABLE, args.hook)] if args.hook else []),
     )
     jobs = {}
     for stage in chosen:
@@ -184,8 +194,8 @@ def show_plan(args: argparse.Namespace, settings: Settings) -> None:
 def dry_run(args: argparse.Namespace, settings: Settings) -> None:
     """Print what would be submitted; needs no data, no Slurm and no TensorFlow."""
     folder = args.run.resolve()
-    before = ""
-    for stage, job in stage_jobs(folder, args.stages, args, str(folder / "code" / "SNAPSHOT"), settings).items():
+    before, code = "", snapshot.code(folder, args.no_snapshot, dry_run=True)
+    for stage, job in stage_jobs(folder, args.stages, args, code, settings).items():
         dependency = slurm.afterok(f"JOB_ID_OF_{before.upper()}") if before else ""
         print(f"# sbatch script of stage {stage}")
         print(slurm.script(dataclasses.replace(job, dependency=dependency)))
@@ -218,8 +228,8 @@ def _queue_chain(prepared: Run, left: list[str], args: argparse.Namespace) -> No
         print(f"{args.run}: these jobs are queued already, so nothing is queued twice: {listed}")
         print(f"stop them first with: python -m cloudseg.cancel {args.run}")
         return
-    code = snapshot.take(prepared.path / "code")
-    todo = stage_jobs(prepared.path, left, args, str(code), prepared.settings)
+    code = snapshot.code(prepared.path, args.no_snapshot)
+    todo = stage_jobs(prepared.path, left, args, code, prepared.settings)
 
     def announce(stage: str, number: str) -> None:
         need = todo[stage].resources

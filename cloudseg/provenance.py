@@ -43,3 +43,10 @@ def revision() -> dict[str, str | bool | None]:
     if any(answer.returncode for answer in answers):
         return {"git_revision": None, "edited": None}
     return {"git_revision": answers[0].stdout.strip(), "edited": bool(answers[1].stdout.strip())}
+
+
+def changes() -> bytes:
+    """What was edited in the code since its git revision, as git diff says it; b"" for nothing, or without git."""
+    command = ["git", "-C", str(ROOT), "diff", "HEAD", "--", *CODE]
+    answer = subprocess.run(command, capture_output=True, check=False)
+    return answer.stdout if answer.returncode == 0 else b""

@@ -17,7 +17,7 @@ from pathlib import Path
 from cloudseg import attempt, run
 from cloudseg.atomic import patiently
 from cloudseg.attempt import Attempt
-from cloudseg.cluster import restarts, sites, slurm, steps, times
+from cloudseg.cluster import hook, restarts, sites, slurm, steps, times
 from cloudseg.cluster.restarts import INTERRUPTED, Outcome
 from cloudseg.errors import CloudsegError, Stopped, UsageError
 from cloudseg.run import EVALUATE, Run
@@ -32,11 +32,21 @@ ASK_AGAIN_S = 10.0
 def run_stage(path: Path, stage: str, ranks: int | None = None) -> None:
     """Run `stage` (or "evaluate") of the run at `path` to its end.
 
-    Its ranks are the tasks of this Slurm job, or `ranks` processes here.
+    Its ranks are the tasks of this Slurm job, or `ranks` processes here. Then comes the user's hook, if there is one.
     Raises Stopped if it stopped on a signal and could not be requeued, CloudsegError if it failed.
     """
     opened = run.open_run(path)
     opened.jobs.mkdir(parents=True, exist_ok=True)
+    try:
+        _until_it_ends(opened, stage, ranks)
+    except CloudsegError as error:
+        if not isinstance(error, Stopped):
+            hook.run(opened, stage, "failed", str(error))
+        raise
+    hook.run(opened, stage, "done")
+
+
+def _until_it_ends(opened: Run, stage: str, ranks: int | None) -> None:
     in_slurm = ranks is None and "SLURM_JOB_ID" in os.environ
     while True:
         ended = _try(opened, stage, None if in_slurm else ranks or 1)

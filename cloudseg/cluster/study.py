@@ -120,7 +120,7 @@ def dry_run(
     if not left:
         print(f"{args.values}: all done in {args.run}")
         return
-    array, comparison = jobs(study, left, args, stage_jobs, str(study.path / "code" / "SNAPSHOT"))
+    array, comparison = jobs(study, left, args, stage_jobs, snapshot.code(study.path, args.no_snapshot, True))
     rates = ", ".join(f"{study.rates[index]:g}" for index in left)
     print(f"# sbatch script of the trials, learning rates {rates}\n{slurm.script(array)}")
     print(f"# sbatch script of their comparison\n{slurm.script(after(comparison, 'JOB_ID_OF_TRIALS'))}")
@@ -143,7 +143,7 @@ def queue(study: Study, left: list[int], args: argparse.Namespace, stage_jobs: S
     if not left:
         print(f"stop them first with: scancel {' '.join(active.values())}")
         return
-    array, comparison = jobs(study, left, args, stage_jobs, str(snapshot.take(study.path / "code")))
+    array, comparison = jobs(study, left, args, stage_jobs, snapshot.code(study.path, args.no_snapshot))
     study.jobs.mkdir(exist_ok=True)
     number = submit(study, array)
     atomic.write_json(study.jobs / "arrays.json", [*arrays(study), number])
