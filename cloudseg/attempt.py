@@ -104,6 +104,14 @@ def new_key(environ: Mapping[str, str]) -> str:
     return f"{environ.get('SLURM_JOB_ID', 'local')}-{uuid.uuid4().hex}"
 
 
+def own_job(environ: Mapping[str, str]) -> str | None:
+    """This Slurm job as Slurm's commands take and print it; None outside of one. A task of an array may bear the
+    array's own id, which would name all of them."""
+    if "SLURM_ARRAY_TASK_ID" in environ:
+        return f"{environ['SLURM_ARRAY_JOB_ID']}_{environ['SLURM_ARRAY_TASK_ID']}"
+    return environ.get("SLURM_JOB_ID")
+
+
 def own_key(environ: Mapping[str, str]) -> str:
     """The key that this process was given, or that all ranks of a hand-started srun derive alike."""
     if VARIABLE in environ:

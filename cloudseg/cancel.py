@@ -20,14 +20,12 @@ def main() -> None:
     )
     parser.add_argument("run", nargs="?", type=Path, default=Path(run.DEFAULT), help="(default %(default)s)")
     opened = run.open_run(parser.parse_args().run)
-    ids = state.job_ids(opened)
+    ids = {f"{member.path.name} {stage}": state.job_ids(member, stage) for member, stage in state.parts(opened)}
     jobs = queue.squeue([number for numbers in ids.values() for number in numbers])
     if jobs is None:
         raise CloudsegError("squeue does not answer, so nothing was cancelled; try again")
     active = {
-        stage: numbers[-1]
-        for stage, numbers in ids.items()
-        if numbers and numbers[-1] in jobs and jobs[numbers[-1]].state in (*queue.RUNNING, *queue.PENDING)
+        name: numbers[-1] for name, numbers in ids.items() if numbers and numbers[-1] in jobs and jobs[numbers[-1]].held
     }
     if not active:
         print(f"{opened.path}: none of its jobs is queued or running")
@@ -36,7 +34,7 @@ def main() -> None:
     answer = subprocess.run(["scancel", *reversed(active.values())], capture_output=True, text=True, check=False)
     if answer.returncode:
         raise CloudsegError(f"scancel: {answer.stderr.strip()}")
-    print(f"cancelled: {', '.join(f'{stage} {number}' for stage, number in active.items())}")
+    print(f"cancelled: {', '.join(f'{name} {number}' for name, number in active.items())}")
     print(f"go on later: python -m cloudseg.resume {opened.path}")
 
 

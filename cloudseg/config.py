@@ -51,6 +51,8 @@ class Settings:
     seed: int = 0
     fold: int = 0
     """The fold that validates; all others train."""
+    folds: tuple[int, ...] = ()
+    """Of a cross-validation: folds that validate one after the other, each in a run of its own, as RUN/fold-0."""
     augment: str = "standard"
     """How strongly training samples are changed: "none", "flips", "standard" or "strong"."""
     checkpoint: Checkpoint = Checkpoint()
@@ -104,9 +106,12 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def to_table(settings: Settings) -> dict[str, Any]:
     """The settings as the nested table that `run.toml` holds."""
-    return {
+    table = {
         key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(settings).items()
     }
+    if not settings.folds:
+        del table["folds"]  # of a single run it says nothing, and digests are as before there were folds
+    return table
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

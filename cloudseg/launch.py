@@ -4,6 +4,7 @@
   python -m cloudseg.launch --stages all --data DATA --plan            what it would do, as a table
   python -m cloudseg.launch --stages all --data DATA --dry-run         the scripts it would submit
   python -m cloudseg.launch --stages full,evaluate --run runs/NAME     the end of a chain
+  python -m cloudseg.launch --stages all --folds 0-4 --data DATA       a chain a fold, then all judged as one
   python -m cloudseg.launch --stages all --data DATA --cluster local --tasks-per-node 2
   python -m cloudseg.launch --study lr --values 1e-2,1e-3,1e-4 --data DATA     the first stage at several rates
 
@@ -14,16 +15,17 @@ with stay; new ones want a new run: --run runs/OTHER.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cloudseg import atomic, config, lock, preflight, run
-from cloudseg.cluster import batch, estimate, hook, sites, slurm, snapshot, study, text, trials
+from cloudseg.cluster import batch, estimate, folds, hook, sites, slurm, snapshot, study, text, trials
 from cloudseg.config import Settings
 from cloudseg.data.shards import Manifest
 from cloudseg.errors import UsageError, run_command
@@ -37,6 +39,11 @@ KEPT = ("site", "nodes", "tasks_per_node", "partition", "time", "elastic", "mail
 def parser() -> argparse.ArgumentParser:
     out = run.parser("launch", __doc__)
     out.add_argument("--stages", help="all, or some of the run's, as frozen,partial,full,evaluate")
+    out.add_argument(
+        "--folds",
+        metavar="0-4",
+        help="a cross-validation: a run a fold, RUN/fold-0 and so on, and an evaluation of all of them as one",
+    )
     out.add_argument("--plan", action="store_true", help="show the chain as a table, and do nothing")
     out.add_argument("--dry-run", action="store_true", help="print the sbatch scripts, and do nothing")
     config.add_arguments(out)
@@ -87,7 +94,13 @@ def settings_of(args: argparse.Namespace) -> Settings:
     """Those of the run if it is there, else those it would get; data need not be there yet."""
     if (args.run / "run.toml").exists():
         return run.open_run(args.run).settings
-    return config.resolve([*config.from_environment(), *config.from_arguments(args)], default_data="DATA")
+    return config.resolve([*config.from_environment(), *given(args)], default_data="DATA")
+
+
+def given(args: argparse.Namespace) -> list[tuple[str, Mapping[str, Any]]]:
+    """The settings that the command line names."""
+    layers = config.from_arguments(args)
+    return [*layers, ("--folds", {"folds": list(folds.parse(args.folds))})] if args.folds else layers
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -105,16 +118,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.dry_run:
         dry_run(args, settings)
         return
-    prepared = run.prepare(args.run, config.from_arguments(args))
+    prepared = run.prepare(args.run, given(args))
+    if settings.folds:
+        launch_folds(prepared, args, in_slurm)
+        return
     left = remaining(prepared, args.stages)
     if not left:
         print(f"{', '.join(args.stages)}: all done in {args.run}; results: {prepared.metrics}")
         return
     preflight.check(prepared.settings)
     if in_slurm:
-        queue_chain(prepared, left, args)
+        with queueing(prepared, args):
+            queue_chain(prepared, left, args)
     else:
-        run_here(prepared, left, args.tasks_per_node or 1)
+        run_stages(prepared, left, args.tasks_per_node or 1)
+        print(f"results: {prepared.metrics}")
 
 
 def remaining(prepared: Run, chosen: list[str]) -> list[str]:
@@ -187,28 +205,77 @@ def show_plan(args: argparse.Namespace, settings: Settings) -> None:
         trains = "decoder" + (f", {own.encoder:.0%} of the encoder" if own.encoder else "")
         before = settings.stages[index - 1] if index else f"weights: {settings.weights}"
         rows.append((stage, trains, str(own.epochs), *shape, guess, before, f"{index + 1}-{stage}/"))
-    print(f"{folder}: {settings.network}, recipe {settings.recipe}\n")
+    each = f"; each of folds {', '.join(map(str, settings.folds))}" if settings.folds else ""
+    print(f"{folder}: {settings.network}, recipe {settings.recipe}{each}\n")
     print("\n".join(text.table(rows)))
 
 
 def dry_run(args: argparse.Namespace, settings: Settings) -> None:
     """Print what would be submitted; needs no data, no Slurm and no TensorFlow."""
     folder = args.run.resolve()
-    before, code = "", snapshot.code(folder, args.no_snapshot, dry_run=True)
-    for stage, job in stage_jobs(folder, args.stages, args, code, settings).items():
-        dependency = slurm.afterok(f"JOB_ID_OF_{before.upper()}") if before else ""
-        print(f"# sbatch script of stage {stage}")
-        print(slurm.script(dataclasses.replace(job, dependency=dependency)))
-        before = stage
+    jobs = stage_jobs(folder, args.stages, args, snapshot.code(folder, args.no_snapshot, dry_run=True), settings)
+    if settings.folds:
+        training = [stage for stage in args.stages if stage != run.EVALUATE]
+        scripts = folds.scripts(folder, dict.fromkeys(settings.folds, training), jobs)
+    else:
+        scripts = chain_scripts(jobs)
+    for title, job in scripts:
+        print(f"# sbatch script of {title}\n{slurm.script(job)}")
     try:
-        given = [*config.from_environment(), *config.from_arguments(args)]
-        Manifest.load(run.open_run(args.run).settings.data if not given else config.resolve(given).data)
+        layers = [*config.from_environment(), *given(args)]
+        Manifest.load(run.open_run(args.run).settings.data if not layers else config.resolve(layers).data)
     except UsageError as error:
         print(f"note: without --dry-run this would stop: {error}", file=sys.stderr)
 
 
-def queue_chain(prepared: Run, left: list[str], args: argparse.Namespace) -> None:
-    """Submit `left` as a chain, unless jobs of this run are queued already."""
+def chain_scripts(jobs: Mapping[str, slurm.Job]) -> Iterator[tuple[str, slurm.Job]]:
+    """What would be submitted, with a title each."""
+    before = ""
+    for stage, job in jobs.items():
+        dependency = slurm.afterok(f"JOB_ID_OF_{before.upper()}") if before else ""
+        yield f"stage {stage}", dataclasses.replace(job, dependency=dependency)
+        before = stage
+
+
+def launch_folds(whole: Run, args: argparse.Namespace, in_slurm: bool) -> None:
+    """Queue, or run here, what is left of a cross-validation."""
+    preflight.check(whole.settings)
+    training = [stage for stage in args.stages if stage != run.EVALUATE]
+    left = {member.settings.fold: remaining(member, training) for member in folds.prepare(whole)}
+    judging = run.EVALUATE in args.stages and not whole.done(run.EVALUATE)
+    if not any(left.values()) and not judging:
+        print(f"{', '.join(args.stages)}: all done in {args.run}; results: {whole.metrics}")
+    elif in_slurm:
+        with queueing(whole, args):
+            queue_folds(whole, left, judging, args)
+    else:
+        for fold, stages in left.items():
+            print(f"fold {fold}: {', '.join(stages) or 'all done'}", flush=True)
+            run_stages(run.open_run(whole.member(fold)), stages, args.tasks_per_node or 1)
+        if judging:
+            run_stages(whole, [run.EVALUATE], args.tasks_per_node or 1)
+            print(f"results: {whole.metrics}")
+
+
+def queue_folds(whole: Run, left: dict[int, list[str]], judging: bool, args: argparse.Namespace) -> None:
+    """Submit the arrays of `left`, by fold, and the evaluation. Folds that have jobs in the queue keep these."""
+    held = folds.active(whole)
+    for fold in [fold for fold in left if held[fold]]:
+        listed = ", ".join(f"{stage} {number}" for stage, number in held[fold].items())
+        print(f"fold {fold} is queued already, and not queued twice: {listed}")
+        left.pop(fold)
+    if not any(left.values()) and (held[None] or not judging):
+        print(f"stop them first with: python -m cloudseg.cancel {args.run}")
+        return
+    stages = [*dict.fromkeys(stage for each in left.values() for stage in each), *([run.EVALUATE] if judging else [])]
+    folds.submit(whole, left, stage_jobs(whole.path, stages, args, snapshot.code(whole.path, args.no_snapshot),
+                                         whole.settings), announce)  # fmt: skip
+    epilogue(whole, args, "each fold's stage starts when the one before has succeeded, the evaluation after all")
+
+
+@contextlib.contextmanager
+def queueing(prepared: Run, args: argparse.Namespace) -> Iterator[None]:
+    """While within, no other launch queues jobs of this run. Raises UsageError where it could not be queued."""
     if shutil.which("sbatch") is None:
         raise UsageError("--cluster slurm: there is no sbatch on this machine; type: --cluster local")
     sites.require_account(sites.load(args.site))
@@ -216,10 +283,29 @@ def queue_chain(prepared: Run, left: list[str], args: argparse.Namespace) -> Non
     refusal = "wait until it has queued its jobs; if it is gone, delete that file"
     # Of two launches at once, one looks and queues, and the other then sees that it has.
     with lock.held(prepared.jobs / "launch.lock", "", lambda owner: False, refusal):
-        _queue_chain(prepared, left, args)
+        yield
 
 
-def _queue_chain(prepared: Run, left: list[str], args: argparse.Namespace) -> None:
+def announce(name: str, job: slurm.Job, number: str) -> None:
+    """Say that a job was queued."""
+    need = job.resources
+    print(
+        f"{name:9} job {number}: {need.nodes} node{'s' * (need.nodes > 1)} x {need.tasks_per_node} ranks, "
+        f"{need.partition}, at most {need.time}; log {job.log}",
+        flush=True,
+    )
+
+
+def epilogue(prepared: Run, args: argparse.Namespace, order: str) -> None:
+    """Keep for `resume` how it was launched, and say what to type next."""
+    atomic.write_json(prepared.jobs / LAUNCHED, {key: getattr(args, key) for key in KEPT})
+    print(order)
+    print(f"watch: python -m cloudseg.status {args.run} --watch")
+    print(f"follow: python -m cloudseg.logs {args.run} --follow\nstop all: python -m cloudseg.cancel {args.run}")
+
+
+def queue_chain(prepared: Run, left: list[str], args: argparse.Namespace) -> None:
+    """Submit `left` as a chain, unless jobs of this run are queued already."""
     from cloudseg.cluster import jobs
 
     active = jobs.queued(prepared)
@@ -230,29 +316,16 @@ def _queue_chain(prepared: Run, left: list[str], args: argparse.Namespace) -> No
         return
     code = snapshot.code(prepared.path, args.no_snapshot)
     todo = stage_jobs(prepared.path, left, args, code, prepared.settings)
-
-    def announce(stage: str, number: str) -> None:
-        need = todo[stage].resources
-        print(
-            f"{stage:9} job {number}: {need.nodes} node{'s' * (need.nodes > 1)} x {need.tasks_per_node} ranks, "
-            f"{need.partition}, at most {need.time}; log {todo[stage].log}",
-            flush=True,
-        )
-
-    jobs.submit(prepared, todo, announce)
-    atomic.write_json(prepared.jobs / LAUNCHED, {key: getattr(args, key) for key in KEPT})
-    print("each starts when the one before has succeeded")
-    print(f"watch: python -m cloudseg.status {args.run} --watch")
-    print(f"follow: python -m cloudseg.logs {args.run} --follow\nstop all: python -m cloudseg.cancel {args.run}")
+    jobs.submit(prepared, todo, lambda stage, number: announce(stage, todo[stage], number))
+    epilogue(prepared, args, "each starts when the one before has succeeded")
 
 
-def run_here(prepared: Run, left: list[str], ranks: int) -> None:
-    """The chain on this machine, one stage after the other, `ranks` processes each."""
+def run_stages(prepared: Run, left: list[str], ranks: int) -> None:
+    """Stages on this machine, one after the other, `ranks` processes each."""
     for stage in left:
         began = time.monotonic()
         batch.run_stage(prepared.path, stage, ranks)
         print(f"{stage} done in {time.monotonic() - began:.0f} s", flush=True)
-    print(f"results: {prepared.metrics}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cloudseg import atomic
+from cloudseg.attempt import own_job
 from cloudseg.errors import Lost, UsageError
 
 
@@ -31,13 +32,11 @@ class Owner:
     @classmethod
     def this(cls, attempt: str = "") -> Owner:
         pid = os.getpid()
-        return cls(
-            socket.gethostname(), pid, atomic.born(pid), getpass.getuser(), os.environ.get("SLURM_JOB_ID"), attempt
-        )
+        return cls(socket.gethostname(), pid, atomic.born(pid), getpass.getuser(), own_job(os.environ), attempt)
 
     def gone(self) -> bool | None:
         """Whether it is known to have ended; None where this machine cannot tell."""
-        if self.job is not None and self.job == os.environ.get("SLURM_JOB_ID"):
+        if self.job is not None and self.job == own_job(os.environ):
             return True  # a job that was requeued: it never runs twice at once
         if self.host == socket.gethostname():
             return atomic.born(self.pid) != self.born

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cloudseg import run
+from cloudseg.cluster import state
 from cloudseg.errors import UsageError, run_command
 from cloudseg.run import Run
 
@@ -29,10 +30,13 @@ def main() -> None:
     )
     parser.add_argument("run", nargs="?", type=Path, default=Path(run.DEFAULT), help="(default %(default)s)")
     parser.add_argument("--stage", help="a stage by name or number, or evaluate")
+    parser.add_argument("--fold", type=int, help="of a cross-validation: this fold's")
     parser.add_argument("--rank", type=int, help="only the lines of this rank")
     parser.add_argument("--follow", "-f", action="store_true", help="and what comes, until Ctrl-C")
     args = parser.parse_args()
     opened = run.open_run(args.run)
+    if args.fold is not None:
+        opened = run.open_run(opened.member(args.fold))
     log = opened.jobs / f"{opened.find(args.stage)}.log" if args.stage else latest(opened)
     if not log.exists():
         raise UsageError(f"{log} is not there: no job of this stage has started; python -m cloudseg.status {args.run}")
@@ -46,7 +50,7 @@ def main() -> None:
 
 def latest(opened: Run) -> Path:
     """The log that was written to last."""
-    logs = [log for stage in opened.chain if (log := opened.jobs / f"{stage}.log").exists()]
+    logs = [log for member, stage in state.parts(opened) if (log := member.jobs / f"{stage}.log").exists()]
     if not logs:
         raise UsageError(
             f"{opened.jobs} holds no log: no job has started (without Slurm, stages print to the terminal)"

@@ -13,6 +13,7 @@ Probabilities are kept in RUN/probabilities: stopped, the same command goes on; 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from cloudseg import run
@@ -48,18 +49,22 @@ def main() -> int | None:
         raise UsageError(f"--sample is for submissions, not for --format {args.format}")
     stop = StopFlag()
     stop.install()
-    runs = [run.open_run(path) for path in (args.run, *args.others)]
+    first, *others = [run.open_run(path) for path in (args.run, *args.others)]
+    runs = [member for each in (first, *others) for member in each.members()]
+    flips = args.flips
+    if flips is None:
+        flips = bool(first.metrics.exists() and json.loads(first.metrics.read_text())["flips"])
 
     from cloudseg.results import postprocess, submission
     from cloudseg.results.sources import Pictures
 
-    rules = postprocess.load(args.thresholds or runs[0].evaluation / "thresholds.json")
+    rules = postprocess.load(args.thresholds or first.evaluation / "thresholds.json")
     wanted = list(dict.fromkeys(image for image, _ in submission.names(args.sample))) if args.sample else None
     source = Pictures(args.images, wanted, args.skip_damaged)
-    with rank.started(runs[0], stop) as own:
+    with rank.started(first, stop) as own:
         from cloudseg.results.prediction import predict
 
-        predict(runs, args.weights, source, rules, args.out, args.format, args.sample, args.flips, args.report, own)
+        predict(runs, args.weights, source, rules, args.out, args.format, args.sample, flips, args.report, own)
     return None
 
 

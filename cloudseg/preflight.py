@@ -20,9 +20,12 @@ RESERVED = ("evaluate", "preprocess")
 def check(settings: Settings) -> None:
     """Raises UsageError, with what to type, for data, names, weights or numbers that training could not use."""
     manifest = Manifest.load(settings.data)
-    for training, use in ((True, "train"), (False, "validate")):
-        if not len(manifest.indices(settings.fold, training)):
-            raise UsageError(f"fold {settings.fold}: {settings.data} has no image to {use}")
+    if len(set(settings.folds)) < len(settings.folds):
+        raise UsageError(f"folds: {list(settings.folds)} names one twice")
+    for fold in settings.folds or (settings.fold,):
+        for training, use in ((True, "train"), (False, "validate")):
+            if not len(manifest.indices(fold, training)):
+                raise UsageError(f"fold {fold}: {settings.data} has no image to {use}")
     _, encoder = names.parse(settings.network)
     for key, value, known in (
         ("loss", settings.loss, names.LOSSES),

@@ -32,6 +32,14 @@ class Run:
         """All stages in their order, and the evaluation."""
         return chain(self.settings)
 
+    def members(self) -> tuple[Run, ...]:
+        """The runs whose stages make up this one: of a cross-validation one a fold, else itself."""
+        return tuple(open_run(self.member(fold)) for fold in self.settings.folds) or (self,)
+
+    def member(self, fold: int) -> Path:
+        """The folder of a fold's own run."""
+        return self.path / f"fold-{fold}"
+
     @property
     def jobs(self) -> Path:
         """Slurm's side: job ids, submitit's pickles, logs, locks, what ranks tell each other."""

@@ -45,8 +45,8 @@ def main() -> None:
     while True:
         states, remarks = state.look(opened)
         if args.json:
-            print(json.dumps({"run": str(opened.path), "stages": [dataclasses.asdict(each) for each in states],
-                              "remarks": remarks}, indent=2))  # fmt: skip
+            stages = [dataclasses.asdict(each) for each in states]
+            print(json.dumps({"run": opened.path, "stages": stages, "remarks": remarks}, indent=2, default=str))
             return
         if args.watch and sys.stdout.isatty():
             print("\033[H\033[J", end="")
@@ -64,13 +64,13 @@ def page(opened: Run, states: Sequence[StageState], remarks: Sequence[str]) -> I
     yield from text.table([COLUMNS, *map(row, states)])
     if all(each.state == state.DONE for each in states):
         yield ""
-        yield from text.table([COSTS, *(costs(opened, each) for each in states if each.progress)])
-    reasons = [f"{each.stage}: {each.why}" for each in states if each.why]
+        yield from text.table([COSTS, *(costs(each) for each in states if each.progress)])
+    reasons = [f"{each.name}: {each.why}" for each in states if each.why]
     if reasons or remarks:
         yield ""
         yield from (*reasons, *remarks)
     talks = next((each for each in states if each.state in (*state.TROUBLE, state.RUNNING)), None)
-    log = opened.jobs / f"{talks.stage}.log" if talks else None
+    log = run.jobs_folder(talks.run) / f"{talks.stage}.log" if talks else None
     if log and log.exists():
         yield f"\nthe last lines of {log}:"
         yield from (f"  {line}" for line in last_lines(log))
@@ -81,7 +81,7 @@ def row(each: StageState) -> tuple[str, ...]:
     """What the table has of a stage."""
     at = each.progress
     return (
-        each.stage,
+        each.name,
         each.state,
         f"{at.epoch} of {at.epochs}" if at else "",
         str(at.step) if at and at.step else "",
@@ -93,15 +93,15 @@ def row(each: StageState) -> tuple[str, ...]:
     )
 
 
-def costs(opened: Run, each: StageState) -> tuple[str, ...]:
+def costs(each: StageState) -> tuple[str, ...]:
     """What a finished stage took, and how well it used it."""
-    at, stage = each.progress, each.stage
+    at, stage, opened = each.progress, each.stage, run.open_run(each.run)
     precedents = list(estimate.like(opened.settings, stage, opened.path.parent))
     ranks = json.loads((opened.stage(stage) / "stage.json").read_text())["ranks"]
     rate = at.images_per_s if at and at.images_per_s else 0.0
     alone = [each.images_per_s for each in precedents if each.ranks == 1]
     return (
-        stage,
+        each.name,
         text.span(at.seconds) if at else "",
         f"{rate / ranks:.1f}",
         f"{rate / ranks / max(alone):.0%}" if alone and ranks > 1 else "",
@@ -115,7 +115,7 @@ def advice(opened: Run, states: Sequence[StageState]) -> str:
     """What to type next."""
     path = opened.path
     if all(each.state == state.DONE for each in states):
-        return f"all done; the results: {opened.report}"
+        return f"all done; the results: {opened.metrics if opened.settings.folds else opened.report}"
     if any(each.state in state.TROUBLE for each in states):
         return f"go on from the first stage that is not done: python -m cloudseg.resume {path}"
     if any(each.state in (state.RUNNING, state.QUEUED, state.REQUEUED) for each in states):

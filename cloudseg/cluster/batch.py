@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from cloudseg import attempt, run
@@ -55,7 +54,7 @@ def _until_it_ends(opened: Run, stage: str, ranks: int | None) -> None:
         if ended.how == INTERRUPTED:
             _wait_for_the_end(ended.reason)
         if ended.again and in_slurm:
-            requeue(own_id(os.environ), ended.reason)
+            requeue(str(attempt.own_job(os.environ)), ended.reason)
         if ended.how == attempt.STOPPED or (ended.again and in_slurm):
             raise Stopped(f"stage {stage} stopped with its state saved; the same command goes on from there")
         if not ended.again:
@@ -101,13 +100,6 @@ def _steps_done(opened: Run, stage: str) -> int:
     return 0 if stage == EVALUATE else restarts.steps_done(opened.checkpoints(stage))
 
 
-def own_id(environ: Mapping[str, str]) -> str:
-    """This job as scontrol takes it: a task of an array may bear the array's own id, which would name all of them."""
-    if "SLURM_ARRAY_TASK_ID" in environ:
-        return f"{environ['SLURM_ARRAY_JOB_ID']}_{environ['SLURM_ARRAY_TASK_ID']}"
-    return environ["SLURM_JOB_ID"]
-
-
 def requeue(job_id: str, reason: str) -> None:
     """Put this job back into the queue and wait for Slurm to end us; returns only if Slurm refuses."""
     print(f"job {job_id} is requeued and goes on from its checkpoint: {reason}", flush=True)
@@ -131,10 +123,10 @@ def _wait_for_the_end(why: str) -> None:
 
 def _state() -> str:
     """The state of this job as Slurm sees it, as RUNNING or COMPLETING; "" if it does not answer."""
-    return slurm.ask(["squeue", "--noheader", f"--job={own_id(os.environ)}", "--states=all", "--format=%T"])
+    return slurm.ask(["squeue", "--noheader", f"--job={attempt.own_job(os.environ)}", "--states=all", "--format=%T"])
 
 
 def _seconds_left() -> float | None:
     """Until this job must be back in the queue, as after its walltime it would not get there; None for ever."""
-    left = times.seconds(slurm.ask(["squeue", "--noheader", f"--job={own_id(os.environ)}", "--format=%L"]))
+    left = times.seconds(slurm.ask(["squeue", "--noheader", f"--job={attempt.own_job(os.environ)}", "--format=%L"]))
     return None if left is None else max(1.0, left - slurm.LAST_CALL_S)

@@ -26,6 +26,11 @@ class Queued:
     nodes: str
     dependency: str
 
+    @property
+    def held(self) -> bool:
+        """Whether Slurm still has something to do for it."""
+        return self.state in (*RUNNING, *PENDING)
+
 
 @dataclasses.dataclass(frozen=True)
 class Account:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudseg.atomic import patiently
-from cloudseg.attempt import FAILED, LOST, STOPPED, End
+from cloudseg.attempt import FAILED, LOST, STOPPED, End, own_job
 from cloudseg.errors import DONE, UsageError
 
 FRUITLESS = 2
@@ -74,7 +74,7 @@ def record(file: Path, ended: Outcome, steps: tuple[int, int], reached: int, beg
     it is to be done again; `began`: seconds since 1970.
     """
     line = {
-        "job": os.environ.get("SLURM_JOB_ID"),
+        "job": own_job(os.environ),
         "restart": int(os.environ.get("SLURM_RESTART_COUNT", 0)),
         "nodes": os.environ.get("SLURM_JOB_NODELIST"),
         "began": round(began, 1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from cloudseg import attempt, lock
@@ -22,6 +23,8 @@ TROUBLE = (FAILED, CANCELLED, LOST, STOPPED)
 
 @dataclasses.dataclass(frozen=True)
 class StageState:
+    run: Path
+    """The run that the stage is of: of a cross-validation a fold's."""
     stage: str
     state: str
     why: str = ""
@@ -37,38 +40,47 @@ class StageState:
     queued_s: float | None = None
     """In the queue when it could have started."""
 
+    @property
+    def name(self) -> str:
+        """'full', or of a cross-validation 'fold-2 full'."""
+        return f"{self.run.name} {self.stage}" if self.run.name.startswith("fold-") else self.stage
+
+
+def parts(run: Run) -> list[tuple[Run, str]]:
+    """Every stage and whose it is, in the order in which they run: of a cross-validation those of all folds, and the
+    evaluation of the whole."""
+    members = run.members()
+    return [*((member, stage) for member in members for stage in run.settings.stages), (run, EVALUATE)]
+
 
 def look(run: Run) -> tuple[list[StageState], list[str]]:
     """The states of all stages, and remarks on what could not be asked."""
-    ids = job_ids(run)
-    known = sorted({number for numbers in ids.values() for number in numbers})
+    ids = [(member, stage, job_ids(member, stage)) for member, stage in parts(run)]
+    known = sorted({number for *_, numbers in ids for number in numbers})
     jobs, accounts = queue.squeue(known), queue.sacct(known)
     remarks = []
     if known and jobs is None:
         remarks.append("squeue does not answer: what is queued or running is not known")
     if known and accounts is None:
         remarks.append("there is no accounting (sacct): hours and time in the queue are not known")
-    names = {numbers[-1]: stage for stage, numbers in ids.items() if numbers}
+    # Arrays are waited for by their own number.
+    names = {part: stage for _, stage, numbers in ids if numbers for part in (numbers[-1], numbers[-1].split("_")[0])}
     states = []
-    for stage in run.chain:
-        found = _state(run, stage, ids[stage], jobs, accounts or {}, names)
-        states.append(dataclasses.replace(found, **_costs(accounts, ids[stage])))
+    for member, stage, numbers in ids:
+        found = _state(member, stage, numbers, jobs, accounts or {}, names)
+        states.append(dataclasses.replace(found, **_costs(accounts, numbers)))
     return states, remarks
 
 
-def job_ids(run: Run) -> dict[str, list[str]]:
-    """The jobs of each stage, the latest last: those that the launcher queued, and those that worked on it."""
-    queued, found = run.queued(), {}
-    for stage in run.chain:
-        worked = [str(end["job"]) for end in run.tries(stage) if end.get("job")]
-        holder = lock.owner(run.lock(stage))
-        numbers = [
-            *worked,
-            *([queued[stage]] if stage in queued else []),
-            *([holder.job] if holder and holder.job else []),
-        ]
-        found[stage] = sorted(set(numbers), key=lambda number: [int(part) for part in number.split("_")])
-    return found
+def job_ids(run: Run, stage: str) -> list[str]:
+    """The jobs of a stage, the latest last: the one that the launcher queued, and those that worked on it."""
+    queued, holder = run.queued(), lock.owner(run.lock(stage))
+    numbers = {str(end["job"]) for end in run.tries(stage) if end.get("job")}
+    if stage in queued:
+        numbers.add(queued[stage])
+    if holder and holder.job:
+        numbers.add(holder.job)
+    return sorted(numbers, key=lambda number: [int(part) for part in number.split("_")])
 
 
 def _state(
@@ -82,7 +94,7 @@ def _state(
     tries, own = run.tries(stage), ids[-1] if ids else None
     at = None if stage == EVALUATE else progress.read(run, stage)
     restarts = sum(end["how"] != "done" for end in tries)
-    found = StageState(stage, TO_COME, job=own, restarts=restarts, progress=at)
+    found = StageState(run.path, stage, TO_COME, job=own, restarts=restarts, progress=at)
 
     def state(name: str, why: str = "", **more: Any) -> StageState:
         return dataclasses.replace(found, state=name, why=why, **more)

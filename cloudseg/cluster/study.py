@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cloudseg import atomic, config, preflight, run
-from cloudseg.cluster import sites, slurm, snapshot, trials
+from cloudseg.cluster import sbatch, sites, slurm, snapshot, trials
 from cloudseg.cluster.slurm import Job
 from cloudseg.cluster.trials import Study
 from cloudseg.errors import CloudsegError, Stopped, UsageError
@@ -37,6 +37,8 @@ def asked(args: argparse.Namespace) -> bool:
     together."""
     if args.study and args.stages:
         raise UsageError("--study and --stages exclude each other; leave out one of them")
+    if args.study and args.folds:
+        raise UsageError("--study trains on one fold; leave out --folds, or name the fold: --set fold=2")
     if not args.study and not args.stages:
         raise UsageError("nothing to launch is named; type: --stages all, or: --study lr --values 1e-2,1e-3")
     if args.study and not args.values:
@@ -145,10 +147,10 @@ def queue(study: Study, left: list[int], args: argparse.Namespace, stage_jobs: S
         return
     array, comparison = jobs(study, left, args, stage_jobs, snapshot.code(study.path, args.no_snapshot))
     study.jobs.mkdir(exist_ok=True)
-    number = submit(study, array)
+    number = sbatch.submit(array, study.jobs / "study.sbatch")
     atomic.write_json(study.jobs / "arrays.json", [*arrays(study), number])
     try:
-        last = submit(study, after(comparison, number))
+        last = sbatch.submit(after(comparison, number), study.jobs / "study-table.sbatch")
     except CloudsegError:
         subprocess.run(["scancel", number], check=False)
         raise
@@ -161,18 +163,6 @@ def queue(study: Study, left: list[int], args: argparse.Namespace, stage_jobs: S
         print(f"  task {index}: learning rate {study.rates[index]:g}; log {study.log(index)}")
     print(f"table    job {last}: when all have ended; {comparison.log}, {study.picture}")
     print(f"watch: squeue --job {number},{last}\nstop all: scancel {number} {last}")
-
-
-def submit(study: Study, job: Job) -> str:
-    """Give the job to sbatch; returns its id. Raises CloudsegError with sbatch's own words if it is refused."""
-    file = study.jobs / f"{job.name}.sbatch"
-    atomic.write(file, slurm.script(job).encode())
-    answer = subprocess.run(["sbatch", "--parsable", str(file)], capture_output=True, text=True, check=False)
-    if answer.returncode:
-        raise CloudsegError(
-            f"sbatch refused {file}, so nothing is queued (to run here: --cluster local):\n{answer.stderr.strip()}"
-        )
-    return answer.stdout.strip().partition(";")[0]
 
 
 def arrays(study: Study) -> list[str]:

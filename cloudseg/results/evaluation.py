@@ -32,14 +32,18 @@ TABLE = ("image", "stage", *(f"{what}_{name.lower()}" for name in CLASSES for wh
 
 def evaluate(runs: Sequence[Run], weights: Sequence[float] | None, out: Path | None, flips: bool, rank: Rank) -> None:
     """Write thresholds.json, images.csv, figures, report.html and, last, metrics.json: of one run, stage by stage, into
-    its folder; of several, as one, into `out`. Each image is judged by the runs that did not train on it.
+    its folder; of several, as one, into `out`; of a cross-validation, its folds as one, into its folder. Each image is
+    judged by the runs that did not train on it.
 
     Raises UsageError if no stage is finished, if runs do not go together, or if others evaluate at the same time;
     Stopped on a signal, with the probabilities so far on disk.
     """
     if out is None:
         with claimed(runs[0], EVALUATE, rank):
-            _one(runs[0], flips, rank)
+            if runs[0].settings.folds:
+                _several(runs[0].members(), weights, runs[0].evaluation, flips, rank)
+            else:
+                _one(runs[0], flips, rank)
     else:
         _several(runs, weights, out, flips, rank)
 

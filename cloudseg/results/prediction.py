@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,7 +30,7 @@ def predict(
     out: Path,
     form: str,
     sample: Path | None,
-    flips: bool | None,
+    flips: bool,
     page: Path | None,
     rank: Rank,
 ) -> None:
@@ -40,8 +39,6 @@ def predict(
 
     Raises UsageError if no stage is finished, Stopped on a signal with the probabilities so far on disk.
     """
-    if flips is None:
-        flips = bool(runs[0].metrics.exists() and json.loads(runs[0].metrics.read_text())["flips"])
     members = []
     for run in runs:
         stage = finished(run)[-1]

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from cloudseg import provenance
 from cloudseg.atomic import write_json
+from cloudseg.attempt import own_job
 from cloudseg.errors import CloudsegError, DataError, UsageError
 from cloudseg.nets import names, weights
 from cloudseg.nets.freeze import Plan
@@ -123,7 +124,7 @@ def record(run: Run, stage: str, comm: Comm, plan: Plan, network: Network) -> No
             "parameters": network.model.count_params(),
             "ranks": comm.size,
             "device": comm.device,
-            "job": os.environ.get("SLURM_JOB_ID"),
+            "job": own_job(os.environ),
             "with": provenance.versions(),
         },
     )

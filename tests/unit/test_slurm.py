@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cloudseg import launch
-from cloudseg.cluster import batch, sites, slurm, times
+from cloudseg import attempt, launch
+from cloudseg.cluster import sites, slurm, times
 from cloudseg.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,8 +69,8 @@ def test_a_wrong_key_in_a_site_file_is_named(tmp_path):
 
 
 def test_a_task_of_an_array_requeues_itself_and_not_the_array():
-    assert batch.own_id({"SLURM_JOB_ID": "7"}) == "7"
-    assert batch.own_id({"SLURM_JOB_ID": "7", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1"}) == "7_1"
+    assert attempt.own_job({"SLURM_JOB_ID": "7"}) == "7"
+    assert attempt.own_job({"SLURM_JOB_ID": "7", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1"}) == "7_1"
 
 
 @pytest.mark.parametrize(

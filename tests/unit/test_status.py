@@ -134,7 +134,7 @@ def test_jobs_that_were_submitted_by_hand_are_known_from_what_they_left(run):
     (run.jobs / "queued.json").unlink()
     tried(run, "frozen", "lost", "9")
     tried(run, "frozen", "done", "21")
-    assert state.job_ids(run)["frozen"] == ["9", "21"]
+    assert state.job_ids(run, "frozen") == ["9", "21"]
 
 
 def test_hours_of_gpus_are_those_of_all_tries(run, slurm):

@@ -246,25 +246,6 @@ def test_a_loss_that_is_no_number_is_drawn_as_none(tmp_path, capsys):
     assert study.picture.exists()
 
 
-@pytest.fixture
-def slurm(tmp_path, monkeypatch):
-    """Commands of Slurm that note how they are called; `squeue` says what is in the file `queue`."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    commands = {
-        "sbatch": 'echo $(($(wc -l <calls) + 41)); echo "$*" >>calls\n',
-        "squeue": "cat queue\n",
-        "scancel": 'echo "scancel $*" >>calls\n',
-    }
-    for name, text in commands.items():
-        (folder / name).write_text(f"#!/bin/sh\ncd {tmp_path}\n{text}")
-        (folder / name).chmod(0o755)
-    (tmp_path / "calls").touch()
-    (tmp_path / "queue").touch()
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    return tmp_path
-
-
 def test_a_study_is_an_array_and_a_job_after_it(slurm, tmp_path, monkeypatch, capsys):
     typed(monkeypatch, tmp_path / "s", "--values", "1e-2,1e-3", "--data", "/shards", "--nodes", "1")
     jobs = tmp_path / "s" / "jobs"
