@@ -24,9 +24,9 @@ def main() -> None:
     jobs = queue.squeue([number for numbers in ids.values() for number in numbers])
     if jobs is None:
         raise CloudsegError("squeue does not answer, so nothing was cancelled; try again")
-    active = {
-        name: numbers[-1] for name, numbers in ids.items() if numbers and numbers[-1] in jobs and jobs[numbers[-1]].held
-    }
+    held = {number for number, job in jobs.items() if job.held}
+    held |= {number.split("_")[0] for number in held}  # an array is cancelled as one
+    active = {name: numbers[-1] for name, numbers in ids.items() if numbers and numbers[-1] in held}
     if not active:
         print(f"{opened.path}: none of its jobs is queued or running")
         return

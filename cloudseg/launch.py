@@ -5,6 +5,7 @@
   python -m cloudseg.launch --stages all --data DATA --dry-run         the scripts it would submit
   python -m cloudseg.launch --stages full,evaluate --run runs/NAME     the end of a chain
   python -m cloudseg.launch --stages all --folds 0-4 --data DATA       a chain a fold, then all judged as one
+  python -m cloudseg.launch --stages preprocess,all --csv train.csv --images train_images --data DATA
   python -m cloudseg.launch --stages all --data DATA --cluster local --tasks-per-node 2
   python -m cloudseg.launch --study lr --values 1e-2,1e-3,1e-4 --data DATA     the first stage at several rates
 
@@ -25,20 +26,26 @@ from pathlib import Path
 from typing import Any
 
 from cloudseg import atomic, config, lock, preflight, run
-from cloudseg.cluster import batch, estimate, folds, hook, sites, slurm, snapshot, study, text, trials
+from cloudseg.cluster import batch, estimate, folds, head, hook, sbatch, sites, slurm, snapshot, study, text, trials
+from cloudseg.cluster.head import SHARDS, Source
 from cloudseg.config import Settings
 from cloudseg.data.shards import Manifest
 from cloudseg.errors import UsageError, run_command
 from cloudseg.run import Run
 
 LAUNCHED = "launched.json"
-KEPT = ("site", "nodes", "tasks_per_node", "partition", "time", "elastic", "mail", "hook", "no_snapshot")
+KEPT = (
+    "site", "nodes", "tasks_per_node", "partition", "time", "elastic", "mail", "hook", "no_snapshot",
+    "csv", "images", "size", "shards",
+)  # fmt: skip
 """What `resume` asks for again."""
 
 
 def parser() -> argparse.ArgumentParser:
     out = run.parser("launch", __doc__)
-    out.add_argument("--stages", help="all, or some of the run's, as frozen,partial,full,evaluate")
+    out.add_argument(
+        "--stages", help="all, or some of the run's, as frozen,partial,full,evaluate; preprocess may come before"
+    )
     out.add_argument(
         "--folds",
         metavar="0-4",
@@ -49,6 +56,13 @@ def parser() -> argparse.ArgumentParser:
     config.add_arguments(out)
     study.add_arguments(out)
     out.set_defaults(run=None)  # a study has another
+    source = out.add_argument_group("with --stages preprocess,all")
+    source.add_argument("--csv", type=Path, metavar="train.csv", help="the competition's label table")
+    source.add_argument("--images", type=Path, metavar="DIR", help="folder of the 2100x1400 JPEGs")
+    source.add_argument("--size", default="320x480", metavar="HxW", help="of the stored images (default %(default)s)")
+    source.add_argument(
+        "--shards", type=int, default=SHARDS, metavar="N", help="shards, a task each (default %(default)s)"
+    )
     where = out.add_argument_group("where it runs")
     where.add_argument(
         "--cluster", choices=("auto", "slurm", "local"), default="auto", help="auto: Slurm where there is sbatch"
@@ -82,12 +96,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def parse_stages(text: str, chain: Sequence[str]) -> list[str]:
-    """'all' or 'full,frozen' -> stages in the order in which they run. Raises UsageError for one that there is not."""
-    chosen = chain if text == "all" else text.split(",")
+    """'all' or 'full,frozen' -> stages in the order in which they run, `preprocess` first if it is named; it is not
+    among all. Raises UsageError for one that there is not."""
+    chosen, known = text.split(","), (run.PREPROCESS, *chain)
     for name in chosen:
-        if name not in chain:
-            raise UsageError(f"--stages: there is no stage {name!r}{config.nearest(name, ['all', *chain])}")
-    return [name for name in chain if name in chosen]
+        if name not in ("all", *known):
+            raise UsageError(f"--stages: there is no stage {name!r}{config.nearest(name, ['all', *known])}")
+    return [name for name in known if name in chosen or ("all" in chosen and name in chain)]
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
@@ -112,13 +127,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     settings = settings_of(args)
     args.stages = parse_stages(args.stages, run.chain(settings))
+    args.head = head_of(args, settings)
     if args.plan:
         show_plan(args, settings)
         return
     if args.dry_run:
         dry_run(args, settings)
         return
-    prepared = run.prepare(args.run, given(args))
+    prepared = run.prepare(args.run, given(args), data_to_come=args.head is not None)
+    if prepared.has_data():
+        args.head = None
+    if args.head and not in_slurm:
+        head.run_here(args.head)
+        args.head = None
     if settings.folds:
         launch_folds(prepared, args, in_slurm)
         return
@@ -126,13 +147,32 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not left:
         print(f"{', '.join(args.stages)}: all done in {args.run}; results: {prepared.metrics}")
         return
-    preflight.check(prepared.settings)
+    check(prepared, args)
     if in_slurm:
         with queueing(prepared, args):
             queue_chain(prepared, left, args)
     else:
         run_stages(prepared, left, args.tasks_per_node or 1)
         print(f"results: {prepared.metrics}")
+
+
+def head_of(args: argparse.Namespace, settings: Settings) -> Source | None:
+    """What is to be preprocessed first, if anything; it is no longer among args.stages. Raises UsageError if it is not
+    said from what."""
+    if run.PREPROCESS not in args.stages:
+        return None
+    args.stages.remove(run.PREPROCESS)
+    if not args.csv or not args.images:
+        raise UsageError("--stages preprocess: from what? add: --csv train.csv --images train_images")
+    for path in (args.csv, args.images):
+        if not path.exists() and not (args.plan or args.dry_run):
+            raise UsageError(f"{path} is not there")
+    return Source(args.csv, args.images, args.size, args.shards, settings.data)
+
+
+def check(prepared: Run, args: argparse.Namespace) -> None:
+    """Raises UsageError for what could not work; data that is yet to be made is not looked at."""
+    (preflight.check_settings if args.head else preflight.check)(prepared.settings)
 
 
 def remaining(prepared: Run, chosen: list[str]) -> list[str]:
@@ -160,13 +200,9 @@ def stage_jobs(
     if args.tasks_per_node and site.train.gpus_per_node:
         changes["gpus_per_node"] = args.tasks_per_node
     changes = {key: value for key, value in changes.items() if value is not None}
-    exports = (
-        ("CLOUDSEG_HOME", code),
-        ("CLOUDSEG_VENV", sys.prefix),
-        ("CLOUDSEG_SITE", str(sites.file(args.site))),
-        ("SUBMITIT_EXECUTOR", "slurm"),
-        *([(hook.VARIABLE, args.hook)] if args.hook else []),
-    )
+    exports = (*exports_of(args, code), ("SUBMITIT_EXECUTOR", "slurm"))
+    if args.hook:
+        exports += ((hook.VARIABLE, args.hook),)
     jobs = {}
     for stage in chosen:
         log = str(run.jobs_folder(folder) / f"{stage}.log")
@@ -184,6 +220,26 @@ def stage_jobs(
     return jobs
 
 
+def exports_of(args: argparse.Namespace, code: str) -> tuple[tuple[str, str], ...]:
+    """What every job is told of the code, the environment and the site."""
+    return (("CLOUDSEG_HOME", code), ("CLOUDSEG_VENV", sys.prefix), ("CLOUDSEG_SITE", str(sites.file(args.site))))
+
+
+def head_job(folder: Path, args: argparse.Namespace, code: str) -> slurm.Job:
+    return head.job(args.head, sites.load(args.site), folder, exports_of(args, code))
+
+
+def queue_head(prepared: Run, args: argparse.Namespace, code: str) -> str:
+    """Submit the array that makes the shards, if there is one; returns its id, or ""."""
+    if not args.head:
+        return ""
+    job = head_job(prepared.path, args, code)
+    number = sbatch.submit(job, prepared.jobs / f"{run.PREPROCESS}.sbatch")
+    atomic.write_json(prepared.jobs / "queued.json", {**prepared.queued(), run.PREPROCESS: number})
+    announce(run.PREPROCESS, job, number)
+    return number
+
+
 def estimated(stage: str, settings: Settings, ranks: int, folder: Path) -> float | None:
     """Seconds that the stage will take, if a run beside `folder` tells; of the evaluation nobody does."""
     return None if stage == run.EVALUATE else estimate.stage_seconds(settings, stage, ranks, folder.parent)
@@ -194,6 +250,10 @@ def show_plan(args: argparse.Namespace, settings: Settings) -> None:
     folder = args.run.resolve()
     jobs = stage_jobs(folder, args.stages, args, "CODE", settings)
     rows = [("stage", "trains", "epochs", "nodes x ranks", "partition", "at most", "estimate", "starts from", "writes")]
+    if args.head:
+        need = head_job(folder, args, "CODE").resources
+        shape = (f"{args.head.shards} x {need.cpus_per_task} CPUs", need.partition, need.time)
+        rows.append((run.PREPROCESS, "", "", *shape, "", str(args.csv), settings.data))
     for stage, job in jobs.items():
         need, seconds = job.resources, estimated(stage, settings, job.ranks, folder)
         shape = (f"{need.nodes} x {need.tasks_per_node}", need.partition, need.time)
@@ -213,12 +273,16 @@ def show_plan(args: argparse.Namespace, settings: Settings) -> None:
 def dry_run(args: argparse.Namespace, settings: Settings) -> None:
     """Print what would be submitted; needs no data, no Slurm and no TensorFlow."""
     folder = args.run.resolve()
-    jobs = stage_jobs(folder, args.stages, args, snapshot.code(folder, args.no_snapshot, dry_run=True), settings)
+    code, after = snapshot.code(folder, args.no_snapshot, dry_run=True), ""
+    jobs = stage_jobs(folder, args.stages, args, code, settings)
+    if args.head:
+        after = f"JOB_ID_OF_{run.PREPROCESS.upper()}"
+        print(f"# sbatch script of {run.PREPROCESS}\n{slurm.script(head_job(folder, args, code))}")
     if settings.folds:
         training = [stage for stage in args.stages if stage != run.EVALUATE]
-        scripts = folds.scripts(folder, dict.fromkeys(settings.folds, training), jobs)
+        scripts = folds.scripts(folder, dict.fromkeys(settings.folds, training), jobs, after)
     else:
-        scripts = chain_scripts(jobs)
+        scripts = chain_scripts(jobs, after)
     for title, job in scripts:
         print(f"# sbatch script of {title}\n{slurm.script(job)}")
     try:
@@ -228,20 +292,18 @@ def dry_run(args: argparse.Namespace, settings: Settings) -> None:
         print(f"note: without --dry-run this would stop: {error}", file=sys.stderr)
 
 
-def chain_scripts(jobs: Mapping[str, slurm.Job]) -> Iterator[tuple[str, slurm.Job]]:
-    """What would be submitted, with a title each."""
-    before = ""
+def chain_scripts(jobs: Mapping[str, slurm.Job], after: str) -> Iterator[tuple[str, slurm.Job]]:
+    """What would be submitted, the first after the job `after`, with a title each."""
     for stage, job in jobs.items():
-        dependency = slurm.afterok(f"JOB_ID_OF_{before.upper()}") if before else ""
-        yield f"stage {stage}", dataclasses.replace(job, dependency=dependency)
-        before = stage
+        yield f"stage {stage}", dataclasses.replace(job, dependency=slurm.afterok(after) if after else "")
+        after = f"JOB_ID_OF_{stage.upper()}"
 
 
 def launch_folds(whole: Run, args: argparse.Namespace, in_slurm: bool) -> None:
     """Queue, or run here, what is left of a cross-validation."""
-    preflight.check(whole.settings)
+    check(whole, args)
     training = [stage for stage in args.stages if stage != run.EVALUATE]
-    left = {member.settings.fold: remaining(member, training) for member in folds.prepare(whole)}
+    left = {member.settings.fold: remaining(member, training) for member in folds.prepare(whole, args.head is not None)}
     judging = run.EVALUATE in args.stages and not whole.done(run.EVALUATE)
     if not any(left.values()) and not judging:
         print(f"{', '.join(args.stages)}: all done in {args.run}; results: {whole.metrics}")
@@ -268,8 +330,9 @@ def queue_folds(whole: Run, left: dict[int, list[str]], judging: bool, args: arg
         print(f"stop them first with: python -m cloudseg.cancel {args.run}")
         return
     stages = [*dict.fromkeys(stage for each in left.values() for stage in each), *([run.EVALUATE] if judging else [])]
-    folds.submit(whole, left, stage_jobs(whole.path, stages, args, snapshot.code(whole.path, args.no_snapshot),
-                                         whole.settings), announce)  # fmt: skip
+    code = snapshot.code(whole.path, args.no_snapshot)
+    todo = stage_jobs(whole.path, stages, args, code, whole.settings)
+    folds.submit(whole, left, todo, announce, queue_head(whole, args, code))
     epilogue(whole, args, "each fold's stage starts when the one before has succeeded, the evaluation after all")
 
 
@@ -296,9 +359,15 @@ def announce(name: str, job: slurm.Job, number: str) -> None:
     )
 
 
+def kept(args: argparse.Namespace) -> dict[str, Any]:
+    """What `resume` asks for again, as JSON has it."""
+    values = {key: getattr(args, key) for key in KEPT}
+    return {key: str(value.resolve()) if isinstance(value, Path) else value for key, value in values.items()}
+
+
 def epilogue(prepared: Run, args: argparse.Namespace, order: str) -> None:
     """Keep for `resume` how it was launched, and say what to type next."""
-    atomic.write_json(prepared.jobs / LAUNCHED, {key: getattr(args, key) for key in KEPT})
+    atomic.write_json(prepared.jobs / LAUNCHED, kept(args))
     print(order)
     print(f"watch: python -m cloudseg.status {args.run} --watch")
     print(f"follow: python -m cloudseg.logs {args.run} --follow\nstop all: python -m cloudseg.cancel {args.run}")
@@ -316,7 +385,8 @@ def queue_chain(prepared: Run, left: list[str], args: argparse.Namespace) -> Non
         return
     code = snapshot.code(prepared.path, args.no_snapshot)
     todo = stage_jobs(prepared.path, left, args, code, prepared.settings)
-    jobs.submit(prepared, todo, lambda stage, number: announce(stage, todo[stage], number))
+    after = queue_head(prepared, args, code)
+    jobs.submit(prepared, todo, lambda stage, number: announce(stage, todo[stage], number), after)
     epilogue(prepared, args, "each starts when the one before has succeeded")
 
 

@@ -19,6 +19,12 @@ RESERVED = ("evaluate", "preprocess")
 
 def check(settings: Settings) -> None:
     """Raises UsageError, with what to type, for data, names, weights or numbers that training could not use."""
+    check_data(settings)
+    check_settings(settings)
+
+
+def check_data(settings: Settings) -> None:
+    """`check`, of the data alone."""
     manifest = Manifest.load(settings.data)
     if len(set(settings.folds)) < len(settings.folds):
         raise UsageError(f"folds: {list(settings.folds)} names one twice")
@@ -26,6 +32,10 @@ def check(settings: Settings) -> None:
         for training, use in ((True, "train"), (False, "validate")):
             if not len(manifest.indices(fold, training)):
                 raise UsageError(f"fold {fold}: {settings.data} has no image to {use}")
+
+
+def check_settings(settings: Settings) -> None:
+    """`check`, of all but the data, which may be yet to come."""
     _, encoder = names.parse(settings.network)
     for key, value, known in (
         ("loss", settings.loss, names.LOSSES),

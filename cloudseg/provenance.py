@@ -20,9 +20,10 @@ PACKAGES = (
 
 
 def made(data: str) -> dict[str, str | bool]:
-    """Facts about the shards in the folder `data`, the code, and this environment."""
+    """Facts about the shards in the folder `data`, if they are there, the code, and this environment."""
+    manifest = Path(data) / MANIFEST
     return {
-        "data_sha256": hashlib.sha256((Path(data) / MANIFEST).read_bytes()).hexdigest(),
+        **({"data_sha256": hashlib.sha256(manifest.read_bytes()).hexdigest()} if manifest.exists() else {}),
         **{key: value for key, value in revision().items() if value is not None},
         **versions(),
     }

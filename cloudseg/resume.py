@@ -24,7 +24,9 @@ def main() -> None:
     parser.add_argument("run", nargs="?", type=Path, default=Path(run.DEFAULT), help="(default %(default)s)")
     args, changes = parser.parse_known_args()
     opened = run.open_run(args.run)
-    launch.main(["--stages", "all", "--run", str(args.run), *earlier(opened.jobs / launch.LAUNCHED), *changes])
+    options = earlier(opened.jobs / launch.LAUNCHED)
+    stages = "preprocess,all" if "--csv" in options else "all"
+    launch.main(["--stages", stages, "--run", str(args.run), *options, *changes])
 
 
 def earlier(file: Path) -> list[str]:

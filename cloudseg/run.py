@@ -13,9 +13,12 @@ from typing import Any
 
 from cloudseg import atomic, config, preflight, provenance
 from cloudseg.config import Settings
+from cloudseg.data.shards import MANIFEST
 from cloudseg.errors import UsageError
 
 DEFAULT = "runs/default"
+PREPROCESS = "preprocess"
+"""What may come before the first stage: the shards."""
 EVALUATE = "evaluate"
 """What comes after the last stage, and has a DONE file of its own."""
 
@@ -56,6 +59,10 @@ class Run:
         except FileNotFoundError:
             return {}
         return found
+
+    def has_data(self) -> bool:
+        """Whether its data set is whole: the manifest is written last."""
+        return (Path(self.settings.data) / MANIFEST).exists()
 
     def tries(self, stage: str) -> list[dict[str, Any]]:
         """How the stage's tries ended so far, oldest first, as `cloudseg.cluster.restarts.record` wrote it."""
@@ -158,8 +165,9 @@ def open_run(path: Path) -> Run:
     return Run(path.resolve(), config.build(Settings, table, str(path / "run.toml")), made)
 
 
-def prepare(path: Path, given: list[tuple[str, Mapping[str, Any]]]) -> Run:
-    """The run at `path`: made with the `given` settings if it is new, compared with them if it is there.
+def prepare(path: Path, given: list[tuple[str, Mapping[str, Any]]], data_to_come: bool = False) -> Run:
+    """The run at `path`: made with the `given` settings if it is new, compared with them if it is there. Its data set
+    must be there unless it is `data_to_come`.
 
     Safe when many ranks or two launchers do it at once: the first to link its `run.toml` wins, the others
     compare theirs with it. The environment only fills in for a run that is new.
@@ -169,7 +177,7 @@ def prepare(path: Path, given: list[tuple[str, Mapping[str, Any]]]) -> Run:
     file = path / "run.toml"
     if not file.exists():
         settings = config.resolve([*config.from_environment(), *given])
-        preflight.check(settings)
+        (preflight.check_settings if data_to_come else preflight.check)(settings)
         path.mkdir(parents=True, exist_ok=True)
         path.chmod(path.stat().st_mode & ~stat.S_IWOTH)
         made = provenance.made(settings.data)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cloudseg import atomic, config, run
-from cloudseg.cluster import queue, sbatch
+from cloudseg.cluster import queue, sbatch, slurm
 from cloudseg.cluster.slurm import Job
 from cloudseg.errors import CloudsegError, UsageError
 from cloudseg.run import EVALUATE, Run
@@ -30,12 +30,13 @@ def parse(text: str) -> tuple[int, ...]:
     return folds
 
 
-def prepare(whole: Run) -> tuple[Run, ...]:
+def prepare(whole: Run, data_to_come: bool) -> tuple[Run, ...]:
     """The runs of the folds: made if they are not there, else compared with the whole, as `run.prepare` does."""
     table = config.to_table(whole.settings)
     table.pop("folds")
     for fold in whole.settings.folds:
-        run.prepare(whole.member(fold), [(str(whole.path / "run.toml"), {**table, "fold": fold})])
+        given = (str(whole.path / "run.toml"), {**table, "fold": fold})
+        run.prepare(whole.member(fold), [given], data_to_come)
     return whole.members()
 
 
@@ -56,20 +57,21 @@ def groups(left: Mapping[int, Sequence[str]]) -> list[Group]:
     return [Group(tuple(folds), stages) for stages, folds in found.items()]
 
 
-def array(whole: Path, folds: Sequence[int], job: Job, before: str) -> Job:
-    """A stage's job as an array with a task a fold; each waits for the same fold's task of the array `before`."""
-    stage = job.name
+def _array(whole: Path, folds: Sequence[int], job: Job, before: str, after: str) -> Job:
+    """A stage's job as an array with a task a fold; each waits for the same fold's task of the array `before`, or, in
+    the first array, all wait for the job `after`."""
+    stage, first = job.name, slurm.afterok(after) if after else ""
     return dataclasses.replace(
         job,
         # The folder is quoted for the shell; the task's number is the shell's to fill in.
         command=f'python -u -m cloudseg.job --run {shlex.quote(f"{whole}/fold-")}"{TASK}" --stage {stage}',
         log=str(run.jobs_folder(whole / "fold-%a") / f"{stage}.log"),
         array=",".join(map(str, folds)),
-        dependency=f"aftercorr:{before}" if before else "",
+        dependency=f"aftercorr:{before}" if before else first,
     )
 
 
-def judge(whole: Path, job: Job, after: Sequence[str]) -> Job:
+def _judge(whole: Path, job: Job, after: Sequence[str]) -> Job:
     """The evaluation's job, once `after`, jobs or tasks, have all succeeded."""
     return dataclasses.replace(
         job,
@@ -78,18 +80,20 @@ def judge(whole: Path, job: Job, after: Sequence[str]) -> Job:
     )
 
 
-def scripts(whole: Path, left: Mapping[int, Sequence[str]], jobs: Mapping[str, Job]) -> Iterator[tuple[str, Job]]:
-    """What would be submitted, with a title each: arrays, and the evaluation if it is among `jobs`."""
+def scripts(
+    whole: Path, left: Mapping[int, Sequence[str]], jobs: Mapping[str, Job], after: str
+) -> Iterator[tuple[str, Job]]:
+    """What `submit` would, with a title each: arrays, and the evaluation if it is among `jobs`."""
     last = []
     for number, group in enumerate(groups(left), 1):
         before = ""
         for stage in group.stages:
             title = f"stage {stage} of folds {', '.join(map(str, group.folds))}"
-            yield title, array(whole, group.folds, jobs[stage], before)
+            yield title, _array(whole, group.folds, jobs[stage], before, after)
             before = f"JOB_ID_OF_{stage.upper()}" + (f"_{number}" if number > 1 else "")
         last.append(before)
     if EVALUATE in jobs:
-        yield "the evaluation of all folds", judge(whole, jobs[EVALUATE], last)
+        yield "the evaluation of all folds", _judge(whole, jobs[EVALUATE], last)
 
 
 def active(whole: Run) -> dict[int | None, dict[str, str]]:
@@ -109,24 +113,28 @@ def active(whole: Run) -> dict[int | None, dict[str, str]]:
 
 
 def submit(
-    whole: Run, left: Mapping[int, Sequence[str]], jobs: Mapping[str, Job], announce: Callable[[str, Job, str], None]
+    whole: Run,
+    left: Mapping[int, Sequence[str]],
+    jobs: Mapping[str, Job],
+    announce: Callable[[str, Job, str], None],
+    after: str = "",
 ) -> None:
-    """Queue the stages that are `left` of each fold, and the evaluation if it is among `jobs`, after them and after
-    what other folds have in the queue already.
+    """Queue the stages that are `left` of each fold once the job `after`, if there is one, has succeeded; and the
+    evaluation, if it is among `jobs`, after them and after what other folds have in the queue already.
 
     Raises CloudsegError with sbatch's own words if it refuses one; what was queued before it is cancelled.
     """
     members = {member.settings.fold: member for member in whole.members()}
     held = active(whole)
     last = [list(held[fold].values())[-1] for fold in members if held[fold] and fold not in left]
-    submitted: list[str] = []
+    submitted = [after] if after else []
     try:
         for number, group in enumerate(groups(left), 1):
             before = ""
             for stage in group.stages:
                 for fold in group.folds:
                     members[fold].jobs.mkdir(parents=True, exist_ok=True)  # where the log goes
-                job = array(whole.path, group.folds, jobs[stage], before)
+                job = _array(whole.path, group.folds, jobs[stage], before, after)
                 before = sbatch.submit(job, whole.jobs / f"{stage}-{number}.sbatch")
                 submitted.append(before)
                 for fold in group.folds:
@@ -134,7 +142,7 @@ def submit(
                 announce(f"{stage} of folds {', '.join(map(str, group.folds))}", job, before)
             last.append(before)
         if EVALUATE in jobs:
-            job = judge(whole.path, jobs[EVALUATE], last)
+            job = _judge(whole.path, jobs[EVALUATE], last)
             submitted.append(sbatch.submit(job, whole.jobs / f"{EVALUATE}.sbatch"))
             _note(whole, EVALUATE, submitted[-1])
             announce(EVALUATE, job, submitted[-1])

@@ -44,8 +44,9 @@ def queued(run: Run) -> dict[str, str]:
     return {stage: number for stage, number in ids.items() if number in active}
 
 
-def submit(run: Run, jobs: dict[str, Job], announce: Callable[[str, str], None]) -> dict[str, str]:
-    """Queue `jobs` (by stage), each after the success of the one before; returns stage -> job id.
+def submit(run: Run, jobs: dict[str, Job], announce: Callable[[str, str], None], after: str = "") -> dict[str, str]:
+    """Queue `jobs` (by stage), each after the success of the one before, the first after that of the job `after` if
+    there is one; returns stage -> job id.
 
     Raises CloudsegError with sbatch's own words if it refuses one; what was queued before it is cancelled.
     """
@@ -53,14 +54,14 @@ def submit(run: Run, jobs: dict[str, Job], announce: Callable[[str, str], None])
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)  # jobs unpickle what lies there
     ids: dict[str, str] = {}
-    before, earlier = "", run.queued()
+    before, earlier = slurm.afterok(after) if after else "", run.queued()
     for stage, job in jobs.items():
         executor = _Executor(folder, dataclasses.replace(job, dependency=before))
         try:
             submitted = executor.submit(batch.run_stage, run.path, stage)
         except submitit.core.utils.FailedJobError as error:
-            if ids:
-                subprocess.run(["scancel", *ids.values()], check=False)
+            if queued_now := [*filter(None, [after]), *ids.values()]:
+                subprocess.run(["scancel", *queued_now], check=False)
             raise CloudsegError(
                 f"sbatch refused the job of stage {stage}, so none is queued (to run here: --cluster local):\n{error}"
             ) from None

@@ -99,7 +99,7 @@ def stage_job(stage: str, site: Site, run: str, log: str, **changes: int | str) 
 
 
 def preprocess_job(site: Site, array: str) -> Job:
-    """One array task a shard."""
+    """One array task a shard; what it needs to know comes from environment variables."""
     return Job(
         name="preprocess",
         resources=site.preprocess,

@@ -11,7 +11,7 @@ from cloudseg import attempt, lock
 from cloudseg.cluster import progress, queue
 from cloudseg.cluster.progress import Progress
 from cloudseg.cluster.queue import Account, Queued
-from cloudseg.run import EVALUATE, Run
+from cloudseg.run import EVALUATE, PREPROCESS, Run
 
 DONE, RUNNING, REQUEUED, QUEUED, STOPPED, FAILED, CANCELLED, LOST, TO_COME = (
     "done", "running", "requeued", "queued", "stopped", "failed", "cancelled", "lost", "to come",
@@ -47,10 +47,10 @@ class StageState:
 
 
 def parts(run: Run) -> list[tuple[Run, str]]:
-    """Every stage and whose it is, in the order in which they run: of a cross-validation those of all folds, and the
-    evaluation of the whole."""
-    members = run.members()
-    return [*((member, stage) for member in members for stage in run.settings.stages), (run, EVALUATE)]
+    """Every stage and whose it is, in the order in which they run: preprocessing if it was queued; of a
+    cross-validation those of all folds, and the evaluation of the whole."""
+    head = [(run, PREPROCESS)] if PREPROCESS in run.queued() else []
+    return [*head, *((member, stage) for member in run.members() for stage in run.settings.stages), (run, EVALUATE)]
 
 
 def look(run: Run) -> tuple[list[StageState], list[str]]:
@@ -67,7 +67,8 @@ def look(run: Run) -> tuple[list[StageState], list[str]]:
     names = {part: stage for _, stage, numbers in ids if numbers for part in (numbers[-1], numbers[-1].split("_")[0])}
     states = []
     for member, stage, numbers in ids:
-        found = _state(member, stage, numbers, jobs, accounts or {}, names)
+        judge = _head if stage == PREPROCESS else _state
+        found = judge(member, stage, numbers, jobs, accounts or {}, names)
         states.append(dataclasses.replace(found, **_costs(accounts, numbers)))
     return states, remarks
 
@@ -124,6 +125,33 @@ def _state(
     if last:
         return state(STOPPED, last["reason"] or "its state is saved")
     return found
+
+
+def _head(
+    run: Run,
+    stage: str,
+    ids: Sequence[str],
+    jobs: Mapping[str, Queued] | None,
+    accounts: Mapping[str, Sequence[Account]],
+    names: dict[str, str],
+) -> StageState:
+    """Of the array that makes the shards."""
+    own = ids[-1]
+    found = StageState(run.path, stage, LOST, job=own)
+    if run.has_data():
+        return dataclasses.replace(found, state=DONE)
+    tasks = {number: job for number, job in (jobs or {}).items() if number.split("_")[0] == own}
+    held = [job for job in tasks.values() if job.held]
+    if running := [job for job in held if job.state in queue.RUNNING]:
+        why = f"{len(running)} tasks run, {len(held) - len(running)} wait"
+        return dataclasses.replace(found, state=RUNNING, why=why)
+    if held:
+        return dataclasses.replace(found, state=QUEUED, why=queue.reason(held[0], names))
+    ended = {number: tries[-1].state for number, tries in accounts.items() if number.split("_")[0] == own}
+    ended |= {number: job.state for number, job in tasks.items()}
+    if bad := sorted(number.partition("_")[2] for number, how in ended.items() if how != "COMPLETED"):
+        return dataclasses.replace(found, state=FAILED, why=f"tasks {', '.join(bad)} did not end well")
+    return dataclasses.replace(found, why="Slurm does not know its job any more, and there is no manifest")
 
 
 def _costs(accounts: Mapping[str, Sequence[Account]] | None, ids: Sequence[str]) -> dict[str, Any]:

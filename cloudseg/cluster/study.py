@@ -37,6 +37,8 @@ def asked(args: argparse.Namespace) -> bool:
     together."""
     if args.study and args.stages:
         raise UsageError("--study and --stages exclude each other; leave out one of them")
+    if args.study and args.csv:
+        raise UsageError("--csv is for --stages preprocess,all; make the shards first, or leave it out")
     if args.study and args.folds:
         raise UsageError("--study trains on one fold; leave out --folds, or name the fold: --set fold=2")
     if not args.study and not args.stages:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudseg import launch, preflight, provenance, run
+from cloudseg import launch, preflight, provenance, resume, run
 from cloudseg.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,3 +102,53 @@ def test_a_chain_goes_on_from_the_first_stage_that_is_not_done(prepared):
 def test_a_stage_whose_start_is_missing_is_refused_with_what_to_type(prepared):
     with pytest.raises(UsageError, match="--stages frozen,partial"):
         launch.remaining(prepared, ["partial"])
+
+
+@pytest.fixture
+def labels(tmp_path) -> tuple[str, ...]:
+    """What names images and labels, which are there, and shards, which are not."""
+    (tmp_path / "train.csv").touch()
+    (tmp_path / "images").mkdir()
+    data = tmp_path / "shards"
+    return "--csv", str(tmp_path / "train.csv"), "--images", str(tmp_path / "images"), "--data", str(data)
+
+
+@pytest.fixture
+def head(slurm, tmp_path, labels):
+    """Queues a chain that begins with preprocessing."""
+
+    def launch_(*options: str) -> None:
+        fixed = ("--stages", "preprocess,all", "--run", str(tmp_path / "r"), *labels, "--nodes", "1")
+        launch.main([*fixed, "--set", "weights=none", *options])
+
+    return launch_
+
+
+def test_preprocessing_is_an_array_at_the_head_of_the_chain(head, slurm, tmp_path, capsys):
+    head("--shards", "4", "--dry-run")
+    text = capsys.readouterr().out
+    assert text.startswith("# sbatch script of preprocess\n")
+    assert "#SBATCH --array=0-3\n" in text
+    assert f'--out {tmp_path}/shards --size 320x480 --shards 4 --shard-index "$SLURM_ARRAY_TASK_ID"\n' in text
+    assert "#SBATCH --dependency=afterok:JOB_ID_OF_PREPROCESS\n" in text
+    assert not (tmp_path / "r").exists()
+
+
+def test_each_fold_waits_for_preprocessing_too(head, tmp_path):
+    head("--folds", "0,1")
+    script = (tmp_path / "r" / "jobs" / "frozen-1.sbatch").read_text()
+    assert "#SBATCH --dependency=afterok:41\n" in script
+    assert run.open_run(tmp_path / "r").queued() == {"preprocess": "41", "evaluate": "45"}
+
+
+def test_resume_asks_for_preprocessing_again_as_long_as_there_are_no_shards(head, slurm, tmp_path, monkeypatch):
+    head("--folds", "0,1", "--shards", "4")
+    monkeypatch.setattr("sys.argv", ["resume", str(tmp_path / "r")])
+    resume.main()
+    assert (slurm / "calls").read_text().splitlines()[5] == f"--parsable {tmp_path}/r/jobs/preprocess.sbatch"
+
+
+def test_preprocessing_from_nothing_is_refused_with_what_to_type(tmp_path):
+    process = cloudseg("cloudseg.launch", "--stages", "preprocess,all", "--data", "d", cwd=tmp_path)
+    assert process.returncode == 2
+    assert "--csv train.csv --images train_images" in said(process)[0]
