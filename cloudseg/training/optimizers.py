@@ -33,7 +33,7 @@ def build(stage: Stage, variables: list[tf.Variable], mixed: bool) -> tf.keras.o
 
 def state(optimizer: tf.keras.optimizers.Optimizer) -> list[tf.Variable]:
     """All variables that decide what the optimizer does next, the loss scale's included."""
-    if _scales(optimizer):
+    if scales(optimizer):
         scale = optimizer._loss_scale  # Keras gives its value only, not the variable
         return [*optimizer.variables, scale.current_loss_scale, scale.counter]
     return list(optimizer.variables)
@@ -41,7 +41,7 @@ def state(optimizer: tf.keras.optimizers.Optimizer) -> list[tf.Variable]:
 
 def scaled(optimizer: tf.keras.optimizers.Optimizer, loss: tf.Tensor) -> tf.Tensor:
     """The loss whose gradients `apply` takes."""
-    return optimizer.get_scaled_loss(loss) if _scales(optimizer) else loss
+    return optimizer.get_scaled_loss(loss) if scales(optimizer) else loss
 
 
 def apply(
@@ -53,7 +53,7 @@ def apply(
     and halve their scale alike.
     """
     optimizer.learning_rate.assign(rate)
-    if _scales(optimizer):
+    if scales(optimizer):
         gradients = optimizer.get_unscaled_gradients(gradients)
     optimizer.apply_gradients(zip(gradients, variables, strict=True))
 
@@ -61,13 +61,13 @@ def apply(
 def overflowed_unscaled(optimizer: tf.keras.optimizers.Optimizer) -> bool:
     """Whether the last step was left out with the loss scale down to 1, where halving it ends."""
     # Keras counts the finite steps since the last that was not; `iterations` counts them all.
-    return _scales(optimizer) and float(optimizer.loss_scale) <= 1.0 and int(optimizer._loss_scale.counter) == 0
+    return scales(optimizer) and float(optimizer.loss_scale) <= 1.0 and int(optimizer._loss_scale.counter) == 0
 
 
 @contextlib.contextmanager
 def averaged(optimizer: tf.keras.optimizers.Optimizer, variables: list[tf.Variable]) -> Iterator[None]:
     """Within, `variables` (those it was built for) hold their running averages, if the stage keeps them."""
-    inner = optimizer.inner_optimizer if _scales(optimizer) else optimizer
+    inner = optimizer.inner_optimizer if scales(optimizer) else optimizer
     if not inner.use_ema:
         yield
         return
@@ -81,5 +81,6 @@ def averaged(optimizer: tf.keras.optimizers.Optimizer, variables: list[tf.Variab
             variable.assign(value)
 
 
-def _scales(optimizer: tf.keras.optimizers.Optimizer) -> bool:
+def scales(optimizer: tf.keras.optimizers.Optimizer) -> bool:
+    """Whether it scales the loss."""
     return isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer)

@@ -93,13 +93,14 @@ class Step:
             return mean_loss, sums, at, stopping > 0
 
         self._begin, self._add, self._last = begin, add, last
+        self._executor = _in_order if not optimizers.scales(optimizer) else contextlib.nullcontext
 
     def __call__(self, batches: Iterator[Batch], rate: float, number: int, stop: bool) -> Outcome:
         """Take what step `number` needs from `batches`, and step at this learning rate. `stop` is this rank's wish.
 
         Raises CloudsegError if the ranks are not all at the same step.
         """
-        with _in_order():
+        with self._executor():
             if self._earlier:
                 self._begin()
             for _ in range(self._earlier):
@@ -120,7 +121,8 @@ def _in_order() -> contextlib.AbstractContextManager[None]:
 
     By default an operation runs when a thread finds it ready, and a sum of three or more tensors, as of gradients that
     meet at a skip connection, begins with one that is needed nowhere else by then: its last bit follows the clock. Not
-    for graphs with several collectives: ranks may order these differently, and wait for each other for ever.
+    for graphs with several collectives, which ranks may order differently and wait for each other for ever, nor with
+    branches, as a loss scale has: they wait for the one thread there is, which waits for them.
     """
     if tf.config.list_physical_devices("GPU"):
         return contextlib.nullcontext()
