@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cloudseg import launch, provenance
-from cloudseg.cluster import checkup, findings, sites, slurm, snapshot, text
+from cloudseg import provenance
+from cloudseg.cluster import checkup, findings, planning, sites, slurm, snapshot, text
 from cloudseg.cluster.findings import FAULT, FINE, Finding
 from cloudseg.config import Settings
 from cloudseg.errors import FAILED, UsageError, run_command
@@ -106,7 +106,7 @@ def there(site: sites.Site, args: argparse.Namespace) -> Iterator[Finding]:
     folder = args.folder.resolve() / time.strftime("%Y%m%d-%H%M%S")
     folder.mkdir(parents=True)
     job = slurm.Job("doctor", need, "", str(folder / "doctor.log"), site.sbatch,
-                    launch.exports_of(args, snapshot.code(folder, live=False)))  # fmt: skip
+                    planning.exports_of(args, snapshot.code(folder, live=False)))  # fmt: skip
     number = checkup.submit(folder, job)
     print(f"job {number}: {need.nodes} x {need.tasks_per_node} ranks, {need.partition}; log {job.log}", flush=True)
     checkup.wait(folder, number, 60 * args.wait, lambda line: print(line, flush=True))

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import shutil
 import sys
 import time
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudseg import atomic, config, lock, preflight, run
-from cloudseg.cluster import batch, estimate, folds, head, hook, sbatch, sites, slurm, snapshot, study, text, trials
+from cloudseg.cluster import batch, folds, head, planning, sbatch, sites, slurm, snapshot, study, trials
 from cloudseg.cluster.head import SHARDS, Source
 from cloudseg.config import Settings
 from cloudseg.data.shards import Manifest
@@ -123,13 +122,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     args.run = args.run or Path(trials.DEFAULT if args.study else run.DEFAULT)
     in_slurm = args.cluster == "slurm" or (args.cluster == "auto" and shutil.which("sbatch") is not None)
     if study.asked(args):
-        study.launch(args, in_slurm, stage_jobs)
+        study.launch(args, in_slurm, planning.stage_jobs)
         return
     settings = settings_of(args)
     args.stages = parse_stages(args.stages, run.chain(settings))
     args.head = head_of(args, settings)
     if args.plan:
-        show_plan(args, settings)
+        planning.show(args, settings)
         return
     if args.dry_run:
         dry_run(args, settings)
@@ -187,102 +186,30 @@ def remaining(prepared: Run, chosen: list[str]) -> list[str]:
     return left
 
 
-def stage_jobs(
-    folder: Path, chosen: list[str], args: argparse.Namespace, code: str, settings: Settings | None = None
-) -> dict[str, slurm.Job]:
-    """The jobs of `chosen` stages, by stage; with `settings`, for as long as they are likely to take.
-
-    Raises UsageError for what the site would refuse.
-    """
-    site = sites.load(args.site)
-    changes: dict[str, Any] = {"nodes": args.nodes, "tasks_per_node": args.tasks_per_node}
-    changes |= {"partition": args.partition, "time": args.time}
-    if args.tasks_per_node and site.train.gpus_per_node:
-        changes["gpus_per_node"] = args.tasks_per_node
-    changes = {key: value for key, value in changes.items() if value is not None}
-    exports = (*exports_of(args, code), ("SUBMITIT_EXECUTOR", "slurm"))
-    if args.hook:
-        exports += ((hook.VARIABLE, args.hook),)
-    jobs = {}
-    for stage in chosen:
-        log = str(run.jobs_folder(folder) / f"{stage}.log")
-        job = slurm.stage_job(stage, site, str(folder), log, **changes)
-        if settings and not args.time and (seconds := estimated(stage, settings, job.ranks, folder)):
-            time = estimate.walltime(seconds, job.resources.time)
-            job = dataclasses.replace(job, resources=dataclasses.replace(job.resources, time=time))
-        if args.mail:
-            job = dataclasses.replace(job, sbatch=(*job.sbatch, f"--mail-user={args.mail}", "--mail-type=END,FAIL"))
-        command = slurm.submitit_command(run.jobs_folder(folder) / "submitit")
-        sites.refuse(site, job.resources)
-        jobs[stage] = dataclasses.replace(
-            job, exports=exports, command=command, elastic=args.elastic and stage != run.EVALUATE
-        )
-    return jobs
-
-
-def exports_of(args: argparse.Namespace, code: str) -> tuple[tuple[str, str], ...]:
-    """What every job is told of the code, the environment and the site."""
-    return (("CLOUDSEG_HOME", code), ("CLOUDSEG_VENV", sys.prefix), ("CLOUDSEG_SITE", str(sites.file(args.site))))
-
-
-def head_job(folder: Path, args: argparse.Namespace, code: str) -> slurm.Job:
-    return head.job(args.head, sites.load(args.site), folder, exports_of(args, code))
-
-
 def queue_head(prepared: Run, args: argparse.Namespace, code: str) -> str:
     """Submit the array that makes the shards, if there is one; returns its id, or ""."""
     if not args.head:
         return ""
-    job = head_job(prepared.path, args, code)
+    job = planning.head_job(prepared.path, args, code)
     number = sbatch.submit(job, prepared.jobs / f"{run.PREPROCESS}.sbatch")
     atomic.write_json(prepared.jobs / "queued.json", {**prepared.queued(), run.PREPROCESS: number})
     announce(run.PREPROCESS, job, number)
     return number
 
 
-def estimated(stage: str, settings: Settings, ranks: int, folder: Path) -> float | None:
-    """Seconds that the stage will take, if a run beside `folder` tells; of the evaluation nobody does."""
-    return None if stage == run.EVALUATE else estimate.stage_seconds(settings, stage, ranks, folder.parent)
-
-
-def show_plan(args: argparse.Namespace, settings: Settings) -> None:
-    """Print what would be queued, as a table."""
-    folder = args.run.resolve()
-    jobs = stage_jobs(folder, args.stages, args, "CODE", settings)
-    rows = [("stage", "trains", "epochs", "nodes x ranks", "partition", "at most", "estimate", "starts from", "writes")]
-    if args.head:
-        need = head_job(folder, args, "CODE").resources
-        shape = (f"{args.head.shards} x {need.cpus_per_task} CPUs", need.partition, need.time)
-        rows.append((run.PREPROCESS, "", "", *shape, "", str(args.csv), settings.data))
-    for stage, job in jobs.items():
-        need, seconds = job.resources, estimated(stage, settings, job.ranks, folder)
-        shape = (f"{need.nodes} x {need.tasks_per_node}", need.partition, need.time)
-        guess = text.span(seconds) if seconds else ""
-        if stage == run.EVALUATE:
-            rows.append((stage, "", "", *shape, guess, settings.stages[-1], "evaluate/, report.html"))
-            continue
-        own, index = settings.stage[stage], settings.stages.index(stage)
-        trains = "decoder" + (f", {own.encoder:.0%} of the encoder" if own.encoder else "")
-        before = settings.stages[index - 1] if index else f"weights: {settings.weights}"
-        rows.append((stage, trains, str(own.epochs), *shape, guess, before, f"{index + 1}-{stage}/"))
-    each = f"; each of folds {', '.join(map(str, settings.folds))}" if settings.folds else ""
-    print(f"{folder}: {settings.network}, recipe {settings.recipe}{each}\n")
-    print("\n".join(text.table(rows)))
-
-
 def dry_run(args: argparse.Namespace, settings: Settings) -> None:
     """Print what would be submitted; needs no data, no Slurm and no TensorFlow."""
     folder = args.run.resolve()
     code, after = snapshot.code(folder, args.no_snapshot, dry_run=True), ""
-    jobs = stage_jobs(folder, args.stages, args, code, settings)
+    jobs = planning.stage_jobs(folder, args.stages, args, code, settings)
     if args.head:
         after = f"JOB_ID_OF_{run.PREPROCESS.upper()}"
-        print(f"# sbatch script of {run.PREPROCESS}\n{slurm.script(head_job(folder, args, code))}")
+        print(f"# sbatch script of {run.PREPROCESS}\n{slurm.script(planning.head_job(folder, args, code))}")
     if settings.folds:
         training = [stage for stage in args.stages if stage != run.EVALUATE]
         scripts = folds.scripts(folder, dict.fromkeys(settings.folds, training), jobs, after)
     else:
-        scripts = chain_scripts(jobs, after)
+        scripts = planning.scripts(jobs, after)
     for title, job in scripts:
         print(f"# sbatch script of {title}\n{slurm.script(job)}")
     try:
@@ -290,13 +217,6 @@ def dry_run(args: argparse.Namespace, settings: Settings) -> None:
         Manifest.load(run.open_run(args.run).settings.data if not layers else config.resolve(layers).data)
     except UsageError as error:
         print(f"note: without --dry-run this would stop: {error}", file=sys.stderr)
-
-
-def chain_scripts(jobs: Mapping[str, slurm.Job], after: str) -> Iterator[tuple[str, slurm.Job]]:
-    """What would be submitted, the first after the job `after`, with a title each."""
-    for stage, job in jobs.items():
-        yield f"stage {stage}", dataclasses.replace(job, dependency=slurm.afterok(after) if after else "")
-        after = f"JOB_ID_OF_{stage.upper()}"
 
 
 def launch_folds(whole: Run, args: argparse.Namespace, in_slurm: bool) -> None:
@@ -331,7 +251,7 @@ def queue_folds(whole: Run, left: dict[int, list[str]], judging: bool, args: arg
         return
     stages = [*dict.fromkeys(stage for each in left.values() for stage in each), *([run.EVALUATE] if judging else [])]
     code = snapshot.code(whole.path, args.no_snapshot)
-    todo = stage_jobs(whole.path, stages, args, code, whole.settings)
+    todo = planning.stage_jobs(whole.path, stages, args, code, whole.settings)
     folds.submit(whole, left, todo, announce, queue_head(whole, args, code))
     epilogue(whole, args, "each fold's stage starts when the one before has succeeded, the evaluation after all")
 
@@ -384,7 +304,7 @@ def queue_chain(prepared: Run, left: list[str], args: argparse.Namespace) -> Non
         print(f"stop them first with: python -m cloudseg.cancel {args.run}")
         return
     code = snapshot.code(prepared.path, args.no_snapshot)
-    todo = stage_jobs(prepared.path, left, args, code, prepared.settings)
+    todo = planning.stage_jobs(prepared.path, left, args, code, prepared.settings)
     after = queue_head(prepared, args, code)
     jobs.submit(prepared, todo, lambda stage, number: announce(stage, todo[stage], number), after)
     epilogue(prepared, args, "each starts when the one before has succeeded")

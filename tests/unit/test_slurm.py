@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cloudseg import attempt, launch
-from cloudseg.cluster import sites, slurm, times
+from cloudseg.cluster import planning, sites, slurm, times
 from cloudseg.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +25,7 @@ def test_jobs_holds_nothing_else():
 @pytest.mark.parametrize(("stage", "file"), [("frozen", "train_stage1.slurm"), ("evaluate", "evaluate.slurm")])
 def test_a_launched_job_differs_from_the_submitted_one_only_in_paths_and_what_runs_it(stage, file, tmp_path):
     args = launch.parser().parse_args(["--stages", stage, "--run", str(tmp_path), "--site", "ruche"])
-    launched = slurm.script(launch.stage_jobs(tmp_path, [stage], args, "CODE")[stage]).splitlines()
+    launched = slurm.script(planning.stage_jobs(tmp_path, [stage], args, "CODE")[stage]).splitlines()
     by_hand = [line for line in (ROOT / "jobs" / file).read_text().splitlines() if not line.startswith("# ")]
     by_hand = [line for line in by_hand if line != "#"]
     only = ("#SBATCH --job-name=", "#SBATCH --output=", "export ", "exec ")

@@ -1,0 +1,93 @@
+"""From a run's settings, a site and what the launcher was told to jobs: what would be submitted, nothing done yet."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from cloudseg import run
+from cloudseg.cluster import estimate, head, hook, sites, slurm, text
+from cloudseg.config import Settings
+
+
+def stage_jobs(
+    folder: Path, chosen: list[str], args: argparse.Namespace, code: str, settings: Settings | None = None
+) -> dict[str, slurm.Job]:
+    """The jobs of `chosen` stages, by stage; with `settings`, for as long as they are likely to take.
+
+    Raises UsageError for what the site would refuse.
+    """
+    site = sites.load(args.site)
+    changes: dict[str, Any] = {"nodes": args.nodes, "tasks_per_node": args.tasks_per_node}
+    changes |= {"partition": args.partition, "time": args.time}
+    if args.tasks_per_node and site.train.gpus_per_node:
+        changes["gpus_per_node"] = args.tasks_per_node
+    changes = {key: value for key, value in changes.items() if value is not None}
+    exports = (*exports_of(args, code), ("SUBMITIT_EXECUTOR", "slurm"))
+    if args.hook:
+        exports += ((hook.VARIABLE, args.hook),)
+    jobs = {}
+    for stage in chosen:
+        log = str(run.jobs_folder(folder) / f"{stage}.log")
+        job = slurm.stage_job(stage, site, str(folder), log, **changes)
+        if settings and not args.time and (seconds := estimated(stage, settings, job.ranks, folder)):
+            time = estimate.walltime(seconds, job.resources.time)
+            job = dataclasses.replace(job, resources=dataclasses.replace(job.resources, time=time))
+        if args.mail:
+            job = dataclasses.replace(job, sbatch=(*job.sbatch, f"--mail-user={args.mail}", "--mail-type=END,FAIL"))
+        command = slurm.submitit_command(run.jobs_folder(folder) / "submitit")
+        sites.refuse(site, job.resources)
+        jobs[stage] = dataclasses.replace(
+            job, exports=exports, command=command, elastic=args.elastic and stage != run.EVALUATE
+        )
+    return jobs
+
+
+def exports_of(args: argparse.Namespace, code: str) -> tuple[tuple[str, str], ...]:
+    """What every job is told of the code, the environment and the site."""
+    return (("CLOUDSEG_HOME", code), ("CLOUDSEG_VENV", sys.prefix), ("CLOUDSEG_SITE", str(sites.file(args.site))))
+
+
+def head_job(folder: Path, args: argparse.Namespace, code: str) -> slurm.Job:
+    return head.job(args.head, sites.load(args.site), folder, exports_of(args, code))
+
+
+def estimated(stage: str, settings: Settings, ranks: int, folder: Path) -> float | None:
+    """Seconds that the stage will take, if a run beside `folder` tells; of the evaluation nobody does."""
+    return None if stage == run.EVALUATE else estimate.stage_seconds(settings, stage, ranks, folder.parent)
+
+
+def show(args: argparse.Namespace, settings: Settings) -> None:
+    """Print what would be queued, as a table."""
+    folder = args.run.resolve()
+    jobs = stage_jobs(folder, args.stages, args, "CODE", settings)
+    rows = [("stage", "trains", "epochs", "nodes x ranks", "partition", "at most", "estimate", "starts from", "writes")]
+    if args.head:
+        need = head_job(folder, args, "CODE").resources
+        shape = (f"{args.head.shards} x {need.cpus_per_task} CPUs", need.partition, need.time)
+        rows.append((run.PREPROCESS, "", "", *shape, "", str(args.csv), settings.data))
+    for stage, job in jobs.items():
+        need, seconds = job.resources, estimated(stage, settings, job.ranks, folder)
+        shape = (f"{need.nodes} x {need.tasks_per_node}", need.partition, need.time)
+        guess = text.span(seconds) if seconds else ""
+        if stage == run.EVALUATE:
+            rows.append((stage, "", "", *shape, guess, settings.stages[-1], "evaluate/, report.html"))
+            continue
+        own, index = settings.stage[stage], settings.stages.index(stage)
+        trains = "decoder" + (f", {own.encoder:.0%} of the encoder" if own.encoder else "")
+        before = settings.stages[index - 1] if index else f"weights: {settings.weights}"
+        rows.append((stage, trains, str(own.epochs), *shape, guess, before, f"{index + 1}-{stage}/"))
+    each = f"; each of folds {', '.join(map(str, settings.folds))}" if settings.folds else ""
+    print(f"{folder}: {settings.network}, recipe {settings.recipe}{each}\n")
+    print("\n".join(text.table(rows)))
+
+
+def scripts(jobs: Mapping[str, slurm.Job], after: str) -> Iterator[tuple[str, slurm.Job]]:
+    """What would be submitted, the first after the job `after`, with a title each."""
+    for stage, job in jobs.items():
+        yield f"stage {stage}", dataclasses.replace(job, dependency=slurm.afterok(after) if after else "")
+        after = f"JOB_ID_OF_{stage.upper()}"
