@@ -6,9 +6,10 @@ import json
 import os
 import re
 import subprocess
+import time
 
-from tests.cluster.chain import TINY
-from tests.cluster.conftest import wait_for_end
+from tests.cluster.chain import TINY, ask
+from tests.cluster.conftest import PATIENCE_S, wait_for_end
 
 SHORT = " ".join(f"stage.{stage}.epochs=1" for stage in ("frozen", "partial", "full")) + " stage.full.hold=0"
 SETS = " ".join(f"--set {setting}" for setting in f"{TINY} {SHORT}".split())
@@ -26,6 +27,10 @@ def test_folds_from_images_to_one_score_though_a_stage_of_one_is_killed(shell, p
     ).stdout
     ids = dict(re.findall(r"^(\w+)(?: of folds [\d, ]+)? +job (\d+):", said, re.MULTILINE))
     assert list(ids) == ["preprocess", "frozen", "partial", "full", "evaluate"], said
+    # Of a task that is cancelled while it waits, accounting may never hear.
+    deadline = time.monotonic() + PATIENCE_S
+    while ask("squeue", "--noheader", f"--jobs={ids['partial']}_1", "--format=%T") != "RUNNING":
+        assert time.monotonic() < deadline
     subprocess.run(["scancel", f"{ids['partial']}_1"], check=True)
 
     ended = {row["JobID"]: row["State"].split()[0] for row in wait_for_end(
