@@ -18,7 +18,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cloudseg import run
-from cloudseg.cluster import estimate, state, text
+from cloudseg.cluster import efficiency, state, text
+from cloudseg.cluster.efficiency import Efficiency
 from cloudseg.cluster.state import StageState
 from cloudseg.errors import UsageError, run_command
 from cloudseg.run import Run
@@ -26,7 +27,9 @@ from cloudseg.run import Run
 LEAST_PERIOD_S = 10
 LAST_LINES = 8
 COLUMNS = ("stage", "state", "epoch", "step", "dice", "images/s", "left", "restarts", "job")
-COSTS = ("stage", "training", "images/s a rank", "of one rank alone", "waiting for input", "in the queue", "GPU h")
+COSTS = (
+    "stage", "training", "images/s a rank", "of one rank alone", "waiting for input", "saving", "in the queue", "GPU h",
+)  # fmt: skip
 """Of a chain that is done; one rank alone, where a run beside this one tells."""
 
 
@@ -64,7 +67,7 @@ def page(opened: Run, states: Sequence[StageState], remarks: Sequence[str]) -> I
     yield from text.table([COLUMNS, *map(row, states)])
     if all(each.state == state.DONE for each in states):
         yield ""
-        yield from text.table([COSTS, *(costs(each) for each in states if each.progress)])
+        yield from text.table([COSTS, *(costs(found) for each in states if (found := efficiency.of(each)))])
     reasons = [f"{each.name}: {each.why}" for each in states if each.why]
     if reasons or remarks:
         yield ""
@@ -93,21 +96,17 @@ def row(each: StageState) -> tuple[str, ...]:
     )
 
 
-def costs(each: StageState) -> tuple[str, ...]:
-    """What a finished stage took, and how well it used it."""
-    at, stage, opened = each.progress, each.stage, run.open_run(each.run)
-    precedents = list(estimate.like(opened.settings, stage, opened.path.parent))
-    ranks = json.loads((opened.stage(stage) / "stage.json").read_text())["ranks"]
-    rate = at.images_per_s if at and at.images_per_s else 0.0
-    alone = [each.images_per_s for each in precedents if each.ranks == 1]
+def costs(found: Efficiency) -> tuple[str, ...]:
+    """What a stage took, and how well it used it."""
     return (
-        each.name,
-        text.span(at.seconds) if at else "",
-        f"{rate / ranks:.1f}",
-        f"{rate / ranks / max(alone):.0%}" if alone and ranks > 1 else "",
-        f"{at.waiting_s / at.seconds:.1%}" if at and at.seconds else "",
-        text.span(each.queued_s) if each.queued_s else "",
-        f"{each.gpu_hours:.1f}" if each.gpu_hours else "",
+        found.name,
+        text.span(found.seconds),
+        f"{found.images_per_s:.1f}",
+        f"{found.scaling:.0%}" if found.scaling is not None else "",
+        f"{found.waiting:.1%}",
+        f"{found.saving:.1%}",
+        text.span(found.queued_s) if found.queued_s else "",
+        f"{found.gpu_hours:.1f}" if found.gpu_hours else "",
     )
 
 

@@ -25,6 +25,8 @@ class Progress:
     """Of the epochs so far."""
     waiting_s: float = 0.0
     """Of these, for input."""
+    saving_s: float = 0.0
+    """For which training stood still to save."""
     left_s: float | None = None
     """Until the last epoch is over, at the speed so far; without the start."""
 
@@ -52,6 +54,7 @@ def read(run: Run, stage: str) -> Progress:
         float(last["images_per_s"]),
         seconds,
         sum(float(row["waiting_s"]) for row in rows),
+        sum(float(row.get("saving_s") or 0) for row in rows),
         0.0 if run.done(stage) is not None else left,
     )
 

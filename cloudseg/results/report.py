@@ -15,6 +15,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from cloudseg import atomic
+from cloudseg.cluster import efficiency, state
 from cloudseg.data.bits import unpack
 from cloudseg.data.labels import CLASSES
 from cloudseg.data.shards import TRUTH_SIZE
@@ -44,6 +45,7 @@ def write(run: Run, metrics: Mapping[str, Any], found: Scoring, source: Samples,
         settings=run.settings,
         metrics=metrics,
         stages=[_stage(run, stage, histories[stage], metrics) for stage in histories],
+        costs=[cost for each in state.look(run)[0] if (cost := efficiency.of(each))],
         recipe=_recipe(run),
         tries=[{"stage": stage, **end} for stage in run.chain for end in run.tries(stage)],
         rules=postprocess.to_table(found.rules),
@@ -106,9 +108,6 @@ def _stage(run: Run, stage: str, history: pd.DataFrame, metrics: Mapping[str, An
         "epochs": len(history),
         "best_epoch": done.get("best_epoch"),
         "seconds": float(history["seconds"].sum()),
-        "images_per_s": float(history["images_per_s"].median()),
-        "waiting": float(history["waiting_s"].sum() / max(history["seconds"].sum(), 1e-9)),
-        "ranks": told["ranks"],
         "device": told["device"],
         "trainable": told["trainable_parameters"],
         "parameters": told["parameters"],

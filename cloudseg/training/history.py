@@ -14,12 +14,13 @@ COLUMNS = (
     "loss", "soft_dice", "pooled_dice", "pooled_iou",
     "val_loss", "val_soft_dice", "val_pooled_dice", "val_pooled_iou",
     "dice", *(f"dice_{name.lower()}" for name in CLASSES), "iou",
-    "images_per_s", "seconds", "waiting_s",
+    "images_per_s", "seconds", "waiting_s", "saving_s",
 )  # fmt: skip
 """`loss` and what follows it is of the training images as the network met them, augmented, and changing in between;
 `val_` of the validation images. `soft_`, `pooled_`: over all pixels together, at the size of training, with
 probabilities or cut at 0.5, mean over the classes. `dice` and `iou`: the competition's way, mean over pairs of image
-and class at 350x525, cut at 0.5. `seconds` of the epoch, validation included; `waiting_s` for batches."""
+and class at 350x525, cut at 0.5. `seconds` of the epoch, validation included; `waiting_s` for batches;
+`saving_s`, for which training stood still to save, since the row before."""
 
 
 def read(path: Path) -> list[dict[str, str]]:

@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import tensorflow as tf
@@ -76,6 +77,7 @@ class Trainer:
             self.network, loss, self.shards, held_out, self.settings.batch, self.comm, [0.5], rank.pulse.moves
         )
         self._speed, self._events = Speed(), Events(run.events(stage))
+        self._saving_s = 0.0
         self._saver = None
         run.stage(stage).mkdir(parents=True, exist_ok=True)
         if self.comm.rank == 0:
@@ -132,8 +134,10 @@ class Trainer:
             validating = time.monotonic() - began
             row = self._row(epoch, validation)
             best = row["dice"] > max(self.progress.dices, default=-1.0)
+            self._saving_s = 0.0
             if best and self.comm.rank == 0:
-                patiently(lambda: checkpoint.save_weights(self.run.best_weights(self.stage), self.network.model))
+                with self._saving():
+                    patiently(lambda: checkpoint.save_weights(self.run.best_weights(self.stage), self.network.model))
         self.progress = dataclasses.replace(
             self.progress,
             epoch=epoch,
@@ -213,6 +217,7 @@ class Trainer:
             **{f"dice_{name.lower()}": float(value) for name, value in zip(CLASSES, dice, strict=True)},
             "iou": float(scores.iou(counts).mean()),
             **self._speed.row(),
+            "saving_s": self._saving_s,
         }
 
     def _rate(self, step: int) -> float:
@@ -244,7 +249,15 @@ class Trainer:
         """Start to write a checkpoint; training goes on."""
         self._saved_at = time.monotonic()
         if self._saver is not None:
-            self._saver.start(checkpoint.snapshot(self.network.model, self.optimizer), self.progress)
+            with self._saving():
+                self._saver.start(checkpoint.snapshot(self.network.model, self.optimizer), self.progress)
+
+    @contextmanager
+    def _saving(self) -> Iterator[None]:
+        """Count the time for which training stands still."""
+        began = time.monotonic()
+        yield
+        self._saving_s += time.monotonic() - began
 
     def _stop(self) -> None:
         """Save, wait until all is written, and leave."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 
 import pytest
 
-from cloudseg import lock, status
-from cloudseg.cluster import queue, state, text
+from cloudseg import config, lock, status
+from cloudseg import run as runs
+from cloudseg.cluster import efficiency, queue, state, text
 from cloudseg.cluster.queue import Account, Queued
 from cloudseg.config import Settings
 from cloudseg.run import Run
@@ -149,8 +151,8 @@ def test_time_in_the_queue_counts_from_when_a_job_could_have_started():
 
 
 def history(run: Run, stage: str, *rows: tuple[int, int, float, float]) -> None:
-    text = "epoch,step,dice,images_per_s,seconds,waiting_s\n"
-    text += "".join(f"{epoch},{step},{dice},100,{seconds},1\n" for epoch, step, dice, seconds in rows)
+    text = "epoch,step,dice,images_per_s,seconds,waiting_s,saving_s\n"
+    text += "".join(f"{epoch},{step},{dice},100,{seconds},1,2\n" for epoch, step, dice, seconds in rows)
     run.history(stage).write_text(text)
 
 
@@ -164,6 +166,24 @@ def test_progress_is_that_of_the_history_and_of_the_ranks_that_run(run, slurm):
         found = state.look(run)[0][0].progress
     assert (found.epoch, found.epochs, found.step, found.dice) == (2, 4, 25, 0.4)
     assert found.left_s == pytest.approx(15 * 5)
+
+
+def trained(run: Run, ranks: int, images_per_s: float) -> None:
+    """`full` is done, and the run can be opened."""
+    run.stage("full").mkdir(parents=True, exist_ok=True)
+    (run.path / "run.toml").write_text(runs.toml(config.to_table(run.settings)))
+    finish(run, "full")
+    (run.stage("full") / "stage.json").write_text(json.dumps({"ranks": ranks}))
+    history(run, "full", (1, 10, 0.4, 60.0), (2, 20, 0.3, 40.0))
+    run.history("full").write_text(run.history("full").read_text().replace(",100,", f",{images_per_s},"))
+
+
+def test_what_a_stage_took_is_told_beside_what_one_rank_alone_does(run, slurm, tmp_path):
+    trained(dataclasses.replace(run, path=tmp_path / "one"), 1, 10)
+    trained(run, 4, 36)
+    slurm({}, {"13": [account("COMPLETED", 1800, 4)]})
+    found = efficiency.of(next(each for each in state.look(run)[0] if each.stage == "full"))
+    assert status.costs(found) == ("full", "1 min", "9.0", "90%", "2.0%", "4.0%", "", "2.0")
 
 
 def test_the_page_has_the_table_the_reason_the_log_and_what_to_type(run, slurm):

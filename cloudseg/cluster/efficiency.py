@@ -1,0 +1,51 @@
+"""What a stage took, and how well it used it: for `status` and the report."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+from cloudseg import run as runs
+from cloudseg.cluster import estimate
+from cloudseg.cluster.state import StageState
+
+
+@dataclasses.dataclass(frozen=True)
+class Efficiency:
+    name: str
+    seconds: float
+    """Of its epochs, validation included."""
+    ranks: int
+    images_per_s: float
+    """Of a rank, in its last epoch."""
+    scaling: float | None
+    """That, over what one rank alone does; None if no run beside this one tells, or this one is alone."""
+    waiting: float
+    """Share of `seconds`, for input."""
+    saving: float
+    """Share of `seconds` for which training stood still to save."""
+    queued_s: float | None
+    """In the queue when it could have started; None without accounting, as `gpu_hours`."""
+    gpu_hours: float | None
+
+
+def of(state: StageState) -> Efficiency | None:
+    """Of a stage; None of one that has not finished an epoch, and of those that do not train."""
+    at = state.progress
+    if at is None or not at.seconds:
+        return None
+    run = runs.open_run(state.run)
+    ranks = json.loads((run.stage(state.stage) / "stage.json").read_text())["ranks"]
+    rate = (at.images_per_s or 0.0) / ranks
+    alone = [each.images_per_s for each in estimate.like(run.settings, state.stage, run.path.parent) if each.ranks == 1]
+    return Efficiency(
+        state.name,
+        at.seconds,
+        ranks,
+        rate,
+        rate / max(alone) if alone and ranks > 1 else None,
+        at.waiting_s / at.seconds,
+        at.saving_s / at.seconds,
+        state.queued_s,
+        state.gpu_hours,
+    )
