@@ -44,7 +44,7 @@ def check_settings(settings: Settings) -> None:
     ):
         if value not in known:
             raise UsageError(f"{key}: there is no {value!r}{nearest(value, known)}")
-    if encoder == names.VANILLA and settings.weights != "none":
+    if encoder in names.OWN and settings.weights != "none":
         raise UsageError(f"weights: {encoder} has no pretrained encoder; type: --set weights=none")
     weights.require(settings.weights, encoder)
     _check_positive_weight(settings)

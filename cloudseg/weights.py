@@ -21,7 +21,7 @@ from cloudseg.nets.weights import cached
 
 def encoder_of(name: str) -> str:
     """The encoder meant by its own name or a network's. Raises UsageError if it has no weights to fetch."""
-    if name == names.VANILLA:
+    if name in names.OWN:
         raise UsageError(f"{name} has no pretrained encoder, so there is nothing to fetch: --set weights=none")
     encoder = names.parse(name)[1] if "-" in name else name
     if encoder not in names.ENCODERS:

@@ -24,6 +24,7 @@ DECODERS: dict[str, Callable[..., tf.keras.Model]] = {
     "fpn": sm.FPN,
     "pspnet": sm.PSPNet,
 }
+OWN = {"vanilla": vanilla}
 NUMBER_OF_CLASSES = 4
 BATCHNORM_MOMENTUM = 0.9
 """Of the moving statistics. Keras's 0.99 needs some 500 steps to follow; a stage may have fewer."""
@@ -59,7 +60,7 @@ def build(name: str, size: tuple[int, int], pretrained: bool, batchnorm: bool = 
     Raises UsageError for an unknown name.
     """
     decoder, encoder = names.parse(name)
-    layers = vanilla.ENCODER if encoder == names.VANILLA else _encoder_layers(encoder, size)
+    layers = OWN[encoder].ENCODER if encoder in OWN else _encoder_layers(encoder, size)
     tf.keras.backend.reset_uids()
     with _policy("mixed_float16" if mixed else "float32"):
         model = _model(decoder, encoder, size, batchnorm)
@@ -74,8 +75,8 @@ def build(name: str, size: tuple[int, int], pretrained: bool, batchnorm: bool = 
 
 
 def _model(decoder: str, encoder: str, size: tuple[int, int], batchnorm: bool) -> tf.keras.Model:
-    if encoder == names.VANILLA:
-        return vanilla.build(size, NUMBER_OF_CLASSES, batchnorm)
+    if encoder in OWN:
+        return OWN[encoder].build(size, NUMBER_OF_CLASSES, batchnorm)
     return DECODERS[decoder](
         encoder,
         input_shape=(*size, 3),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from cloudseg.config import nearest
 from cloudseg.errors import UsageError
 
-VANILLA = "vanilla"
-"""A plain U-Net of our own; its contracting path is its encoder."""
+OWN = ("vanilla",)
+"""Networks of our own, each a module beside this one; they have no published weights."""
 DECODERS = ("unet", "linknet", "fpn", "pspnet")
 ENCODERS = (
     "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
@@ -22,14 +22,14 @@ PRECISIONS = ("float32", "mixed")
 
 
 def parse(name: str) -> tuple[str, str]:
-    """'unet-resnet34' -> ('unet', 'resnet34'); 'vanilla' is both. Raises UsageError with the nearest name there is."""
-    if name == VANILLA:
-        return VANILLA, VANILLA
+    """'unet-resnet34' -> ('unet', 'resnet34'); one of `OWN` is both. Raises UsageError with the nearest name."""
+    if name in OWN:
+        return name, name
     decoder, _, encoder = name.partition("-")
     if decoder not in DECODERS or encoder not in ENCODERS:
-        known = [VANILLA, *(f"{d}-{e}" for d in DECODERS for e in ENCODERS)]
+        known = [*OWN, *(f"{d}-{e}" for d in DECODERS for e in ENCODERS)]
         hint = nearest(name, known)
         if not hint.startswith("; did"):
-            hint = f"; it is {VANILLA}, or DECODER-ENCODER, of {', '.join(DECODERS)} and {', '.join(ENCODERS)}"
+            hint = f"; it is {', '.join(OWN)}, or DECODER-ENCODER, of {', '.join(DECODERS)} and {', '.join(ENCODERS)}"
         raise UsageError(f"network: there is no {name!r}{hint}")
     return decoder, encoder
