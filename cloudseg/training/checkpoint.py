@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 import sys
 import threading
@@ -162,6 +163,8 @@ class Saver:
             raise self._error
 
     def _try(self, arrays: Arrays, progress: Progress) -> None:
+        # This thread's alone: where no CPU is to spare, digest and checksums take what training leaves.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
         try:
             self._write(arrays, progress)
         except Lost as error:

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from cloudseg.attempt import Attempt
 from cloudseg.errors import CloudsegError, Lost
-from cloudseg.training import placement, pulse, rendezvous
+from cloudseg.training import determinism, placement, pulse, rendezvous
 
 EXTERNAL_STARTERS = {"HOROVOD_RANK": "HOROVOD_SIZE", "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE"}
 """Set by horovodrun and by Open MPI's mpirun, after which Horovod finds the other ranks without our help."""
@@ -158,9 +158,5 @@ def claim_device(local_rank: int, local_size: int) -> str:
     threads = placement.threads_per_rank(os.environ, len(os.sched_getaffinity(0)), local_size)
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    # The order of summation inside an operation; GPUs lack deterministic kernels for some of ours.
-    tf.config.experimental.enable_op_determinism()
-    # And between operations: to save memory, graphs are rewritten so that where gradients meet, as at a skip
-    # connection, each is added as soon as it is ready, and the last bit of the sum follows the clock.
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    determinism.fix()
     return f"{threads} CPU thread{'s' if threads > 1 else ''}"

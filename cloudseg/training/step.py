@@ -15,7 +15,7 @@ from cloudseg.nets.losses import Loss
 from cloudseg.nets.masks import unpack
 from cloudseg.nets.metrics import pooled_sums
 from cloudseg.nets.models import Network
-from cloudseg.training import optimizers
+from cloudseg.training import determinism, optimizers
 from cloudseg.training.comm import Comm
 
 Batch = tuple[tf.Tensor, tf.Tensor]
@@ -93,7 +93,7 @@ class Step:
             return mean_loss, sums, at, stopping > 0
 
         self._begin, self._add, self._last = begin, add, last
-        self._executor = _in_order if not optimizers.scales(optimizer) else contextlib.nullcontext
+        self._executor = determinism.in_order if not optimizers.scales(optimizer) else contextlib.nullcontext
 
     def __call__(self, batches: Iterator[Batch], rate: float, number: int, stop: bool) -> Outcome:
         """Take what step `number` needs from `batches`, and step at this learning rate. `stop` is this rank's wish.
@@ -114,16 +114,3 @@ class Step:
                 "of step, and what they put together is worth nothing"
             )
         return Outcome(float(loss), sums.numpy() * self._parts, bool(stopping))
-
-
-def _in_order() -> contextlib.AbstractContextManager[None]:
-    """Within, on CPUs, graphs run operation by operation in one fixed order.
-
-    By default an operation runs when a thread finds it ready, and a sum of three or more tensors, as of gradients that
-    meet at a skip connection, begins with one that is needed nowhere else by then: its last bit follows the clock. Not
-    for graphs with several collectives, which ranks may order differently and wait for each other for ever, nor with
-    branches, as a loss scale has: they wait for the one thread there is, which waits for them.
-    """
-    if tf.config.list_physical_devices("GPU"):
-        return contextlib.nullcontext()
-    return tf.experimental.function_executor_type("SINGLE_THREADED_EXECUTOR")

@@ -12,7 +12,7 @@ from cloudseg.data.labels import RunTable
 from cloudseg.data.shards import Manifest, Shards
 from cloudseg.models import FIVE
 from cloudseg.nets import losses, models, scores
-from cloudseg.training import optimizers
+from cloudseg.training import determinism, optimizers
 from cloudseg.training.comm import Solo
 from cloudseg.training.stages import Stage
 from cloudseg.training.step import Step
@@ -36,6 +36,7 @@ STEPS = {
 class Alone(Solo):
     def __init__(self) -> None:
         """Claims no device: TensorFlow may be at work in this process already."""
+        determinism.fix()
 
 
 @pytest.fixture(scope="module")
