@@ -69,7 +69,7 @@ class Checkpoints:
     def start(self) -> None:
         if self._saver is not None:
             self._step += 1
-            arrays = checkpoint.snapshot(self._training.model, self._training.optimizer)
+            arrays = checkpoint.snapshot(self._training.model, self._training.optimizer, self._saver.spare())
             self._saver.start(arrays, Progress(stage="bench", epoch=0, step=self._step, seed=0, ranks=self._ranks))
 
     def wait(self) -> None:

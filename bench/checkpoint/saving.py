@@ -66,7 +66,7 @@ class Saves:
         """Seconds until training could go on, and until the disk has it all."""
         self._step += 1
         began = time.perf_counter()
-        arrays = checkpoint.snapshot(self._model, self._optimizer)
+        arrays = checkpoint.snapshot(self._model, self._optimizer, self._saver.spare())
         stalled = time.perf_counter() - began
         self._saver.write(arrays, Progress(stage="bench", epoch=0, step=self._step, seed=0, ranks=1))
         return stalled, time.perf_counter() - began

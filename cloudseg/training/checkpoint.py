@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
 import sys
 import threading
@@ -74,9 +73,14 @@ def sha256(path: Path) -> str:
         raise DataError(f"{path} is not there") from None
 
 
-def snapshot(model: tf.keras.Model, optimizer: tf.keras.optimizers.Optimizer) -> Arrays:
-    """Copies of all variables that decide what comes next."""
-    return {name: variable.numpy() for name, variable in _variables(model, optimizer).items()}
+def snapshot(model: tf.keras.Model, optimizer: tf.keras.optimizers.Optimizer, spare: Arrays | None = None) -> Arrays:
+    """Copies of all variables that decide what comes next; into `spare`, an earlier one that is no longer needed, if
+    there is one: fresh memory costs several times what the copy does, and training stands still for it."""
+    variables = _variables(model, optimizer)
+    arrays = spare or {name: np.empty(v.shape, v.dtype.as_numpy_dtype) for name, v in variables.items()}
+    for name, variable in variables.items():
+        np.copyto(arrays[name], np.asarray(variable.read_value()))
+    return arrays
 
 
 def load(path: Path, model: tf.keras.Model, optimizer: tf.keras.optimizers.Optimizer) -> None:
@@ -133,6 +137,7 @@ class Saver:
         self._folder, self._keep, self._fence = folder, keep, fence
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
+        self._arrays: Arrays | None = None
         self.seconds = 0.0
         """What the last one took to write."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -146,12 +151,14 @@ class Saver:
         Raises Lost if the one before found that this process is not the only one.
         """
         self.wait()
+        self._arrays = arrays
         self._thread = threading.Thread(target=self._try, args=(arrays, progress))
         self._thread.start()
 
     def write(self, arrays: Arrays, progress: Progress) -> None:
         """Write a checkpoint that must be there. Raises CloudsegError if it cannot be written within a minute."""
         self.wait()
+        self._arrays = arrays
         patiently(lambda: self._write(arrays, progress))
 
     def wait(self) -> None:
@@ -162,9 +169,12 @@ class Saver:
         if self._error is not None:
             raise self._error
 
+    def spare(self) -> Arrays | None:
+        """The arrays of the last checkpoint, once it is written, for the next; None before the first."""
+        self.wait()
+        return self._arrays
+
     def _try(self, arrays: Arrays, progress: Progress) -> None:
-        # This thread's alone: where no CPU is to spare, digest and checksums take what training leaves.
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
         try:
             self._write(arrays, progress)
         except Lost as error:

@@ -250,7 +250,10 @@ class Trainer:
         self._saved_at = time.monotonic()
         if self._saver is not None:
             with self._saving():
-                self._saver.start(checkpoint.snapshot(self.network.model, self.optimizer), self.progress)
+                self._saver.start(self._snapshot(self._saver), self.progress)
+
+    def _snapshot(self, saver: checkpoint.Saver) -> checkpoint.Arrays:
+        return checkpoint.snapshot(self.network.model, self.optimizer, saver.spare())
 
     @contextmanager
     def _saving(self) -> Iterator[None]:
@@ -263,6 +266,6 @@ class Trainer:
         """Save, wait until all is written, and leave."""
         self.rank.pulse.beat("saving before it stops", self.progress.step)
         if self._saver is not None:
-            self._saver.write(checkpoint.snapshot(self.network.model, self.optimizer), self.progress)
+            self._saver.write(self._snapshot(self._saver), self.progress)
         self.comm.barrier()  # a rank that has left may end the others, rank 0 in the middle of writing
         raise Stopped(f"stage {self.stage} stopped on a signal at step {self.progress.step}; all is saved")

@@ -101,6 +101,19 @@ def test_weights_and_optimizer_come_back_exactly(tmp_path, small):
     assert all(before[name].tobytes() == after[name].tobytes() for name in before)
 
 
+def test_memory_is_filled_again_only_when_the_checkpoint_before_is_written(tmp_path, small):
+    model, optimizer = small
+    goes_on = threading.Event()
+    saver = Saver(tmp_path, 1, lambda: goes_on.wait(30))
+    assert saver.spare() is None
+    first = checkpoint.snapshot(model, optimizer)
+    saver.start(first, progress(1))
+    threading.Timer(0.2, goes_on.set).start()
+    again = checkpoint.snapshot(model, optimizer, saver.spare())
+    assert goes_on.is_set() and (tmp_path / "step-0000001.json").exists()
+    assert all(again[name] is first[name] for name in first)
+
+
 def test_a_checkpoint_of_another_network_is_refused(tmp_path, small, arrays):
     Saver(tmp_path, 1, lambda: None).write(arrays, progress(1))
     with pytest.raises(DataError, match="is of another network"):
