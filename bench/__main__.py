@@ -20,6 +20,7 @@ examples:
   python -m bench storage                                    layouts and codecs of a shard
   python -m bench step --ranks 2 --network unet-resnet18     does the feed slow the training step?
   python -m bench checkpoint --json checkpoint.json          what do checkpoints cost? some 13 minutes
+  python -m bench scaling --ranks 2                          what does talking cost?
 
 Every ratio comes from alternating pairs (ours, baseline, ours, baseline, ...) of the same run and is printed as
 median and min..max. Temporary files, some GB at most, go to $TMPDIR.
@@ -48,14 +49,17 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = out.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
 
-    def command(name: str, does: str, example: str, of_data: bool = True) -> argparse.ArgumentParser:
+    def command(
+        name: str, does: str, example: str, of_data: bool = True, sized: bool = True
+    ) -> argparse.ArgumentParser:
         added = commands.add_parser(
             name, help=does, description=does, epilog=f"example:\n  {example}", formatter_class=form
         )
         add = added.add_argument
         if of_data:
             add("--data", type=Path, metavar="DIR", help="train.csv and train_images/ (default: generated images)")
-            add("--size", type=size, default="320x480", metavar="HxW", help="stored size (default %(default)s)")
+        if sized:
+            add("--size", type=size, default="320x480", metavar="HxW", help="of the images (default %(default)s)")
         add("--rounds", type=positive, default=5, metavar="N", help="pairs for each ratio (default %(default)s)")
         add("--json", type=Path, metavar="FILE", help="write settings, machine, figures and ratios to FILE")
         return added
@@ -90,8 +94,8 @@ def parser() -> argparse.ArgumentParser:
     add("--samples", type=positive, default=128, metavar="N", help="samples (default %(default)s)")
     add("--seconds", type=float, default=1.0, metavar="S", help="of each reading (default %(default)s)")
 
-    def training_command(name: str, does: str, example: str) -> Callable[..., argparse.Action]:
-        add = command(name, does, example).add_argument
+    def training_command(name: str, does: str, example: str, of_data: bool = True) -> Callable[..., argparse.Action]:
+        add = command(name, does, example, of_data).add_argument
         add("--ranks", type=positive, default=2, metavar="R", help="Horovod ranks (default %(default)s)")
         add("--network", default="unet-resnet34", help="by name (default %(default)s)")
         add("--batch", type=positive, default=2, metavar="B", help="images a rank and step (default %(default)s)")
@@ -112,11 +116,22 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--seconds", type=float, default=60.0, metavar="S", help="of training a checkpoint (default %(default)s)")
 
+    add = training_command(
+        "scaling",
+        "ranks of ours beside as many processes that do not talk, MultiWorkerMirroredStrategy and PyTorch's DDP",
+        "python -m bench scaling --ranks 2 --batch 4 --json scaling.json",
+        of_data=False,
+    )
+    add("--steps", type=positive, default=2, metavar="N", help="steps in a measurement (default %(default)s)")
+    add("--only", choices=("independent", "mwms", "ddp"), help="beside this one alone (default: all there are)")
+    commands.choices["scaling"].set_defaults(batch=4)
+
     add = command(
         "search",
         "threshold and smallest area of each class on made-up probabilities, beside the usual loop over pairs",
         "python -m bench search --images 1109 --json search.json",
         of_data=False,
+        sized=False,
     ).add_argument
     add("--images", type=positive, default=1109, metavar="N", help="images (default %(default)s: a fold)")
     add("--threads", type=positive, default=cores, metavar="W", help="of each (default %(default)s)")

@@ -44,9 +44,13 @@ class Contender:
         self._process = context.Process(target=_serve, args=(theirs, module, job))
         self._process.start()
         theirs.close()
-        self.peak = Peak(self._process.pid or 0)
+        self.peak = Peak(self.pid)
         self.values: list[float] = []
         self.missing: str = self._answer()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid or 0
 
     def measure(self) -> float:
         self._pipe.send("measure")
@@ -62,7 +66,7 @@ class Contender:
         self._pipe.close()
         self._process.join(GRACE_S)
         if self._process.is_alive():
-            for process in [*psutil.Process(self._process.pid).children(recursive=True), self._process]:
+            for process in [*psutil.Process(self.pid).children(recursive=True), self._process]:
                 process.kill()
 
     def _answer(self) -> Any:

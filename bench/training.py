@@ -12,24 +12,25 @@ from cloudseg.training.comm import Comm
 from cloudseg.training.stages import Stage
 from cloudseg.training.step import Step
 
-STAGE = Stage(encoder=1.0, epochs=1, lr=1e-4)
+RATE = 1e-4
 
 
 class Training:
-    """A network with random weights, for images of `size` (height, width), and Adam; everything trains."""
+    """A network with random weights, for images of `size` (height, width), and Adam; of its encoder the share `encoder`
+    trains."""
 
-    def __init__(self, name: str, size: tuple[int, int], comm: Comm) -> None:
+    def __init__(self, name: str, size: tuple[int, int], comm: Comm, encoder: float = 1.0) -> None:
         tf.keras.utils.set_random_seed(0)
         network = models.build(name, size, pretrained=False)
-        freeze.freeze(network, STAGE.encoder)
+        freeze.freeze(network, encoder)
         self.model = network.model
-        self.optimizer = optimizers.build(STAGE, self.model.trainable_variables, mixed=False)
+        self.optimizer = optimizers.build(Stage(encoder, 1, RATE), self.model.trainable_variables, mixed=False)
         comm.broadcast([*self.model.variables, *optimizers.state(self.optimizer)])
         self._step = Step(network, self.optimizer, losses.bce_dice, comm)
 
     def step(self, images: tf.Tensor, masks: tf.Tensor) -> float:
         """Waits for the loss, as training does."""
-        return self._step(iter([(images, masks)]), STAGE.lr, number=0, stop=False).loss
+        return self._step(iter([(images, masks)]), RATE, number=0, stop=False).loss
 
 
 def order(samples: int, steps: int, batch: int, comm: Comm) -> np.ndarray:

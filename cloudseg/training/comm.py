@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from cloudseg.attempt import Attempt
 from cloudseg.errors import CloudsegError, Lost
-from cloudseg.training import determinism, placement, pulse, rendezvous
+from cloudseg.training import buckets, determinism, placement, pulse, rendezvous
 
 EXTERNAL_STARTERS = {"HOROVOD_RANK": "HOROVOD_SIZE", "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE"}
 """Set by horovodrun and by Open MPI's mpirun, after which Horovod finds the other ranks without our help."""
@@ -28,6 +28,8 @@ class Comm(Protocol):
     """This rank among those of its node, and their number."""
     device: str
     """What this rank computes on, in words."""
+    one_message: bool
+    """Whether `mean` is one collective, so that graphs with it may run in one fixed order."""
 
     def mean(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
         """Element-wise mean over the ranks. May be traced; every rank must call it in the same order."""
@@ -46,12 +48,13 @@ class Comm(Protocol):
 
 
 class Solo:
-    """One process."""
+    """One process; on `device`, if it has claimed that before."""
 
     rank, size, local_rank, local_size = 0, 1, 0, 1
+    one_message = True
 
-    def __init__(self) -> None:
-        self.device = claim_device(0, 1)
+    def __init__(self, device: str = "") -> None:
+        self.device = device or claim_device(0, 1)
 
     def mean(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
         return tensors
@@ -79,14 +82,26 @@ class Horovod:
         self.local_rank: int = hvd.local_rank()
         self.local_size: int = hvd.local_size()
         self.device = claim_device(self.local_rank, self.local_size)
+        self.bucket_bytes = buckets.LIMIT if tf.config.list_physical_devices("GPU") else 0
+        """Of a message of `mean`; 0 for all in one. On GPUs messages leave while backpropagation goes on; a CPU that
+        computes has no time for them."""
         self._gathered = 0
         # The first collective: past it, every rank has met the others.
         self.barrier()
 
     def mean(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
-        # One group is one fused buffer: without it fusion follows the clock, and with it the order of
+        # A group is one fused buffer: without it fusion follows the clock, and with it the order of
         # summation, so that four ranks would end with other weights in every run.
-        return self._hvd.grouped_allreduce(tensors, op=self._hvd.Average, name="mean")
+        sizes = [tensor.dtype.size * tensor.shape.num_elements() for tensor in tensors]
+        parts = [slice(None)] if self.one_message else buckets.split(sizes, self.bucket_bytes)
+        means = list(tensors)
+        for number, part in enumerate(parts):
+            means[part] = self._hvd.grouped_allreduce(tensors[part], op=self._hvd.Average, name=f"mean.{number}")
+        return means
+
+    @property
+    def one_message(self) -> bool:
+        return not self.bucket_bytes
 
     def broadcast(self, variables: list[tf.Variable]) -> None:
         self._hvd.broadcast_variables(variables, root_rank=0)

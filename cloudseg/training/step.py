@@ -93,7 +93,8 @@ class Step:
             return mean_loss, sums, at, stopping > 0
 
         self._begin, self._add, self._last = begin, add, last
-        self._executor = determinism.in_order if not optimizers.scales(optimizer) else contextlib.nullcontext
+        ordered = comm.one_message and not optimizers.scales(optimizer)
+        self._executor = determinism.in_order if ordered else contextlib.nullcontext
 
     def __call__(self, batches: Iterator[Batch], rate: float, number: int, stop: bool) -> Outcome:
         """Take what step `number` needs from `batches`, and step at this learning rate. `stop` is this rank's wish.

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import time
+from pathlib import Path
 
-from tests.cluster.chain import TINY, ask
-from tests.cluster.conftest import PATIENCE_S, wait_for_end
+from tests.cluster.chain import TINY, Chain, ask
+from tests.cluster.conftest import PATIENCE_S, lab, wait_for_end
 
 SHORT = " ".join(f"stage.{stage}.epochs=1" for stage in ("frozen", "partial", "full")) + " stage.full.hold=0"
 SETS = " ".join(f"--set {setting}" for setting in f"{TINY} {SHORT}".split())
 
 
+LAB_STATE = Path(os.environ.get("CLOUDSEG_LAB_DIR", "/var/lib/cloudseg-lab"))
 FOLDS = int(os.environ.get("CLOUDSEG_FOLDS", "3"))
 """Each takes four jobs' start."""
 
@@ -56,6 +59,21 @@ def test_folds_from_images_to_one_score_though_a_stage_of_one_is_killed(shell, p
     assert metrics["folds"] == list(range(FOLDS))
     assert metrics["images"] == sum(sample["fold"] < FOLDS for sample in samples)
     assert "all done" in shell("python -m cloudseg.status runs/cv").stdout
+
+
+def test_without_accounting_what_is_done_and_what_runs_is_told_all_the_same(shell, project, data):
+    chain = Chain(shell, project, data, "runs/unaccounted", SHORT)
+    chain.launch("all")
+    chain.until(lambda: ask("squeue", "--noheader", f"--jobs={chain.ids['partial']}", "--format=%T") == "RUNNING")
+    os.kill(int((LAB_STATE / "run" / "slurmdbd.pid").read_text()), signal.SIGKILL)
+    try:
+        shown = shell(f"python -m cloudseg.status {chain.run}").stdout
+    finally:
+        lab("up")
+    for line in ("frozen +done", "partial +running", "full +queued", "evaluate +queued", "full: waits for partial"):
+        assert re.search(rf"^{line}", shown, re.MULTILINE), shown
+    assert "there is no accounting" in shown
+    assert chain.states() == ["COMPLETED"] * 4
 
 
 def test_the_doctor_finds_the_cluster_well_but_for_the_gpus_that_are_only_pretended(shell):

@@ -33,12 +33,6 @@ STEPS = {
 """Within which a network gets there; measured: 195, 82, 69, 61 and 99. Other processors round otherwise."""
 
 
-class Alone(Solo):
-    def __init__(self) -> None:
-        """Claims no device: TensorFlow may be at work in this process already."""
-        determinism.fix()
-
-
 @pytest.fixture(scope="module")
 def batch(tmp_path_factory: pytest.TempPathFactory) -> tuple[tf.Tensor, tf.Tensor]:
     """The first real images and their masks, from shards that the command made."""
@@ -53,11 +47,12 @@ def batch(tmp_path_factory: pytest.TempPathFactory) -> tuple[tf.Tensor, tf.Tenso
 
 @pytest.mark.parametrize("name", FIVE)
 def test_a_network_learns_four_real_images_by_heart(batch, name):
+    determinism.fix()
     tf.keras.backend.clear_session()
     tf.keras.utils.set_random_seed(0)
     network = models.build(name, SIZE, pretrained=False)
     optimizer = optimizers.build(Stage(1.0, 1, RATE), network.model.trainable_variables, mixed=False)
-    step = Step(network, optimizer, losses.bce_dice, Alone())
+    step = Step(network, optimizer, losses.bce_dice, Solo("all there is"))  # TensorFlow is at work already
     best = 0.0
     for number in range(STEPS[name]):
         network.seed_dropout(0, number)

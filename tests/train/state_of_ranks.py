@@ -1,4 +1,7 @@
-"""Train one epoch of the full stage and write a digest of every variable of this rank: OUT/rank-N.json."""
+"""Train one epoch of the full stage and write a digest of every variable of this rank: OUT/rank-N.json.
+
+state_of_ranks.py RUN OUT BUCKET_BYTES
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ with rank.started(run, StopFlag()) as own:
     from cloudseg.training import optimizers
     from cloudseg.training.loop import Trainer
 
+    own.comm.bucket_bytes = int(sys.argv[3])
     trainer = Trainer(run, "frozen", own)
     trainer.train_epoch()
     variables = [*trainer.network.model.variables, *optimizers.state(trainer.optimizer)]

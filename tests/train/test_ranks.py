@@ -41,13 +41,13 @@ def test_one_two_and_three_ranks_validate_to_the_same_numbers(data, tmp_path):
     assert one == two == three
 
 
-@pytest.mark.parametrize("ranks", [2, 4])
-def test_ranks_end_with_bit_identical_weights_and_batchnorm_statistics(data, tmp_path, ranks):
+@pytest.mark.parametrize(("ranks", "bucket_bytes"), [(2, 0), (4, 0), (3, 4 << 20)])
+def test_ranks_end_with_bit_identical_weights_and_batchnorm_statistics(data, tmp_path, ranks, bucket_bytes):
     from cloudseg import config, run
 
     layers = [("test", config.parse_assignment(text)) for text in (*SMALL, "batch=1")]
     prepared = run.prepare(tmp_path / "run", [("test", {"data": str(data)}), *layers])
-    run_ranks("state_of_ranks.py", ranks, prepared.path, tmp_path)
+    run_ranks("state_of_ranks.py", ranks, prepared.path, tmp_path, bucket_bytes)
     states = [json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in range(ranks)]
     assert [state.pop("rank") for state in states] == list(range(ranks))
     assert any("moving_variance" in name for name in states[0])

@@ -1,0 +1,22 @@
+"""Ours: Horovod ranks, the product's own step."""
+
+from __future__ import annotations
+
+import os
+
+import tensorflow as tf
+
+from bench.contender import Measure
+from bench.scaling.batch import images_and_masks
+from bench.scaling.job import Job, pin, rate
+from bench.training import Training
+from cloudseg import attempt
+from cloudseg.training import comm
+
+
+def contender(job: Job) -> Measure:
+    pin(job)
+    os.environ |= {"CLOUDSEG_RANK": str(job.rank), "CLOUDSEG_SIZE": str(job.ranks), attempt.VARIABLE: "scaling"}
+    training = Training(job.network, job.size, comm.start(attempt.own(job.folder)), job.encoder)
+    batch = [tf.constant(part) for part in images_and_masks(job)]
+    return lambda: rate(job, lambda: training.step(*batch))
