@@ -272,11 +272,10 @@ def queueing(prepared: Run, args: argparse.Namespace) -> Iterator[None]:
 def announce(name: str, job: slurm.Job, number: str) -> None:
     """Say that a job was queued."""
     need = job.resources
-    print(
-        f"{name:9} job {number}: {need.nodes} node{'s' * (need.nodes > 1)} x {need.tasks_per_node} ranks, "
-        f"{need.partition}, at most {need.time}; log {job.log}",
-        flush=True,
-    )
+    shape = f"{need.nodes} node{'s' * (need.nodes > 1)} x {need.tasks_per_node} ranks"
+    if name == run.PREPROCESS:
+        shape = f"{int(job.array.rpartition('-')[2]) + 1} tasks of {need.cpus_per_task} CPUs"
+    print(f"{name:9} job {number}: {shape}, {need.partition}, at most {need.time}; log {job.log}", flush=True)
 
 
 def kept(args: argparse.Namespace) -> dict[str, Any]:

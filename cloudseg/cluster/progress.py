@@ -7,6 +7,7 @@ import dataclasses
 import json
 
 from cloudseg.attempt import Attempt
+from cloudseg.cluster import restarts
 from cloudseg.run import Run
 
 
@@ -39,7 +40,7 @@ def read(run: Run, stage: str) -> Progress:
             rows = list(csv.DictReader(file))
     except FileNotFoundError:
         rows = []
-    step = max(int(rows[-1]["step"]) if rows else 0, _seen(run, stage))
+    step = max(int(rows[-1]["step"]) if rows else 0, _seen(run, stage), restarts.steps_done(run.checkpoints(stage)))
     if not rows:
         return Progress(epochs, step=step)
     last = rows[-1]

@@ -28,11 +28,13 @@ class Comm(Protocol):
     """This rank among those of its node, and their number."""
     device: str
     """What this rank computes on, in words."""
-    one_message: bool
-    """Whether `mean` is one collective, so that graphs with it may run in one fixed order."""
 
     def mean(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
         """Element-wise mean over the ranks. May be traced; every rank must call it in the same order."""
+
+    @property
+    def one_message(self) -> bool:
+        """Whether `mean` is one collective, so that graphs with it may run in one fixed order."""
 
     def broadcast(self, variables: list[tf.Variable]) -> None:
         """Rank 0's values into every rank's variables."""
