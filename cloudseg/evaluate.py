@@ -13,6 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cloudseg import run
+from cloudseg.cluster import efficiency
 from cloudseg.errors import UsageError, run_command
 from cloudseg.training import rank
 from cloudseg.training.signals import StopFlag
@@ -34,7 +35,7 @@ def main() -> None:
     with rank.started(runs[0], stop) as own:
         from cloudseg.results.evaluation import evaluate
 
-        evaluate(runs, args.weights, args.out, args.flips, own)
+        evaluate(runs, args.weights, args.out, args.flips, own, lambda: efficiency.tables(runs[0]))
 
 
 if __name__ == "__main__":

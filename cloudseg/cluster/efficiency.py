@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 from cloudseg import run as runs
-from cloudseg.cluster import estimate
+from cloudseg.cluster import estimate, state
 from cloudseg.cluster.state import StageState
+from cloudseg.run import Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,23 +31,28 @@ class Efficiency:
     gpu_hours: float | None
 
 
-def of(state: StageState) -> Efficiency | None:
+def tables(run: Run) -> list[dict[str, Any]]:
+    """Of every stage that trained, as JSON has it."""
+    return [dataclasses.asdict(found) for each in state.look(run)[0] if (found := of(each))]
+
+
+def of(stage: StageState) -> Efficiency | None:
     """Of a stage; None of one that has not finished an epoch, and of those that do not train."""
-    at = state.progress
+    at = stage.progress
     if at is None or not at.seconds:
         return None
-    run = runs.open_run(state.run)
-    ranks = json.loads((run.stage(state.stage) / "stage.json").read_text())["ranks"]
+    run = runs.open_run(stage.run)
+    ranks = json.loads((run.stage(stage.stage) / "stage.json").read_text())["ranks"]
     rate = (at.images_per_s or 0.0) / ranks
-    alone = [each.images_per_s for each in estimate.like(run.settings, state.stage, run.path.parent) if each.ranks == 1]
+    alone = [each.images_per_s for each in estimate.like(run.settings, stage.stage, run.path.parent) if each.ranks == 1]
     return Efficiency(
-        state.name,
+        stage.name,
         at.seconds,
         ranks,
         rate,
         rate / max(alone) if alone and ranks > 1 else None,
         at.waiting_s / at.seconds,
         at.saving_s / at.seconds,
-        state.queued_s,
-        state.gpu_hours,
+        stage.queued_s,
+        stage.gpu_hours,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,17 @@ TABLE = ("image", "stage", *(f"{what}_{name.lower()}" for name in CLASSES for wh
 """Columns of images.csv."""
 
 
-def evaluate(runs: Sequence[Run], weights: Sequence[float] | None, out: Path | None, flips: bool, rank: Rank) -> None:
+def evaluate(
+    runs: Sequence[Run],
+    weights: Sequence[float] | None,
+    out: Path | None,
+    flips: bool,
+    rank: Rank,
+    costs: Callable[[], Sequence[report.Table]],
+) -> None:
     """Write thresholds.json, images.csv, figures, report.html and, last, metrics.json: of one run, stage by stage, into
     its folder; of several, as one, into `out`; of a cross-validation, its folds as one, into its folder. Each image is
-    judged by the runs that did not train on it.
+    judged by the runs that did not train on it. `costs` is asked, by rank 0, what the stages of one run cost.
 
     Raises UsageError if no stage is finished, if runs do not go together, or if others evaluate at the same time;
     Stopped on a signal, with the probabilities so far on disk.
@@ -43,7 +50,7 @@ def evaluate(runs: Sequence[Run], weights: Sequence[float] | None, out: Path | N
             if runs[0].settings.folds:
                 _several(runs[0].members(), weights, runs[0].evaluation, flips, rank)
             else:
-                _one(runs[0], flips, rank)
+                _one(runs[0], flips, rank, costs)
     else:
         _several(runs, weights, out, flips, rank)
 
@@ -68,7 +75,7 @@ def stores(run: Run, stages: Sequence[str], source: Samples, flips: bool) -> dic
     return {stage: store_of(run, stage, source, flips, run.probabilities) for stage in stages}
 
 
-def _one(run: Run, flips: bool, rank: Rank) -> None:
+def _one(run: Run, flips: bool, rank: Rank, costs: Callable[[], Sequence[report.Table]]) -> None:
     stages = finished(run)
     source = validation(run, open_shards(run, rank.comm))
     found = stores(run, stages, source, flips)
@@ -89,7 +96,7 @@ def _one(run: Run, flips: bool, rank: Rank) -> None:
             "per_stage": {stage: _brief(each) for stage, each in by_stage.items()},
         }
         _write(run.evaluation, source, by_stage)
-        report.write(run, metrics, by_stage[last], source, Blend([found[last]]))
+        report.write(run, metrics, by_stage[last], source, Blend([found[last]]), costs())
         atomic.write_json(run.metrics, metrics)
         _show(run.metrics, metrics)
 

@@ -15,7 +15,6 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from cloudseg import atomic
-from cloudseg.cluster import efficiency, state
 from cloudseg.data.bits import unpack
 from cloudseg.data.labels import CLASSES
 from cloudseg.data.shards import TRUTH_SIZE
@@ -28,14 +27,17 @@ from cloudseg.run import Run
 from cloudseg.training import curves
 from cloudseg.training.stages import Stage
 
+Table = Mapping[str, Any]
 SHOWN = 3
 """Best, middle and worst images, each."""
 PREDICTED = 12
 """Pictures on the page of a prediction."""
 
 
-def write(run: Run, metrics: Mapping[str, Any], found: Scoring, source: Samples, blend: Blend) -> None:
-    """Write report.html of a run whose last stage was scored."""
+def write(
+    run: Run, metrics: Mapping[str, Any], found: Scoring, source: Samples, blend: Blend, costs: Sequence[Table]
+) -> None:
+    """Write report.html of a run whose last stage was scored; `costs` as `cluster.efficiency.tables` has them."""
     histories = {stage: pd.read_csv(run.history(stage)) for stage in run.settings.stages if run.history(stage).exists()}
     dice = _mean_dice(run, metrics["stage"])
     page = _render(
@@ -45,7 +47,7 @@ def write(run: Run, metrics: Mapping[str, Any], found: Scoring, source: Samples,
         settings=run.settings,
         metrics=metrics,
         stages=[_stage(run, stage, histories[stage], metrics) for stage in histories],
-        costs=[cost for each in state.look(run)[0] if (cost := efficiency.of(each))],
+        costs=costs,
         recipe=_recipe(run),
         tries=[{"stage": stage, **end} for stage in run.chain for end in run.tries(stage)],
         rules=postprocess.to_table(found.rules),
