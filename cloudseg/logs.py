@@ -11,13 +11,13 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cloudseg import run
 from cloudseg.cluster import state
 from cloudseg.errors import UsageError, run_command
-from cloudseg.run import Run
+from cloudseg.run import EVALUATE, Run
 
 PERIOD_S = 1.0
 LABEL = re.compile(r"^ *(\d+): ")
@@ -32,7 +32,12 @@ def main() -> None:
     parser.add_argument("--stage", help="a stage by name or number, or evaluate")
     parser.add_argument("--fold", type=int, help="of a cross-validation: this fold's")
     parser.add_argument("--rank", type=int, help="only the lines of this rank")
-    parser.add_argument("--follow", "-f", action="store_true", help="and what comes, until Ctrl-C")
+    parser.add_argument(
+        "--follow",
+        "-f",
+        action="store_true",
+        help="and what comes, in the stages after it too, until all is done or Ctrl-C",
+    )
     args = parser.parse_args()
     opened = run.open_run(args.run)
     if args.fold is not None:
@@ -40,7 +45,8 @@ def main() -> None:
     log = opened.jobs / f"{opened.find(args.stage)}.log" if args.stage else latest(opened)
     if not log.exists():
         raise UsageError(f"{log} is not there: no job of this stage has started; python -m cloudseg.status {args.run}")
-    for line in lines(log, args.follow):
+    follows = (lambda: latest(opened)) if not args.stage else lambda: log
+    for line in lines(log, args.follow, follows, lambda: opened.done(EVALUATE) is not None):
         if args.rank is None:
             sys.stdout.write(line)
         elif (match := LABEL.match(line)) and int(match[1]) == args.rank:
@@ -58,21 +64,29 @@ def latest(opened: Run) -> Path:
     return max(logs, key=lambda log: log.stat().st_mtime_ns)
 
 
-def lines(log: Path, follow: bool) -> Iterator[str]:
-    """The lines of a file, and with `follow` those that are added, for ever."""
-    with log.open(errors="replace") as file:
-        rest = ""
-        while True:
-            rest += file.readline()
-            if rest.endswith("\n"):
-                yield rest
-                rest = ""
-            elif not follow:
-                if rest:
+def lines(log: Path, follow: bool, newest: Callable[[], Path], over: Callable[[], bool]) -> Iterator[str]:
+    """The lines of a file; with `follow` those that are added, and then those of the log that is the `newest` by then,
+    until all is `over`."""
+    while True:
+        with log.open(errors="replace") as file:
+            rest, ended = "", not follow
+            while True:
+                rest += file.readline()
+                if rest.endswith("\n"):
                     yield rest
-                return
-            else:
-                time.sleep(PERIOD_S)
+                    rest = ""
+                elif ended:
+                    break
+                else:
+                    # Asked before the last look: what was written until then is seen.
+                    ended = over() or newest() != log
+                    time.sleep(PERIOD_S)
+        if rest:
+            yield rest
+        if not follow or newest() == log:
+            return
+        log = newest()
+        yield f"==> {log} <==\n"
 
 
 if __name__ == "__main__":
