@@ -82,3 +82,32 @@ def test_the_doctor_finds_the_cluster_well_but_for_the_gpus_that_are_only_preten
     assert len(faults) == 1 and "GPUs" in faults[0], process.stdout
     for word in ("USR2 reached every rank", "ran again after", "of those who lock one wins", "GB/s over all ranks"):
         assert word in process.stdout
+
+
+def test_five_hundred_tries_at_a_stage_are_asked_about_in_one_call_each(shell, project, data):
+    chain = Chain(shell, project, data, "runs/tried", SHORT)
+    chain.launch("frozen")
+    assert chain.states() == ["COMPLETED"]
+    submit = "sbatch --parsable --partition=cpu_short --array=0-499 --mem=10M --output=/dev/null --wrap=true"
+    array = ask(*submit.split())
+    chain.until(lambda: not ask("squeue", "--noheader", f"--jobs={array}"))
+    with (chain.path / "jobs" / "frozen.attempts.jsonl").open("a") as file:
+        for task in range(500):
+            line = {
+                "job": f"{array}_{task}",
+                "how": "stopped",
+                "reason": "",
+                "from_step": 0,
+                "to_step": 1,
+                "reached": 1,
+            }
+            file.write(json.dumps(line) + "\n")
+    for command in ("squeue", "sacct"):  # the real ones, counted
+        counted = project / "counted" / command
+        counted.parent.mkdir(exist_ok=True)
+        counted.write_text(f'#!/bin/sh\necho called >>"$0.calls"\nexec /usr/bin/{command} "$@"\n')
+        counted.chmod(0o755)
+    shown = shell(f"PATH={project}/counted:$PATH python -m cloudseg.status {chain.run}").stdout
+    assert re.search(r"^frozen +done .* 500 ", shown, re.MULTILINE), shown
+    for command in ("squeue", "sacct"):
+        assert (project / "counted" / f"{command}.calls").read_text() == "called\n"
