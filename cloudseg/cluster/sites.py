@@ -38,6 +38,16 @@ class Partition:
 
 
 @dataclasses.dataclass(frozen=True)
+class Links:
+    """What an allreduce gets, in GB/s and microseconds, between the GPUs of a node and between nodes."""
+
+    inside: float = 10.0
+    inside_us: float = 10.0
+    between: float = 10.0
+    between_us: float = 10.0
+
+
+@dataclasses.dataclass(frozen=True)
 class Site:
     train: Resources
     """The stages: one task a GPU."""
@@ -57,6 +67,7 @@ class Site:
     gpus_per_user: int = 0
     """Most GPUs that a user's jobs may hold together; 0 where there is no such limit."""
     partitions: dict[str, Partition] = dataclasses.field(default_factory=dict)
+    links: Links = Links()
 
 
 def refuse(site: Site, need: Resources) -> None:

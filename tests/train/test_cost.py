@@ -1,0 +1,56 @@
+"""What a network costs, from its layers, beside what it really has and sends."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import tensorflow as tf
+
+from cloudseg import cost
+from cloudseg.nets import cost as network_cost
+from cloudseg.nets import freeze, losses, models
+from cloudseg.training import determinism, optimizers
+from cloudseg.training.comm import Solo
+from cloudseg.training.stages import Stage
+from cloudseg.training.step import Step
+
+SIZE = (64, 96)
+
+
+class Overheard(Solo):
+    """Adds up what a step sends."""
+
+    def __init__(self) -> None:
+        super().__init__("all there is")
+        self.bytes = 0
+
+    def mean(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+        self.bytes = sum(tensor.dtype.size * math.prod(tensor.shape) for tensor in tensors)
+        return tensors
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder"), [("unet-resnet18", 0.0), ("unet-resnet18", 1.0), ("linknet-efficientnetb1", 0.2)]
+)
+def test_a_step_sends_what_the_model_says_and_some_bytes_more(name, encoder):
+    determinism.fix()
+    tf.keras.utils.set_random_seed(0)
+    network, comm = models.build(name, SIZE, pretrained=False), Overheard()
+    freeze.freeze(network, encoder)
+    optimizer = optimizers.build(Stage(encoder, 1, 1e-3), network.model.trainable_variables, mixed=False)
+    step = Step(network, optimizer, losses.bce_dice, comm)
+    step(iter([(tf.zeros((1, *SIZE, 3), tf.uint8), tf.zeros((1, *SIZE), tf.uint8))]), 1e-3, 0, stop=False)
+    more = comm.bytes - sum(cost.message(network_cost.layers(network)))
+    assert 0 < more <= 4 * 4 * 2 * 3 + 3 * 4  # pooled sums; loss, number, wish to stop
+
+
+def test_all_parameters_are_counted_and_flops_as_by_hand():
+    network = models.build("vanilla", SIZE, pretrained=False)
+    layers = network_cost.layers(network)
+    assert sum(each.parameters + each.statistics for each in layers) == network.model.count_params()
+    first = 2 * 64 * 96 * 9 * 3 * 24
+    assert layers[0].flops == first
+    # A transpose convolution of 2x2 and stride 2 uses each number once a pixel of its input.
+    names = [layer.name for layer in network.model.layers if layer.weights]
+    assert layers[names.index("up0_transpose")].flops == 2 * 32 * 48 * 4 * 48 * 24
