@@ -27,8 +27,9 @@ class Efficiency:
     saving: float
     """Share of `seconds` for which training stood still to save."""
     queued_s: float | None
-    """In the queue when it could have started; None without accounting, as `gpu_hours`."""
-    gpu_hours: float | None
+    """In the queue when it could have started; None where accounting cannot be asked, as on some clusters' nodes."""
+    gpu_hours: float
+    """Of all tries, as accounting has them; without it, of those that Slurm let end."""
 
 
 def tables(run: Run) -> list[dict[str, Any]]:
@@ -42,7 +43,8 @@ def of(stage: StageState) -> Efficiency | None:
     if at is None or not at.seconds:
         return None
     run = runs.open_run(stage.run)
-    ranks = json.loads((run.stage(stage.stage) / "stage.json").read_text())["ranks"]
+    told = json.loads((run.stage(stage.stage) / "stage.json").read_text())
+    ranks = told["ranks"]
     rate = (at.images_per_s or 0.0) / ranks
     alone = [each.images_per_s for each in estimate.like(run.settings, stage.stage, run.path.parent) if each.ranks == 1]
     return Efficiency(
@@ -54,5 +56,11 @@ def of(stage: StageState) -> Efficiency | None:
         at.waiting_s / at.seconds,
         at.saving_s / at.seconds,
         stage.queued_s,
-        stage.gpu_hours,
+        _gpu_hours(run, stage.stage, ranks if "GPU" in told["device"] else 0)
+        if stage.gpu_hours is None
+        else stage.gpu_hours,
     )
+
+
+def _gpu_hours(run: Run, stage: str, gpus: int) -> float:
+    return sum(end["ended"] - end["began"] for end in run.tries(stage)) * gpus / 3600

@@ -173,7 +173,7 @@ def trained(run: Run, ranks: int, images_per_s: float) -> None:
     run.stage("full").mkdir(parents=True, exist_ok=True)
     (run.path / "run.toml").write_text(runs.toml(config.to_table(run.settings)))
     finish(run, "full")
-    (run.stage("full") / "stage.json").write_text(json.dumps({"ranks": ranks}))
+    (run.stage("full") / "stage.json").write_text(json.dumps({"ranks": ranks, "device": "/physical_device:GPU:0"}))
     history(run, "full", (1, 10, 0.4, 60.0), (2, 20, 0.3, 40.0))
     run.history("full").write_text(run.history("full").read_text().replace(",100,", f",{images_per_s},"))
 
@@ -184,6 +184,16 @@ def test_what_a_stage_took_is_told_beside_what_one_rank_alone_does(run, slurm, t
     slurm({}, {"13": [account("COMPLETED", 1800, 4)]})
     found = efficiency.of(next(each for each in state.look(run)[0] if each.stage == "full"))
     assert status.costs(found) == ("full", "1 min", "9.0", "90%", "2.0%", "4.0%", "", "2.0")
+
+
+def test_where_accounting_cannot_be_asked_hours_are_those_of_the_tries(run, slurm):
+    trained(run, 4, 36)
+    for began, ended in ((0, 900), (2000, 2900)):
+        with run.attempts("full").open("a") as file:
+            file.write(json.dumps({"job": "13", "how": "done", "reason": "", "began": began, "ended": ended}) + "\n")
+    slurm({}, None)
+    found = efficiency.of(next(each for each in state.look(run)[0] if each.stage == "full"))
+    assert (found.queued_s, found.gpu_hours) == (None, 2)
 
 
 def test_the_page_has_the_table_the_reason_the_log_and_what_to_type(run, slurm):
