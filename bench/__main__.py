@@ -21,6 +21,7 @@ examples:
   python -m bench step --ranks 2 --network unet-resnet18     does the feed slow the training step?
   python -m bench checkpoint --json checkpoint.json          what do checkpoints cost? some 13 minutes
   python -m bench scaling --ranks 2                          what does talking cost?
+  python -m bench links                                      is the model of cloudseg.scaling right?
 
 Every ratio comes from alternating pairs (ours, baseline, ours, baseline, ...) of the same run and is printed as
 median and min..max. Temporary files, some GB at most, go to $TMPDIR.
@@ -125,6 +126,17 @@ def parser() -> argparse.ArgumentParser:
     add("--steps", type=positive, default=2, metavar="N", help="steps in a measurement (default %(default)s)")
     add("--only", choices=("independent", "mwms", "ddp"), help="beside this one alone (default: all there are)")
     commands.choices["scaling"].set_defaults(batch=4)
+
+    add = command(
+        "links",
+        "the model of many GPUs beside Horovod over slow links between nodes that this machine plays; as root",
+        "python -m bench links --nodes 2 4 8 --gigabits 0.1 1 --json links.json",
+        of_data=False,
+        sized=False,
+    ).add_argument
+    add("--nodes", type=positive, nargs="+", default=[2, 4, 8], metavar="N", help="(default: 2 4 8)")
+    add("--gigabits", type=float, nargs="+", default=[0.1, 1.0], metavar="G", help="a second (default: 0.1 1)")
+    add("--network", default="unet-resnet34", help="by name (default %(default)s)")
 
     add = command(
         "search",

@@ -1,0 +1,146 @@
+"""The benchmark `links`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.contender import say
+from bench.links import namespaces
+from bench.links.job import Round, Took
+from bench.report import Report, figure, ratio
+from cloudseg import atomic, cost
+from cloudseg.cluster import scaling
+from cloudseg.cluster.scaling import Link, Machine
+from cloudseg.cost import Layer
+from cloudseg.errors import CloudsegError
+from cloudseg.nets import names
+from cloudseg.training import buckets
+
+STAGES = {"frozen": 0.0, "full": 1.0}
+"""Name -> share of the encoder that trains."""
+COMPUTE_S = 1.0
+"""Of a step of the full stage, which is slept."""
+PAYLOAD = 1448 / 1514
+"""Of what a link carries: the rest is headers of Ethernet, IP and TCP."""
+TINY = Round(sleeps=[0.0], sizes=[4], steps=20)
+PATIENCE_S = 600.0
+
+
+def run(rounds: int, nodes: list[int], gigabits: list[float], network: str) -> Report:
+    names.parse(network)
+    stages = {name: _layers(network, share) for name, share in STAGES.items()}
+    flops = 3 * cost.forward(stages["full"]) / COMPUTE_S
+    report = Report()
+    for count in nodes:
+        _measure(report, count, gigabits, stages, flops, rounds)
+    report.notes += [
+        f"stand-ins for {network}: a step of the full stage sleeps {COMPUTE_S:g} s, so that a few cores can play many "
+        "nodes; messages, their overlap with the sleeping, Horovod, Gloo and TCP are real",
+        "nodes are network namespaces, links token buckets; predicted by cloudseg.cluster.scaling from the rate of the "
+        f"link, {PAYLOAD:.1%} of which is payload, and the latency of tiny messages on as many nodes",
+        "over_predicted: seconds over seconds, 1 is as predicted",
+    ]
+    return report
+
+
+def _measure(
+    report: Report, count: int, gigabits: list[float], stages: dict[str, list[Layer]], flops: float, rounds: int
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="cloudseg-bench-") as folder, _ranks(count, Path(folder)) as ask:
+        tiny = statistics.median(ask(TINY).seconds)
+        for gigabit in gigabits:
+            namespaces.shape(count, gigabit * 1e9)
+            link = Link(gigabit * 1e9 / 8 * PAYLOAD, tiny / (2 * (count - 1)))
+            machine = Machine(flops, 1, link, link)
+            for stage, layers in stages.items():
+                predicted = scaling.step(layers, 1, count, machine)
+                expected = predicted.compute_s + predicted.waiting_s
+                took = ask(_round(layers, flops, rounds)).seconds
+                name = f"{stage}, {count} nodes, {gigabit:g} Gb/s"
+                say(f"{name}: predicted {expected:.3g} s, took {statistics.median(took):.3g} s")
+                report.figures[f"predicted: {name}"] = figure([expected], "s")
+                report.figures[name] = figure(took, "s")
+                report.ratios[f"over_predicted: {name}"] = ratio([(seconds, expected) for seconds in took])
+
+
+def _layers(name: str, share: float) -> list[Layer]:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from cloudseg.nets import cost as network_cost
+    from cloudseg.nets import freeze, models
+
+    built = models.build(name, (320, 480), pretrained=False)
+    freeze.freeze(built, share)
+    return network_cost.layers(built)
+
+
+def _round(layers: list[Layer], flops: float, steps: int) -> Round:
+    """As `scaling.step` has it: a message leaves when the gradients of its layers are there."""
+    sizes, backward = cost.message(layers), cost.backward(layers)
+    parts = buckets.split(sizes, buckets.LIMIT)
+    ready = [(cost.forward(layers) + sum(backward[part.start :])) / flops for part in parts]
+    sleeps = [after - before for before, after in zip([0.0, *ready], ready, strict=False)]
+    return Round(sleeps, [sum(sizes[part]) for part in parts], steps)
+
+
+@contextmanager
+def _ranks(count: int, folder: Path) -> Iterator[Asker]:
+    """A rank on each of so many nodes; what they can be asked with."""
+    with namespaces.nodes(count) as hosts:
+        say(f"{count} nodes: a rank starts on each")
+        processes = [
+            subprocess.Popen(
+                [*namespaces.inside(host), sys.executable, "-m", "bench.rank", "bench.links.standin", str(folder)],
+                env={**os.environ, **_as_slurm_says(rank, count), "CLOUDSEG_ATTEMPT": "links"},
+            )
+            for rank, host in enumerate(hosts)
+        ]
+        asker = Asker(folder, processes)
+        try:
+            yield asker
+            asker.tell(Round([], [], 0))
+            for process in processes:
+                process.wait(PATIENCE_S)
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+
+
+class Asker:
+    def __init__(self, folder: Path, processes: list[subprocess.Popen[bytes]]) -> None:
+        self._folder, self._processes, self._number = folder, processes, 0
+
+    def __call__(self, round_: Round) -> Took:
+        """What rank 0 answers. Raises CloudsegError if a rank ends, or it takes too long."""
+        answer = self._folder / f"took-{self._number}.json"
+        self.tell(round_)
+        deadline = time.monotonic() + PATIENCE_S
+        while not answer.exists():
+            if any(process.poll() is not None for process in self._processes) or time.monotonic() > deadline:
+                raise CloudsegError("a rank ended, or did not answer; the reason is above")
+            time.sleep(0.1)
+        return Took(**json.loads(answer.read_text()))
+
+    def tell(self, round_: Round) -> None:
+        atomic.write_json(self._folder / f"round-{self._number}.json", dataclasses.asdict(round_))
+        self._number += 1
+
+
+def _as_slurm_says(rank: int, count: int) -> dict[str, str]:
+    return {
+        "SLURM_STEP_TASKS_PER_NODE": f"1(x{count})",
+        "SLURM_PROCID": str(rank),
+        "SLURM_LOCALID": "0",
+        "SLURM_NODEID": str(rank),
+        "CLOUDSEG_INTERFACE": namespaces.INTERFACE,
+    }
