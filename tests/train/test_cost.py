@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
+import subprocess
+import sys
 
 import pytest
 import tensorflow as tf
@@ -14,6 +17,7 @@ from cloudseg.training import determinism, optimizers
 from cloudseg.training.comm import Solo
 from cloudseg.training.stages import Stage
 from cloudseg.training.step import Step
+from tests.train.conftest import ROOT, environment
 
 SIZE = (64, 96)
 
@@ -54,3 +58,14 @@ def test_all_parameters_are_counted_and_flops_as_by_hand():
     # A transpose convolution of 2x2 and stride 2 uses each number once a pixel of its input.
     names = [layer.name for layer in network.model.layers if layer.weights]
     assert layers[names.index("up0_transpose")].flops == 2 * 32 * 48 * 4 * 48 * 24
+
+
+def test_the_command_tells_what_more_gpus_would_bring_and_draws_it(tmp_path):
+    arguments = ["--gpus", "1", "2", "4", "--set", "network=vanilla", "--set", "weights=none", "--set", "recipe=demo"]
+    process = subprocess.run(
+        [sys.executable, "-m", "cloudseg.scaling", *arguments, "--site", "ruche", "--figure", tmp_path / "scaling.png"],
+        cwd=ROOT, env=environment(), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for line in (r"vanilla at 320x480, .* 4 GPUs a node", r"full: 9 epochs, 11\.6 MB a step", r"4 +\d.* \d+% "):
+        assert re.search(rf"^{line}", process.stdout, re.MULTILINE), process.stdout
+    assert (tmp_path / "scaling.png").stat().st_size > 10_000
