@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import getpass
 import json
 import os
 import socket
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -75,19 +75,22 @@ def held(file: Path, attempt: str, silent: Callable[[Owner], bool], refusal: str
             gone = silent(holder)
         if not gone:
             raise UsageError(f"{holder} is at work here ({file}); {refusal}")
-        # Of several that find the owner gone, one succeeds in moving the file away.
-        stale = file.with_name(f".stale-{uuid.uuid4().hex[:8]}.{file.name}")
-        with contextlib.suppress(FileNotFoundError):
-            file.rename(stale)
-            if owner(stale) != holder:  # it was somebody's who was as quick
-                with contextlib.suppress(FileExistsError):
-                    os.link(stale, file)
-            stale.unlink()
+        _remove(file, holder)
     try:
         yield lock
     finally:
-        if owner(file) == lock.owner:
-            file.unlink(missing_ok=True)
+        _remove(file, lock.owner)
+
+
+def _remove(file: Path, holder: Owner) -> None:
+    """Delete `file` if it still is `holder`'s, and not that of somebody who took it over in this moment."""
+    with contextlib.suppress(FileNotFoundError), file.open("r+b") as handle:
+        # All who would remove this very file wait here, and the second finds it gone or another's. The kernel gives a
+        # dead process's up. Some file systems have none; then of two at the same instant one may be Lost.
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if owner(file) == holder:
+            file.unlink()
 
 
 def unchanged_for(seconds: float, look: Callable[[], object]) -> bool:

@@ -22,7 +22,8 @@ from cloudseg.attempt import FAILED, LOST, Attempt, End
 from cloudseg.errors import STOPPED, UsageError
 
 LIMIT_S = 300.0
-"""Default of CLOUDSEG_SILENCE_S: training may stand still for so long. Writing a checkpoint must fit into it."""
+"""Default of CLOUDSEG_SILENCE_S: training may stand still for so long. Writing a checkpoint must fit into it, and the
+minute of `atomic.patiently`."""
 START_LIMIT_S = 300.0
 """At least so long until the first step is done: a busy file server takes its time over imports, and the first step
 compiles."""

@@ -82,15 +82,25 @@ def test_an_owner_that_was_taken_for_gone_may_write_no_more(file):
     assert file.exists()
 
 
-def test_of_many_that_find_a_stale_lock_one_gets_it_at_a_time(file):
+@pytest.fixture
+def hurried_threads():
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # a hundred times as often as usual
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.parametrize("turn", range(30))
+def test_of_many_that_find_a_stale_lock_one_gets_it_at_a_time(file, hurried_threads, turn):
     left_by(file, born="1")
     inside, most, refused = [], [], []
 
     def contend() -> None:
         try:
-            with lock.held(file, threading.current_thread().name, lambda owner: False, "wait"):
+            with lock.held(file, threading.current_thread().name, lambda owner: False, "wait") as held:
                 inside.append(1)
                 most.append(len(inside))
+                held.check()
                 inside.pop()
         except UsageError:
             refused.append(1)
