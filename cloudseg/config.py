@@ -42,6 +42,9 @@ class Settings:
     """Whether the decoder normalises its batches."""
     precision: str = "float32"
     """"float32", or "mixed": float16 where it is safe, with a loss scale; for GPUs."""
+    compression: str = "none"
+    """"none", or "fp16": gradients travel between ranks as float16, which rounds them to three digits and halves what
+    the links carry."""
     loss: str = "bce_dice"
     positive_weight: tuple[float, ...] = ()
     """Of weighted_bce: how much a pixel of a class weighs over one that is not; one for all or one a class. Without,
@@ -109,8 +112,11 @@ def to_table(settings: Settings) -> dict[str, Any]:
     table = {
         key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(settings).items()
     }
+    # Left out where they say nothing, as digests are to be as before there were such settings.
     if not settings.folds:
-        del table["folds"]  # of a single run it says nothing, and digests are as before there were folds
+        del table["folds"]
+    if settings.compression == "none":
+        del table["compression"]
     return table
 
 

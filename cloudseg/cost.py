@@ -28,6 +28,7 @@ def backward(layers: Sequence[Layer]) -> list[float]:
     return [layer.flops * (layer.trains + (i > first)) for i, layer in enumerate(layers)]
 
 
-def message(layers: Sequence[Layer]) -> list[int]:
-    """Bytes that a step sends of each layer: gradients and statistics, float32."""
-    return [4 * (layer.parameters + layer.statistics) * layer.trains for layer in layers]
+def message(layers: Sequence[Layer], compressed: bool = False) -> list[int]:
+    """Bytes that a step sends of each layer: gradients, as float16 if `compressed`, and statistics, float32."""
+    width = 2 if compressed else 4
+    return [(width * layer.parameters + 4 * layer.statistics) * layer.trains for layer in layers]

@@ -40,6 +40,7 @@ def check_settings(settings: Settings) -> None:
     for key, value, known in (
         ("loss", settings.loss, names.LOSSES),
         ("precision", settings.precision, names.PRECISIONS),
+        ("compression", settings.compression, names.COMPRESSIONS),
         ("augment", settings.augment, PRESETS),
     ):
         if value not in known:

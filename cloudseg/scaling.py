@@ -68,9 +68,10 @@ def main() -> None:
         freeze.freeze(network, stage.encoder, stage.train_bn)
         layers = network_cost.layers(network)
         batch = settings.batch * stage.accumulate
-        found = [scaling.step(layers, batch, ranks, machine) for ranks in sorted(args.gpus)]
+        compressed = settings.compression == "fp16"
+        found = [scaling.step(layers, batch, ranks, machine, compressed=compressed) for ranks in sorted(args.gpus)]
         seconds = {one.ranks: duration(one, layers, machine, stage.epochs, args.images) for one in found}
-        print(f"\n{name}: {stage.epochs} epochs, {sum(cost.message(layers)) / 1e6:.1f} MB a step")
+        print(f"\n{name}: {stage.epochs} epochs, {sum(cost.message(layers, compressed)) / 1e6:.1f} MB a step")
         print("\n".join(text.table([COLUMNS, *(row(one, seconds[one.ranks]) for one in found)])))
         print("\n".join(advice(found, seconds, layers, batch, machine, stage.epochs, args.images)))
         curves[name] = [(one.ranks, one.images_per_s, one.efficiency) for one in found]

@@ -73,12 +73,19 @@ def allreduce(ranks: int, size: float, machine: Machine) -> float:
     return ring(min(ranks, machine.per_node), size, machine.inside) + ring(nodes, size, machine.between)
 
 
-def step(layers: Sequence[Layer], batch: int, ranks: int, machine: Machine, bucket_bytes: int = buckets.LIMIT) -> Step:
-    """One of `batch` images a rank, whose gradients travel in messages of `bucket_bytes`; 0 for all in one."""
+def step(
+    layers: Sequence[Layer],
+    batch: int,
+    ranks: int,
+    machine: Machine,
+    bucket_bytes: float = buckets.LIMIT,
+    compressed: bool = False,
+) -> Step:
+    """One of `batch` images a rank, whose gradients travel in messages of `bucket_bytes`, inf for all in one."""
     forward, backward = cost.forward(layers) * batch, [flops * batch for flops in cost.backward(layers)]
-    sizes, total = cost.message(layers), sum(backward)
+    sizes, total = cost.message(layers, compressed), sum(backward)
     free = talking = 0.0
-    for bucket in buckets.split(sizes, bucket_bytes) if bucket_bytes else [slice(0, len(sizes))]:
+    for bucket in buckets.split(sizes, bucket_bytes):
         # The gradients of a layer are there when those of all layers after it are.
         ready = sum(backward[bucket.start :]) / machine.flops
         seconds = allreduce(ranks, sum(sizes[bucket]), machine) if ranks > 1 else 0.0

@@ -19,6 +19,7 @@ ENCODERS = (
 )  # fmt: skip
 LOSSES = ("bce", "dice", "bce_dice", "weighted_bce")
 PRECISIONS = ("float32", "mixed")
+COMPRESSIONS = ("none", "fp16")
 
 
 def parse(name: str) -> tuple[str, str]:

@@ -9,15 +9,16 @@ LIMIT = 25 << 20
 first leaves while most of backpropagation is still to come, large enough that latency does not count."""
 
 
-def split(sizes: Sequence[int], limit: int) -> list[slice]:
+def split(sizes: Sequence[int], limit: float, kinds: Sequence[str] | None = None) -> list[slice]:
     """Neighbours that travel together, the last first: backpropagation ends with the first layers.
 
-    `sizes` are bytes of the tensors in the order of the layers; a tensor larger than `limit` travels alone.
+    `sizes` are bytes of the tensors in the order of the layers; a tensor larger than `limit` travels alone, and those
+    of different `kinds`, as float16 and float32, do not travel together.
     """
     out: list[slice] = []
     end, total = len(sizes), 0
     for i in reversed(range(len(sizes))):
-        if total and total + sizes[i] > limit:
+        if i + 1 < end and (total + sizes[i] > limit or (kinds and kinds[i] != kinds[i + 1])):
             out.append(slice(i + 1, end))
             end, total = i + 1, 0
         total += sizes[i]

@@ -6,6 +6,7 @@ The only module that imports Horovod.
 from __future__ import annotations
 
 import json
+import math
 import os
 from typing import Any, Protocol
 
@@ -18,6 +19,19 @@ from cloudseg.training import buckets, determinism, placement, pulse, rendezvous
 
 EXTERNAL_STARTERS = {"HOROVOD_RANK": "HOROVOD_SIZE", "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE"}
 """Set by horovodrun and by Open MPI's mpirun, after which Horovod finds the other ranks without our help."""
+
+KNOBS = {
+    # What the program calls a group travels alone: groups that are ready at once would be fused, as the clock has it.
+    "HOROVOD_DISABLE_GROUP_FUSION": "1",
+    # Horovod knows a tensor it has met by a number; with more of them than this all are negotiated anew in each step.
+    "HOROVOD_CACHE_CAPACITY": "4096",
+}
+"""Of Horovod, unless the environment, as a site's, says otherwise."""
+KNOBS_OF_CPUS = {
+    # All gradients in one buffer, which takes memory as far as it is filled. On GPUs it would be taken from them, and
+    # buckets are smaller than the default.
+    "HOROVOD_FUSION_THRESHOLD": str(1 << 30),
+}
 
 
 class Comm(Protocol):
@@ -33,8 +47,8 @@ class Comm(Protocol):
         """Element-wise mean over the ranks. May be traced; every rank must call it in the same order."""
 
     @property
-    def one_message(self) -> bool:
-        """Whether `mean` is one collective, so that graphs with it may run in one fixed order."""
+    def ordered(self) -> bool:
+        """Whether the messages of `mean` follow one another, so that graphs with it may run in one fixed order."""
 
     def broadcast(self, variables: list[tf.Variable]) -> None:
         """Rank 0's values into every rank's variables."""
@@ -53,7 +67,7 @@ class Solo:
     """One process; on `device`, if it has claimed that before."""
 
     rank, size, local_rank, local_size = 0, 1, 0, 1
-    one_message = True
+    ordered = True
 
     def __init__(self, device: str = "") -> None:
         self.device = device or claim_device(0, 1)
@@ -78,15 +92,18 @@ class Horovod:
         import horovod.tensorflow as hvd
 
         self._hvd = hvd
+        on_gpus = bool(tf.config.list_physical_devices("GPU"))
+        for name, value in (KNOBS if on_gpus else KNOBS | KNOBS_OF_CPUS).items():
+            os.environ.setdefault(name, value)
         hvd.init()
         self.rank: int = hvd.rank()
         self.size: int = hvd.size()
         self.local_rank: int = hvd.local_rank()
         self.local_size: int = hvd.local_size()
         self.device = claim_device(self.local_rank, self.local_size)
-        self.bucket_bytes = buckets.LIMIT if tf.config.list_physical_devices("GPU") else 0
-        """Of a message of `mean`; 0 for all in one. On GPUs messages leave while backpropagation goes on; a CPU that
-        computes has no time for them."""
+        self.bucket_bytes = buckets.LIMIT if on_gpus else math.inf
+        """Of a message of `mean`. On GPUs messages leave while backpropagation goes on; a CPU that computes has no time
+        for them."""
         self._gathered = 0
         # The first collective: past it, every rank has met the others.
         self.barrier()
@@ -94,16 +111,22 @@ class Horovod:
     def mean(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
         # A group is one fused buffer: without it fusion follows the clock, and with it the order of
         # summation, so that four ranks would end with other weights in every run.
+        kinds = [tensor.dtype.name for tensor in tensors]
         sizes = [tensor.dtype.size * tensor.shape.num_elements() for tensor in tensors]
-        parts = [slice(None)] if self.one_message else buckets.split(sizes, self.bucket_bytes)
         means = list(tensors)
-        for number, part in enumerate(parts):
-            means[part] = self._hvd.grouped_allreduce(tensors[part], op=self._hvd.Average, name=f"mean.{number}")
+        before: list[tf.Tensor] = []
+        for number, part in enumerate(buckets.split(sizes, self.bucket_bytes, kinds)):
+            how = {"op": self._hvd.Average}
+            if kinds[part][0] == "float16":  # the sum of many ranks would overflow
+                how = {"op": self._hvd.Sum, "prescale_factor": 1 / self.size}
+            with tf.control_dependencies(before if self.ordered else []):
+                before = self._hvd.grouped_allreduce(tensors[part], name=f"mean.{number}", **how)
+            means[part] = before
         return means
 
     @property
-    def one_message(self) -> bool:
-        return not self.bucket_bytes
+    def ordered(self) -> bool:
+        return self.bucket_bytes == math.inf
 
     def broadcast(self, variables: list[tf.Variable]) -> None:
         self._hvd.broadcast_variables(variables, root_rank=0)

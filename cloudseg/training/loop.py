@@ -72,7 +72,8 @@ class Trainer:
         self.comm.broadcast([*self.network.model.variables, *optimizers.state(self.optimizer)])
 
         loss = parts.build_loss(self.settings, self.shards.manifest)
-        self._step = Step(self.network, self.optimizer, loss, self.comm, self._micro_batches)
+        compressed = self.settings.compression == "fp16"
+        self._step = Step(self.network, self.optimizer, loss, self.comm, self._micro_batches, compressed)
         self._validate = Validator(
             self.network, loss, self.shards, held_out, self.settings.batch, self.comm, [0.5], rank.pulse.moves
         )

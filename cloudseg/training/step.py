@@ -37,13 +37,20 @@ class Outcome:
 class Step:
     """Steps of some micro-batches a rank each; traced once.
 
-    Gradients, BatchNorm's moving statistics, loss, sums and the wish to stop travel in one message, so after every step
-    all ranks hold the same state and a checkpoint of rank 0 is one of all. BatchNorm's statistics start each
-    micro-batch from where they were before the step, so that many on one rank do what one on each of many ranks does.
+    Gradients, BatchNorm's moving statistics, loss, sums and the wish to stop travel together, so after every step all
+    ranks hold the same state and a checkpoint of rank 0 is one of all; `compressed` gradients travel as float16.
+    BatchNorm's statistics start each micro-batch from where they were before the step, so that many on one rank do what
+    one on each of many ranks does.
     """
 
     def __init__(
-        self, network: Network, optimizer: tf.keras.optimizers.Optimizer, loss: Loss, comm: Comm, micro_batches: int = 1
+        self,
+        network: Network,
+        optimizer: tf.keras.optimizers.Optimizer,
+        loss: Loss,
+        comm: Comm,
+        micro_batches: int = 1,
+        compressed: bool = False,
     ) -> None:
         variables = network.model.trainable_variables
         statistics = freeze.moving_statistics(network.model)
@@ -84,16 +91,18 @@ class Step:
             own = one(images, masks)
             if kept:
                 own = [(total + value) / micro_batches for total, value in zip(kept, own, strict=True)]
-            *received, at, stopping = comm.mean([*own, number, tf.cast(stop, tf.float32)])
-            gradients = received[: len(variables)]
-            mean_loss, sums, *means = received[len(variables) :]
+            count = len(variables)
+            sent = [tf.cast(g, tf.float16 if compressed else g.dtype) for g in own[:count]]
+            *received, at, stopping = comm.mean([*sent, *own[count:], number, tf.cast(stop, tf.float32)])
+            gradients = [tf.cast(g, v.dtype) for g, v in zip(received[:count], variables, strict=True)]
+            mean_loss, sums, *means = received[count:]
             for variable, mean in zip(statistics, means, strict=True):
                 variable.assign(mean)
             optimizers.apply(optimizer, gradients, variables, rate)
             return mean_loss, sums, at, stopping > 0
 
         self._begin, self._add, self._last = begin, add, last
-        ordered = comm.one_message and not optimizers.scales(optimizer)
+        ordered = comm.ordered and not optimizers.scales(optimizer)
         self._executor = determinism.in_order if ordered else contextlib.nullcontext
 
     def __call__(self, batches: Iterator[Batch], rate: float, number: int, stop: bool) -> Outcome:

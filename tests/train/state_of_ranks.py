@@ -23,7 +23,7 @@ with rank.started(run, StopFlag()) as own:
     from cloudseg.training import optimizers
     from cloudseg.training.loop import Trainer
 
-    own.comm.bucket_bytes = int(sys.argv[3])
+    own.comm.bucket_bytes = float(sys.argv[3])
     trainer = Trainer(run, "frozen", own)
     trainer.train_epoch()
     variables = [*trainer.network.model.variables, *optimizers.state(trainer.optimizer)]

@@ -35,17 +35,18 @@ class Overheard(Solo):
 
 
 @pytest.mark.parametrize(
-    ("name", "encoder"), [("unet-resnet18", 0.0), ("unet-resnet18", 1.0), ("linknet-efficientnetb1", 0.2)]
+    ("name", "encoder", "compressed"),
+    [("unet-resnet18", 0.0, False), ("unet-resnet18", 1.0, True), ("linknet-efficientnetb1", 0.2, False)],
 )
-def test_a_step_sends_what_the_model_says_and_some_bytes_more(name, encoder):
+def test_a_step_sends_what_the_model_says_and_some_bytes_more(name, encoder, compressed):
     determinism.fix()
     tf.keras.utils.set_random_seed(0)
     network, comm = models.build(name, SIZE, pretrained=False), Overheard()
     freeze.freeze(network, encoder)
     optimizer = optimizers.build(Stage(encoder, 1, 1e-3), network.model.trainable_variables, mixed=False)
-    step = Step(network, optimizer, losses.bce_dice, comm)
+    step = Step(network, optimizer, losses.bce_dice, comm, compressed=compressed)
     step(iter([(tf.zeros((1, *SIZE, 3), tf.uint8), tf.zeros((1, *SIZE), tf.uint8))]), 1e-3, 0, stop=False)
-    more = comm.bytes - sum(cost.message(network_cost.layers(network)))
+    more = comm.bytes - sum(cost.message(network_cost.layers(network), compressed))
     assert 0 < more <= 4 * 4 * 2 * 3 + 3 * 4  # pooled sums; loss, number, wish to stop
 
 

@@ -41,17 +41,37 @@ def test_one_two_and_three_ranks_validate_to_the_same_numbers(data, tmp_path):
     assert one == two == three
 
 
-@pytest.mark.parametrize(("ranks", "bucket_bytes"), [(2, 0), (4, 0), (3, 4 << 20)])
-def test_ranks_end_with_bit_identical_weights_and_batchnorm_statistics(data, tmp_path, ranks, bucket_bytes):
+@pytest.mark.parametrize(
+    ("ranks", "bucket_bytes", "compression"), [(2, "inf", "fp16"), (4, "inf", "none"), (3, 4 << 20, "fp16")]
+)
+def test_ranks_end_with_bit_identical_weights_and_batchnorm_statistics(
+    data, tmp_path, ranks, bucket_bytes, compression
+):
     from cloudseg import config, run
 
-    layers = [("test", config.parse_assignment(text)) for text in (*SMALL, "batch=1")]
+    layers = [("test", config.parse_assignment(text)) for text in (*SMALL, "batch=1", f"compression={compression}")]
     prepared = run.prepare(tmp_path / "run", [("test", {"data": str(data)}), *layers])
     run_ranks("state_of_ranks.py", ranks, prepared.path, tmp_path, bucket_bytes)
     states = [json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in range(ranks)]
     assert [state.pop("rank") for state in states] == list(range(ranks))
     assert any("moving_variance" in name for name in states[0])
     assert all(state == states[0] for state in states)
+
+
+@pytest.fixture(scope="module")
+def messages(tmp_path_factory):
+    out = tmp_path_factory.mktemp("messages")
+    run_ranks("messages_of_ranks.py", 3, out)
+    return json.loads((out / "messages.json").read_text())
+
+
+def test_messages_that_are_ready_at_once_are_summed_as_if_each_were_alone(messages):
+    """Else the clock would decide which of them Horovod puts into one buffer, and so in which order it sums."""
+    assert messages["differing"] == []
+
+
+def test_float16_travels_beside_float32_and_its_sum_does_not_overflow(messages):
+    assert messages["error_of_whole"] < 1e-6 < messages["error"] < 5e-3
 
 
 @pytest.mark.parametrize("starter", ["horovodrun", "mpirun"])

@@ -39,11 +39,13 @@ def comm() -> Counting:
     return Counting()
 
 
-def build(comm: Solo, stage: Stage) -> tuple[models.Network, tf.keras.optimizers.Optimizer, Step]:
+def build(
+    comm: Solo, stage: Stage, compressed: bool = False
+) -> tuple[models.Network, tf.keras.optimizers.Optimizer, Step]:
     tf.keras.utils.set_random_seed(0)
     network = models.build("unet-vgg16", SIZE, pretrained=False, batchnorm=False)
     optimizer = optimizers.build(stage, network.model.trainable_variables, mixed=False)
-    return network, optimizer, Step(network, optimizer, losses.bce, comm, stage.accumulate)
+    return network, optimizer, Step(network, optimizer, losses.bce, comm, stage.accumulate, compressed)
 
 
 def batches(size: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
@@ -66,6 +68,17 @@ def test_four_batches_make_the_step_of_one_four_times_as_large_with_one_message(
         assert parts.loss == pytest.approx(whole.loss, rel=1e-6)
         np.testing.assert_allclose(parts.sums, whole.sums, rtol=1e-5)
     assert max(np.abs(a - b).max() for a, b in zip(found[1][1], found[4][1], strict=True)) < 1e-6
+
+
+def test_gradients_that_travelled_as_float16_make_nearly_the_same_step(comm):
+    found = {}
+    for compressed in (False, True):
+        network, _, step = build(comm, Stage(1.0, 1, 0.5, optimizer="sgd"), compressed)
+        before = [v.numpy() for v in network.model.trainable_variables]
+        step(batches(4), 0.5, 0, stop=False)
+        found[compressed] = [v.numpy() - b for v, b in zip(network.model.trainable_variables, before, strict=True)]
+    exact, rounded = (np.concatenate([moved.ravel() for moved in found[way]]) for way in (False, True))
+    assert 0 < np.linalg.norm(rounded - exact) < 1e-3 * np.linalg.norm(exact)
 
 
 def test_a_clipped_gradient_moves_the_weights_by_its_limit(comm):

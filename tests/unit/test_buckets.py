@@ -7,6 +7,11 @@ import pytest
 from cloudseg.training import buckets
 
 
+def test_numbers_of_two_kinds_travel_apart():
+    found = [list(range(5))[part] for part in buckets.split([1] * 5, 100, ["half", "half", "half", "full", "full"])]
+    assert found == [[3, 4], [0, 1, 2]]
+
+
 @pytest.mark.parametrize(
     ("sizes", "limit", "expected"),
     [

@@ -42,6 +42,7 @@ def test_what_can_work_passes():
         ("batch=0", "batch: must be at least 1, not 0"),
         ("checkpoint.keep=0", "checkpoint.keep: must be at least 1, not 0"),
         ("stage.full.encoder=20", "stage.full.encoder: must be at least 0 and at most 1, not 20"),
+        ("compression=fp8", "compression: there is no 'fp8'; there are: none, fp16"),
         ("precision=half", "precision: there is no 'half'; there are: float32, mixed"),
         ("stage.full.optimizer=adamv", "stage.full.optimizer: there is no 'adamv'; did you mean 'adam"),
         ("stage.full.schedule=cosinus", "did you mean 'cosine'"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from cloudseg import cost
@@ -38,6 +40,7 @@ def test_what_is_frozen_is_neither_sent_nor_computed_backwards():
     # The first that trains needs no gradient of its input.
     assert cost.backward(layers) == [0, 20, 60]
     assert cost.message(layers) == [0, 8_000_000, 4_000_000]
+    assert cost.message(layers, compressed=True) == [0, 4_000_000, 2_000_000]
 
 
 def test_messages_hide_behind_backpropagation_but_for_the_last():
@@ -52,7 +55,7 @@ def test_messages_hide_behind_backpropagation_but_for_the_last():
 
 def test_one_message_for_all_hides_nothing():
     machine = Machine(1e9, 1, FAST, Link(GB / 1e3, 0.0))
-    found = step([layer(2e9, 1), layer(1e9, 1)], 1, 2, machine, bucket_bytes=0)
+    found = step([layer(2e9, 1), layer(1e9, 1)], 1, 2, machine, bucket_bytes=math.inf)
     assert found.waiting_s == found.talking_s == pytest.approx(2)
 
 
