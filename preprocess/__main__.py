@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from cloudseg.data import sizes
 from cloudseg.errors import run_command
-from preprocess.settings import Settings, parse_size, processors
+from preprocess.settings import Settings, processors
 
 EXAMPLES = """\
 examples:
@@ -21,14 +22,6 @@ examples:
 Killed or out of disk? The same command goes on where it stopped.
 What was left out, and why, is in DATA/rejected.csv.
 """
-
-
-def size(text: str) -> tuple[int, int]:
-    """--size for argparse, which shows the text of this error only."""
-    try:
-        return parse_size(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def positive(text: str) -> int:
@@ -56,10 +49,10 @@ def parse() -> argparse.Namespace:
     add("--out", type=Path, metavar="DATA", help="folder for the shards; with --sheet, the picture")
     add(
         "--size",
-        type=size,
-        default=Settings.size,
+        type=sizes.argument,
+        default="{}x{}".format(*Settings.size),
         metavar="HxW",
-        help="stored height and width, multiples of 32 (default: 320x480)",
+        help="stored height and width, multiples of 32 (default: %(default)s)",
     )
     add("--shards", type=positive, metavar="N", help="number of shards (default: about 64 MB each)")
     add("--shard-index", type=int, metavar="I", help="make this one shard only, from 0")
@@ -109,7 +102,7 @@ def main() -> None:
         table=RunTable(args.csv) if args.csv else BoxTable(args.boxes),
         images=args.images,
         out=args.out,
-        size=args.size,
+        size=sizes.parse(args.size),
         shards=args.shards,
         folds=args.folds,
         seed=args.seed,

@@ -6,11 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloudseg.data.labels import SOURCE_SIZE, LabelTable
+from cloudseg.data.labels import LabelTable
 from cloudseg.errors import UsageError
-
-STRIDE = 32
-"""Height and width are multiples of this: encoders halve an image five times."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +39,6 @@ class Settings:
             raise UsageError(f"--folds {self.folds}: at least 2 are needed, one of them to validate with")
         if self.shards is not None and self.shards < 1:
             raise UsageError(f"--shards {self.shards}: at least 1 is needed")
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """ "320x480" -> (320, 480), height first. Raises ValueError unless both are multiples of 32 within
-    1400x2100."""
-    height, separator, width = text.partition("x")
-    if not (separator and height.isdecimal() and width.isdecimal()):
-        raise ValueError(f'"{text}" is not HEIGHTxWIDTH, as in 320x480')
-    for given, most in zip((int(height), int(width)), SOURCE_SIZE, strict=True):
-        if given % STRIDE or not 0 < given <= most:
-            raise ValueError(
-                f"{text}: height and width are multiples of {STRIDE}, at most {most // STRIDE * STRIDE} here"
-            )
-    return int(height), int(width)
 
 
 def processors() -> int:

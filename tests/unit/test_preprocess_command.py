@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from cloudseg.data import sizes
 from cloudseg.data.labels import RunTable
 from preprocess.progress import Progress
-from preprocess.settings import Settings, parse_size, processors
+from preprocess.settings import Settings, processors
 from tests.preprocess_source import ROOT, run
 
 # The command line
@@ -69,7 +70,7 @@ def test_help_has_examples_and_imports_nothing_slow() -> None:
 
 @pytest.mark.parametrize("size", ["32x32", "320x480", "1376x2080"])
 def test_sizes_that_can_be(size: str) -> None:
-    assert "x".join(map(str, parse_size(size))) == size
+    assert "x".join(map(str, sizes.parse(size))) == size
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_sizes_that_can_be(size: str) -> None:
 )
 def test_sizes_that_cannot_be(size: str) -> None:
     with pytest.raises(ValueError, match=r"HEIGHTxWIDTH|multiples of 32"):
-        parse_size(size)
+        sizes.parse(size)
 
 
 def test_a_slurm_task_uses_no_more_processors_than_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
