@@ -12,11 +12,21 @@ from bench.scaling.job import Job, pin, rate
 from bench.training import Training
 from cloudseg import attempt
 from cloudseg.training import comm
+from cloudseg.training.comm import Comm
 
 
 def contender(job: Job) -> Measure:
+    return measure_of(job, meet(job))
+
+
+def meet(job: Job) -> Comm:
+    """The ranks of `job`, each on its CPUs."""
     pin(job)
     os.environ |= {"CLOUDSEG_RANK": str(job.rank), "CLOUDSEG_SIZE": str(job.ranks), attempt.VARIABLE: "scaling"}
-    training = Training(job.network, job.size, comm.start(attempt.own(job.folder)), job.encoder)
+    return comm.start(attempt.own(job.folder))
+
+
+def measure_of(job: Job, ranks: Comm) -> Measure:
+    training = Training(job.network, job.size, ranks, job.encoder)
     batch = [tf.constant(part) for part in images_and_masks(job)]
     return lambda: rate(job, lambda: training.step(*batch))
