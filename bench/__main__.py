@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cloudseg.atomic import write_json
+from cloudseg.data import sizes
 from cloudseg.errors import run_command
 
 EXAMPLES = """\
@@ -35,14 +36,6 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def size(text: str) -> str:
-    """--size for argparse, left as text: the product's own commands take it so."""
-    height, separator, width = text.partition("x")
-    if not (separator and height.isdecimal() and width.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH, as in 320x480")
-    return text
-
-
 def parser() -> argparse.ArgumentParser:
     form = argparse.RawDescriptionHelpFormatter
     out = argparse.ArgumentParser(
@@ -60,7 +53,13 @@ def parser() -> argparse.ArgumentParser:
         if of_data:
             add("--data", type=Path, metavar="DIR", help="train.csv and train_images/ (default: generated images)")
         if sized:
-            add("--size", type=size, default="320x480", metavar="HxW", help="of the images (default %(default)s)")
+            add(
+                "--size",
+                type=sizes.argument,
+                default="320x480",
+                metavar="HxW",
+                help="of the images (default %(default)s)",
+            )
         add("--rounds", type=positive, default=5, metavar="N", help="pairs for each ratio (default %(default)s)")
         add("--json", type=Path, metavar="FILE", help="write settings, machine, figures and ratios to FILE")
         return added
@@ -124,7 +123,8 @@ def parser() -> argparse.ArgumentParser:
         of_data=False,
     )
     add("--steps", type=positive, default=2, metavar="N", help="steps in a measurement (default %(default)s)")
-    add("--only", choices=("independent", "mwms", "ddp"), help="beside this one alone (default: all there are)")
+    beside = ["independent", "ungrouped", "mwms", "ddp"]
+    add("--only", choices=beside, nargs="+", default=beside, help="of what it is measured beside (default: all)")
     commands.choices["scaling"].set_defaults(batch=4)
 
     add = command(

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudseg import provenance
-from cloudseg.cluster import checkup, findings, planning, sites, slurm, snapshot, text
+from cloudseg.cluster import checkup, findings, links, planning, sites, slurm, snapshot, text
 from cloudseg.cluster.findings import FAULT, FINE, Finding
 from cloudseg.config import Settings
 from cloudseg.errors import FAILED, UsageError, run_command
@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     add("--nodes", type=int, help="nodes of the job (default: as training)")
     add("--tasks-per-node", type=int, help="ranks a node (default: as training)")
     add("--partition", help="in place of the site's, as one for tests")
-    add("--folder", type=Path, default=Path("runs/doctor"), help="on the disk where runs lie (default %(default)s)")
+    add("--folder", type=Path, default=links.FOLDER, help="on the disk where runs lie (default %(default)s)")
     add("--wait", type=float, default=30, metavar="MINUTES", help="for the job, queue included (default %(default)s)")
     add("--here", action="store_true", help="no job")
     for option in ("--in-job", "--look", "--listen"):
@@ -111,6 +111,8 @@ def there(site: sites.Site, args: argparse.Namespace) -> Iterator[Finding]:
     print(f"job {number}: {need.nodes} x {need.tasks_per_node} ranks, {need.partition}; log {job.log}", flush=True)
     checkup.wait(folder, number, 60 * args.wait, lambda line: print(line, flush=True))
     seen = checkup.seen(folder)
+    if links_seen := findings.links(seen.ranks, need, time.strftime("%Y-%m-%d")):
+        links.save(links_seen, sites.file(args.site).stem, args.folder)
     yield from findings.of_ranks(seen.ranks, need, provenance.versions())
     yield from findings.of_signals(seen.heard, need.nodes * need.tasks_per_node, seen.requeued_s)
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import shutil
 import sys
 import time
@@ -24,10 +25,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cloudseg import atomic, config, lock, preflight, run
+from cloudseg import atomic, config, lock, prediction, preflight, run
 from cloudseg.cluster import batch, folds, head, planning, sbatch, sites, slurm, snapshot, study, trials
 from cloudseg.cluster.head import SHARDS, Source
 from cloudseg.config import Settings
+from cloudseg.data import sizes
 from cloudseg.data.shards import Manifest
 from cloudseg.errors import UsageError, run_command
 from cloudseg.run import Run
@@ -58,7 +60,13 @@ def parser() -> argparse.ArgumentParser:
     source = out.add_argument_group("with --stages preprocess,all")
     source.add_argument("--csv", type=Path, metavar="train.csv", help="the competition's label table")
     source.add_argument("--images", type=Path, metavar="DIR", help="folder of the 2100x1400 JPEGs")
-    source.add_argument("--size", default="320x480", metavar="HxW", help="of the stored images (default %(default)s)")
+    source.add_argument(
+        "--size",
+        type=sizes.argument,
+        default="320x480",
+        metavar="HxW",
+        help="of the stored images (default %(default)s)",
+    )
     source.add_argument(
         "--shards", type=int, default=SHARDS, metavar="N", help="shards, a task each (default %(default)s)"
     )
@@ -128,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args.stages = parse_stages(args.stages, run.chain(settings))
     args.head = head_of(args, settings)
     if args.plan:
-        planning.show(args, settings)
+        planning.show(args, settings, functools.partial(prediction.seconds, size=sizes.parse(args.size)))
         return
     if args.dry_run:
         dry_run(args, settings)

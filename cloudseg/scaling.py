@@ -10,20 +10,18 @@ docs/scaling.md says what it knows and what not. To compare settings, give them 
 from __future__ import annotations
 
 import argparse
-import logging
-import os
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-from cloudseg import config, cost
-from cloudseg.cluster import scaling, sites, text
+from cloudseg import config, prediction
+from cloudseg.cluster import links, scaling, sites, text
 from cloudseg.cluster.scaling import Link, Machine, Step
-from cloudseg.cost import Layer
+from cloudseg.data import sizes
 from cloudseg.errors import UsageError, run_command
+from cloudseg.prediction import IMAGES, Data, StageModel
 
 GPUS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-IMAGES = 5546
-"""Of the competition, of which a fold of five validates."""
 COLUMNS = ("GPUs", "step ms", "waits ms", "images/s", "efficiency", "stage", "GPU h")
 
 
@@ -33,69 +31,54 @@ def main() -> None:
     )
     parser.add_argument("--gpus", type=int, nargs="+", default=GPUS, metavar="N", help="(default: 1 to 1024)")
     parser.add_argument("--site", help="a file in env/sites, for its links and GPUs a node (default $CLOUDSEG_SITE)")
-    parser.add_argument("--size", default="320x480", metavar="HxW", help="of the images (default %(default)s)")
+    parser.add_argument(
+        "--size", type=sizes.argument, default="320x480", metavar="HxW", help="of the images (default %(default)s)"
+    )
     parser.add_argument("--images", type=int, default=IMAGES, help="of the data set (default %(default)s)")
+    parser.add_argument(
+        "--measured", type=Path, default=links.FOLDER, metavar="DIR",
+        help="where doctor left what it measured, which replaces the site's links (default %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--inside", type=float, metavar="GB/S", help="between GPUs of a node, in place of the site's")
     parser.add_argument("--between", type=float, metavar="GB/S", help="between nodes, in place of the site's")
     parser.add_argument("--figure", type=Path, metavar="FILE", help="draw it too (.png, .svg)")
     config.add_arguments(parser)
     args = parser.parse_args()
-    height, separator, width = args.size.partition("x")
-    if not (separator and height.isdecimal() and width.isdecimal()):
-        raise UsageError(f"--size {args.size}: must be HEIGHTxWIDTH, as 320x480")
     if min(args.gpus) < 1 or args.images < 5:
         raise UsageError("--gpus and --images must be numbers of at least 1 and 5")
     settings = config.resolve(config.from_arguments(args), default_data="DATA")
     site = sites.load(args.site)
-    machine = machine_of(site, settings.precision, args.inside, args.between)
-
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    from cloudseg.nets import cost as network_cost
-    from cloudseg.nets import freeze, models
-
-    curves = {}
+    found = list(links.load(sites.file(args.site).stem, args.measured))
+    machine = given(links.as_measured(links.machine(site, settings.precision), found), args.inside, args.between)
     print(
         f"{settings.network} at {args.size}, {settings.batch} images a GPU and step, {settings.precision}; "
         f"{machine.per_node} GPUs a node of {machine.flops / 1e12:.3g} Tflop/s each, "
         f"{machine.inside.bytes_per_s / 1e9:.3g} GB/s inside a node and {machine.between.bytes_per_s / 1e9:.3g} between"
     )
-    for name in settings.stages:
-        stage = settings.stage[name]
-        network = models.build(
-            settings.network, (int(height), int(width)), settings.weights != "none", settings.batchnorm
-        )
-        freeze.freeze(network, stage.encoder, stage.train_bn)
-        layers = network_cost.layers(network)
-        batch = settings.batch * stage.accumulate
-        compressed = settings.compression == "fp16"
-        found = [scaling.step(layers, batch, ranks, machine, compressed=compressed) for ranks in sorted(args.gpus)]
-        seconds = {one.ranks: duration(one, layers, machine, stage.epochs, args.images) for one in found}
-        print(f"\n{name}: {stage.epochs} epochs, {sum(cost.message(layers, compressed)) / 1e6:.1f} MB a step")
-        print("\n".join(text.table([COLUMNS, *(row(one, seconds[one.ranks]) for one in found)])))
-        print("\n".join(advice(found, seconds, layers, batch, machine, stage.epochs, args.images)))
-        curves[name] = [(one.ranks, one.images_per_s, one.efficiency) for one in found]
+    for each in found:
+        print(f"links: doctor measured {each.nodes} x {each.per_node} ranks on {each.day}")
+    curves = {}
+    data = Data.split(sizes.parse(args.size), args.images)
+    for name, stage in prediction.stages(settings, data, machine).items():
+        steps = [stage.step(ranks) for ranks in sorted(args.gpus)]
+        print(f"\n{name}: {stage.epochs} epochs, {stage.bytes_a_step / 1e6:.1f} MB a step")
+        print("\n".join(text.table([COLUMNS, *(row(one, stage.seconds(one.ranks)) for one in steps)])))
+        for line in advice(stage, steps):
+            print(line)
+        curves[name] = [(one.ranks, one.images_per_s, one.efficiency) for one in steps]
     if args.figure:
         from cloudseg.results import scaling_figure
 
         scaling_figure.draw(curves, f"{settings.network}, {args.size}: predicted").savefig(args.figure, dpi=90)
 
 
-def machine_of(site: sites.Site, precision: str, inside: float | None, between: float | None) -> Machine:
-    """V100 of a site; GB/s that are given replace the site's."""
-    links = site.links
-    return Machine(
-        scaling.FLOPS[precision],
-        site.train.gpus_per_node or site.train.tasks_per_node,
-        Link((inside or links.inside) * 1e9, links.inside_us / 1e6),
-        Link((between or links.between) * 1e9, links.between_us / 1e6),
+def given(machine: Machine, inside: float | None, between: float | None) -> Machine:
+    """`machine`, with links of so many GB/s where that is said."""
+    return dataclasses.replace(
+        machine,
+        inside=Link(inside * 1e9, machine.inside.latency_s) if inside else machine.inside,
+        between=Link(between * 1e9, machine.between.latency_s) if between else machine.between,
     )
-
-
-def duration(one: Step, layers: list[Layer], machine: Machine, epochs: int, images: int) -> float:
-    """Seconds of a stage."""
-    validation = images // 5
-    return scaling.stage_seconds(one, cost.forward(layers) / machine.flops, epochs, images - validation, validation)
 
 
 def row(one: Step, seconds: float) -> tuple[str, ...]:
@@ -110,28 +93,20 @@ def row(one: Step, seconds: float) -> tuple[str, ...]:
     )
 
 
-def advice(
-    found: list[Step],
-    seconds: dict[int, float],
-    layers: list[Layer],
-    batch: int,
-    machine: Machine,
-    epochs: int,
-    images: int,
-) -> Iterator[str]:
+def advice(stage: StageModel, steps: list[Step]) -> Iterator[str]:
     """Where doubling stops to pay, why, and whether a larger batch would move that."""
-    best = scaling.enough(seconds)
-    if len(found) == 1:
+    if len(steps) == 1:
         return
-    at = next(one for one in found if one.ranks == best)
-    beyond = next((one for one in found if one.ranks > best), at)
+    best = scaling.enough({one.ranks: stage.seconds(one.ranks) for one in steps})
+    at = next(one for one in steps if one.ranks == best)
+    beyond = next((one for one in steps if one.ranks > best), at)
     yield f"Beyond {best} GPUs doubling makes the stage less than {scaling.PAYS:g} times as fast: " + (
         f"{1 - beyond.efficiency:.0%} of a step would be waiting for other GPUs."
         if beyond.efficiency < 1 / scaling.PAYS
         else f"starting takes {scaling.estimate.START_S:.0f} s, and a step takes {beyond.images} of its images at once."
     )
-    larger = {one: scaling.step(layers, 2 * batch, one, machine) for one in seconds}
-    then = scaling.enough({n: duration(each, layers, machine, epochs, images) for n, each in larger.items()})
+    larger = dataclasses.replace(stage, batch=2 * stage.batch)
+    then = scaling.enough({one.ranks: larger.seconds(one.ranks) for one in steps})
     if then > best:
         yield f"With twice the batch, beyond {then}."
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cloudseg.cluster import times
+from cloudseg.cluster.links import Measured
 from cloudseg.cluster.sites import Resources, Site
 
 FINE, NOTE, FAULT = "fine", "note", "FAULT"
@@ -78,6 +79,16 @@ def of_ranks(ranks: Sequence[Mapping[str, Any]], asked: Resources, login: Mappin
     yield from _of_disks(ranks)
     online = any(each["internet"] for each in ranks)
     yield Finding("internet", FINE, "nodes reach it; nothing needs it" if online else "none on nodes; nothing needs it")
+
+
+def links(ranks: Sequence[Mapping[str, Any]], asked: Resources, day: str) -> Measured | None:
+    """What the ranks' allreduce says of the links between them; None if they had none, or not all came."""
+    speeds = [each["allreduce_bytes_per_s"] for each in ranks]
+    if len(ranks) < asked.nodes * asked.tasks_per_node or not speeds or None in speeds:
+        return None
+    return Measured(
+        asked.nodes, asked.tasks_per_node, ranks[0]["allreduce_bytes"], ranks[0]["allreduce_bytes"] / min(speeds), day
+    )
 
 
 def _of_gpus(ranks: Sequence[Mapping[str, Any]], asked: Resources) -> Finding:

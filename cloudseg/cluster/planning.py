@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,11 @@ def estimated(stage: str, settings: Settings, ranks: int, folder: Path) -> float
     return None if stage == run.EVALUATE else estimate.stage_seconds(settings, stage, ranks, folder.parent)
 
 
-def show(args: argparse.Namespace, settings: Settings) -> None:
+Predict = Callable[[Settings, Mapping[str, slurm.Job], sites.Site], Mapping[str, float]]
+"""Seconds of stages that nothing like was ever run of; empty if that cannot be said."""
+
+
+def show(args: argparse.Namespace, settings: Settings, predict: Predict) -> None:
     """Print what would be queued, as a table."""
     folder = args.run.resolve()
     jobs = stage_jobs(folder, args.stages, args, "CODE", settings)
@@ -70,10 +74,12 @@ def show(args: argparse.Namespace, settings: Settings) -> None:
         need = head_job(folder, args, "CODE").resources
         shape = (f"{args.head.shards} x {need.cpus_per_task} CPUs", need.partition, need.time)
         rows.append((run.PREPROCESS, "", "", *shape, "", str(args.csv), settings.data))
+    known = {stage: estimated(stage, settings, job.ranks, folder) for stage, job in jobs.items()}
+    modelled = predict(settings, {stage: jobs[stage] for stage in jobs if not known[stage]}, sites.load(args.site))
     for stage, job in jobs.items():
-        need, seconds = job.resources, estimated(stage, settings, job.ranks, folder)
+        need, seconds = job.resources, known[stage]
         shape = (f"{need.nodes} x {need.tasks_per_node}", need.partition, need.time)
-        guess = text.span(seconds) if seconds else ""
+        guess = text.span(seconds) if seconds else f"> {text.span(modelled[stage])}" if stage in modelled else ""
         if stage == run.EVALUATE:
             rows.append((stage, "", "", *shape, guess, settings.stages[-1], "evaluate/, report.html"))
             continue
@@ -84,6 +90,11 @@ def show(args: argparse.Namespace, settings: Settings) -> None:
     each = f"; each of folds {', '.join(map(str, settings.folds))}" if settings.folds else ""
     print(f"{folder}: {settings.network}, recipe {settings.recipe}{each}\n")
     print("\n".join(text.table(rows)))
+    if modelled:
+        print(
+            "\n>: nothing like it has run here yet, and by the model of cloudseg.scaling it takes at least so long; "
+            "jobs ask for the site's longest time"
+        )
 
 
 def scripts(jobs: Mapping[str, slurm.Job], after: str) -> Iterator[tuple[str, slurm.Job]]:

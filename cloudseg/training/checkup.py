@@ -42,6 +42,7 @@ def look(folder: Path) -> None:
         "gpus": [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus],
         "gpu_memory": _gpu_memory(),
         "meeting_s": meeting,
+        "allreduce_bytes": PROBE_BYTES,
         "allreduce_bytes_per_s": _allreduce(ranks),
         "won": won,
         "sees": sum(_appears(folder / f"seen-{rank}") for rank in range(ranks.size)),

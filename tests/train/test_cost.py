@@ -61,6 +61,18 @@ def test_all_parameters_are_counted_and_flops_as_by_hand():
     assert layers[names.index("up0_transpose")].flops == 2 * 32 * 48 * 4 * 48 * 24
 
 
+def test_a_plan_of_what_never_ran_is_told_by_the_model(tmp_path):
+    plan = ["cloudseg.launch", "--stages", "all", "--data", "DATA", "--plan", "--run", f"{tmp_path}/run"]
+    found = {}
+    for site in ("ruche", "local"):  # which has no GPUs
+        process = subprocess.run(
+            [sys.executable, "-m", *plan, "--site", site, "--set", "weights=none"],
+            cwd=ROOT, env=environment(), capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        found[site] = len(re.findall(r"^(?:frozen|partial|full) .* > \d+ min ", process.stdout, re.MULTILINE))
+    assert found == {"ruche": 3, "local": 0}
+
+
 def test_the_command_tells_what_more_gpus_would_bring_and_draws_it(tmp_path):
     arguments = ["--gpus", "1", "2", "4", "--set", "network=vanilla", "--set", "weights=none", "--set", "recipe=demo"]
     process = subprocess.run(

@@ -59,17 +59,26 @@ def test_the_walltime_has_a_margin_and_the_sites_limit(seconds, asked):
     assert estimate.walltime(seconds, "24:00:00") == asked
 
 
-def test_the_plan_shows_what_starts_from_what_and_for_how_long(tmp_path, capsys):
+def test_the_plan_shows_what_starts_from_what_and_for_how_long(tmp_path, capsys, monkeypatch):
     finished(tmp_path, "a", ranks=8, seconds=240)
+    asked = []
+
+    def predict(settings, jobs, site, size):
+        asked.extend(jobs)
+        return {"full": 600.0}
+
+    monkeypatch.setattr(launch.prediction, "seconds", predict)
     options = [option for key, value in GIVEN.items() if key != "data" for option in ("--set", f"{key}={value}")]
     launch.main(["--stages", "all", "--plan", "--site", "ruche", "--data", "/DATA", "--run", f"{tmp_path}/b", *options])
-    frozen, partial, full, evaluate = capsys.readouterr().out.splitlines()[3:]
+    frozen, partial, full, evaluate, _, legend = capsys.readouterr().out.splitlines()[3:]
+    assert asked == ["partial", "full", "evaluate"]
     assert frozen.split() == [
         "frozen", "decoder", "25", "2", "x", "4", "gpu", "02:33:00", "1", "h", "42", "weights:", "imagenet",
         "1-frozen/",
     ]  # fmt: skip
     assert "20% of the encoder" in partial and "24:00:00" in partial and "frozen" in partial
-    assert "partial" in full and "3-full/" in full
+    assert "partial" in full and "3-full/" in full and "> 10 min" in full
+    assert "by the model of cloudseg.scaling it takes at least so long" in legend
     assert "full" in evaluate and "report.html" in evaluate
 
 

@@ -1,0 +1,107 @@
+"""What the model of many GPUs (`cloudseg.cluster.scaling`) says of the stages of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from cloudseg import cost, run
+from cloudseg.cluster import links, scaling, sites
+from cloudseg.cluster.scaling import Machine, Step
+from cloudseg.cluster.slurm import Job
+from cloudseg.config import Settings
+from cloudseg.cost import Layer
+from cloudseg.data.shards import MANIFEST, Manifest
+
+IMAGES = 5546
+"""Of the competition, of which a fold of five validates."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    size: tuple[int, int]
+    """Height and width."""
+    training: int
+    validation: int
+
+    @classmethod
+    def of(cls, settings: Settings, size: tuple[int, int]) -> Data:
+        """The run's, if they are there; else the competition's at `size`."""
+        if not (Path(settings.data) / MANIFEST).exists():
+            return cls.split(size, IMAGES)
+        manifest = Manifest.load(settings.data)
+        return cls(manifest.size, *(len(manifest.indices(settings.fold, training)) for training in (True, False)))
+
+    @classmethod
+    def split(cls, size: tuple[int, int], images: int) -> Data:
+        """So many images, of which a fifth validates."""
+        return cls(size, images - images // 5, images // 5)
+
+
+@dataclasses.dataclass(frozen=True)
+class StageModel:
+    """A stage on GPUs of one kind."""
+
+    layers: Sequence[Layer]
+    batch: int
+    """Images a rank and step."""
+    epochs: int
+    compressed: bool
+    data: Data
+    machine: Machine
+
+    @cached_property
+    def bytes_a_step(self) -> int:
+        return sum(cost.message(self.layers, self.compressed))
+
+    def step(self, ranks: int) -> Step:
+        return scaling.step(self.layers, self.batch, ranks, self.machine, compressed=self.compressed)
+
+    def seconds(self, ranks: int) -> float:
+        """Of the whole stage."""
+        validating = cost.forward(self.layers) / self.machine.flops
+        return scaling.stage_seconds(
+            self.step(ranks), validating, self.epochs, self.data.training, self.data.validation
+        )
+
+
+def stages(settings: Settings, data: Data, machine: Machine) -> dict[str, StageModel]:
+    """By name, in their order. Builds the network, which takes seconds."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    from cloudseg.nets import cost as network_cost  # TensorFlow
+    from cloudseg.nets import freeze, models
+
+    network = models.build(settings.network, data.size, settings.weights != "none", settings.batchnorm)
+    found = {}
+    for name in settings.stages:
+        stage = settings.stage[name]
+        freeze.freeze(network, stage.encoder, stage.train_bn)
+        found[name] = StageModel(
+            network_cost.layers(network),
+            settings.batch * stage.accumulate,
+            stage.epochs,
+            settings.compression == "fp16",
+            data,
+            machine,
+        )
+    return found
+
+
+def seconds(settings: Settings, jobs: Mapping[str, Job], site: sites.Site, size: tuple[int, int]) -> dict[str, float]:
+    """Of those of `jobs` that train; none where a site has no GPUs, of which alone the model knows."""
+    training = {name: job for name, job in jobs.items() if name != run.EVALUATE}
+    if not training or not all(job.resources.gpus_per_node for job in training.values()):
+        return {}
+    machine = links.machine(site, settings.precision)
+    modelled = stages(settings, Data.of(settings, size), machine)
+    return {
+        name: dataclasses.replace(
+            modelled[name], machine=dataclasses.replace(machine, per_node=job.resources.tasks_per_node)
+        ).seconds(job.ranks)
+        for name, job in training.items()
+    }
