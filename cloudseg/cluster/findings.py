@@ -74,7 +74,7 @@ def of_ranks(ranks: Sequence[Mapping[str, Any]], asked: Resources, login: Mappin
         slow = min(speeds) < SLOW_NETWORK
         yield Finding(
             "allreduce", NOTE if slow else FINE, f"{min(speeds) / 1e9:.2f} GB/s over all ranks",
-            "name the fast network in the site's file: [environment] HOROVOD_GLOO_IFACE, NCCL_SOCKET_IFNAME" * slow,
+            "name the fast network in the site's file: [environment] CLOUDSEG_INTERFACE, NCCL_SOCKET_IFNAME" * slow,
         )  # fmt: skip
     yield from _of_disks(ranks)
     online = any(each["internet"] for each in ranks)
