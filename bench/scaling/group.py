@@ -19,10 +19,12 @@ T = TypeVar("T")
 
 
 class Group:
-    """As many processes of `module` as `job` has ranks. `missing` names a package that is not installed."""
+    """As many processes of `module` as `job` has ranks; unless `awake`, stopped between measurements. `missing` names a
+    package that is not installed."""
 
-    def __init__(self, module: str, job: Job) -> None:
+    def __init__(self, module: str, job: Job, awake: bool = False) -> None:
         ports = _free_ports(job.ranks)
+        self._awake = awake
         self._threads = ThreadPoolExecutor(job.ranks)
         own = [dataclasses.replace(job, rank=rank, ports=ports) for rank in range(job.ranks)]
         self._processes = list(self._threads.map(lambda each: Contender(module, each), own))
@@ -57,7 +59,7 @@ class Group:
         return list(self._threads.map(do, self._processes))
 
     def _signal(self, number: signal.Signals) -> None:
-        for process in self._processes:
+        for process in () if self._awake else self._processes:
             if psutil.pid_exists(process.pid):
                 psutil.Process(process.pid).send_signal(number)
 

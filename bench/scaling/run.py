@@ -15,7 +15,8 @@ from cloudseg.nets import names
 
 STAGES = {"": 1.0, "_frozen": 0.0}
 """Suffix of a ratio's name -> share of the encoder that trains."""
-BASELINES = ("independent", "ungrouped", "mwms", "ddp")
+AWAKE = ("mwms",)
+"""Whose processes may not be stopped, as they give each other up after ten seconds; while they idle they do nothing."""
 
 
 def run(rounds: int, size: str, ranks: int, network: str, batch: int, steps: int, only: list[str]) -> Report:
@@ -42,7 +43,9 @@ def _compare(report: Report, job: Job, baseline: str, suffix: str, rounds: int) 
         groups = {}
         for name in (baseline, "ours"):
             say(f"{name}{suffix}: {job.ranks} processes start")
-            groups[name] = Group(f"bench.scaling.{name}", dataclasses.replace(job, folder=Path(folder) / name))
+            groups[name] = Group(
+                f"bench.scaling.{name}", dataclasses.replace(job, folder=Path(folder) / name), name in AWAKE
+            )
             stack.callback(groups[name].close)
             if missing := groups[name].missing:
                 report.notes.append(f"{name}{suffix} is left out: {missing} is not installed")
