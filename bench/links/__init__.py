@@ -1,1 +1,18 @@
 """The model of many GPUs beside what Horovod takes over links of a given speed."""
+
+from argparse import ArgumentParser
+
+from bench import options
+
+DOES = "the model of many GPUs beside Horovod over slow links between nodes that this machine plays; as root"
+EXAMPLE = "python -m bench links --nodes 2 4 8 --gigabits 0.1 1 --json links.json"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--nodes", type=options.positive, nargs="+", default=[2, 4, 8], metavar="N", help="(default: 2 4 8)"
+    )
+    parser.add_argument(
+        "--gigabits", type=float, nargs="+", default=[0.1, 1.0], metavar="G", help="a second (default: 0.1 1)"
+    )
+    options.network(parser)

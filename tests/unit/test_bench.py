@@ -26,7 +26,7 @@ from cloudseg.data import rle
 from cloudseg.errors import CloudsegError, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
-BENCHMARKS = ("preprocess", "feed", "storage", "step", "checkpoint", "scaling", "links")
+BENCHMARKS = ("preprocess", "feed", "storage", "step", "checkpoint", "scaling", "links", "search")
 MISSING = "a_package_that_nobody_has"
 
 
