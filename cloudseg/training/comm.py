@@ -31,6 +31,9 @@ KNOBS_OF_CPUS = {
     # All gradients in one buffer, which takes memory as far as it is filled. On GPUs it would be taken from them, and
     # buckets are smaller than the default.
     "HOROVOD_FUSION_THRESHOLD": str(1 << 30),
+    # Milliseconds between two looks for messages, which all ranks take together: each takes time from computing. A
+    # message wakes it (env/patches), so that none waits for so long.
+    "HOROVOD_CYCLE_TIME": "200",
 }
 
 
