@@ -136,7 +136,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args.stages = parse_stages(args.stages, run.chain(settings))
     args.head = head_of(args, settings)
     if args.plan:
-        planning.show(args, settings, functools.partial(prediction.seconds, size=sizes.parse(args.size)))
+        images = len(list(args.images.glob("*.jpg"))) if args.images else 0
+        predict = functools.partial(prediction.seconds, size=sizes.parse(args.size), images=images or prediction.IMAGES)
+        planning.show(args, settings, predict)
         return
     if args.dry_run:
         dry_run(args, settings)

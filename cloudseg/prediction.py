@@ -29,10 +29,10 @@ class Data:
     validation: int
 
     @classmethod
-    def of(cls, settings: Settings, size: tuple[int, int]) -> Data:
-        """The run's, if they are there; else the competition's at `size`."""
+    def of(cls, settings: Settings, size: tuple[int, int], images: int) -> Data:
+        """The run's, if they are there; else so many at `size`."""
         if not (Path(settings.data) / MANIFEST).exists():
-            return cls.split(size, IMAGES)
+            return cls.split(size, images)
         manifest = Manifest.load(settings.data)
         return cls(manifest.size, *(len(manifest.indices(settings.fold, training)) for training in (True, False)))
 
@@ -92,13 +92,16 @@ def stages(settings: Settings, data: Data, machine: Machine) -> dict[str, StageM
     return found
 
 
-def seconds(settings: Settings, jobs: Mapping[str, Job], site: sites.Site, size: tuple[int, int]) -> dict[str, float]:
-    """Of those of `jobs` that train; none where a site has no GPUs, of which alone the model knows."""
+def seconds(
+    settings: Settings, jobs: Mapping[str, Job], site: sites.Site, size: tuple[int, int], images: int
+) -> dict[str, float]:
+    """Of those of `jobs` that train; none where a site has no GPUs, of which alone the model knows. `size` and number
+    of `images` are of data that is yet to come."""
     training = {name: job for name, job in jobs.items() if name != run.EVALUATE}
     if not training or not all(job.resources.gpus_per_node for job in training.values()):
         return {}
     machine = links.machine(site, settings.precision)
-    modelled = stages(settings, Data.of(settings, size), machine)
+    modelled = stages(settings, Data.of(settings, size, images), machine)
     return {
         name: dataclasses.replace(
             modelled[name], machine=dataclasses.replace(machine, per_node=job.resources.tasks_per_node)

@@ -1,6 +1,7 @@
 """The model of many GPUs beside what Horovod takes over links of a given speed."""
 
 from argparse import ArgumentParser
+from pathlib import Path
 
 from bench import options
 
@@ -16,3 +17,4 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--gigabits", type=float, nargs="+", default=[0.1, 1.0], metavar="G", help="a second (default: 0.1 1)"
     )
     options.network(parser)
+    parser.add_argument("--figure", type=Path, metavar="FILE", help="draw predicted and measured (.png, .svg)")

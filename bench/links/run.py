@@ -15,9 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.contender import say
-from bench.links import namespaces
+from bench.links import namespaces, picture
 from bench.links.job import Round, Took
-from bench.report import Report, figure, ratio
+from bench.links.picture import Point
+from bench.report import Report, ratio
+from bench.report import figure as spread
 from cloudseg import atomic, cost
 from cloudseg.cluster import scaling
 from cloudseg.cluster.scaling import Link, Machine
@@ -36,13 +38,15 @@ TINY = Round(sleeps=[0.0], sizes=[4], steps=20)
 PATIENCE_S = 600.0
 
 
-def run(rounds: int, nodes: list[int], gigabits: list[float], network: str) -> Report:
+def run(rounds: int, nodes: list[int], gigabits: list[float], network: str, figure: Path | None) -> Report:
     names.parse(network)
     stages = {name: _layers(network, share) for name, share in STAGES.items()}
     flops = 3 * cost.forward(stages["full"]) / COMPUTE_S
     report = Report()
-    for count in nodes:
-        _measure(report, count, gigabits, stages, flops, rounds)
+    points = [point for count in nodes for point in _measure(report, count, gigabits, stages, flops, rounds)]
+    if figure:
+        title = f"{network}: stand-ins over links of a given speed"
+        picture.draw(points, title).savefig(figure, dpi=90)
     report.notes += [
         f"stand-ins for {network}: a step of the full stage sleeps {COMPUTE_S:g} s, so that a few cores can play many "
         "nodes; messages, their overlap with the sleeping, Horovod, Gloo and TCP are real",
@@ -55,7 +59,7 @@ def run(rounds: int, nodes: list[int], gigabits: list[float], network: str) -> R
 
 def _measure(
     report: Report, count: int, gigabits: list[float], stages: dict[str, list[Layer]], flops: float, rounds: int
-) -> None:
+) -> Iterator[Point]:
     with tempfile.TemporaryDirectory(prefix="cloudseg-bench-") as folder, _ranks(count, Path(folder)) as ask:
         tiny = statistics.median(ask(TINY).seconds)
         for gigabit in gigabits:
@@ -68,9 +72,10 @@ def _measure(
                 took = ask(_round(layers, flops, rounds)).seconds
                 name = f"{stage}, {count} nodes, {gigabit:g} Gb/s"
                 say(f"{name}: predicted {expected:.3g} s, took {statistics.median(took):.3g} s")
-                report.figures[f"predicted: {name}"] = figure([expected], "s")
-                report.figures[name] = figure(took, "s")
+                report.figures[f"predicted: {name}"] = spread([expected], "s")
+                report.figures[name] = spread(took, "s")
                 report.ratios[f"over_predicted: {name}"] = ratio([(seconds, expected) for seconds in took])
+                yield Point(stage, count, gigabit, expected, statistics.median(took))
 
 
 def _layers(name: str, share: float) -> list[Layer]:

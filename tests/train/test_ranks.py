@@ -39,6 +39,8 @@ def test_one_two_and_three_ranks_validate_to_the_same_numbers(data, tmp_path):
         run_ranks("validation_of_ranks.py", ranks, data, tmp_path)
     one, two, three = ((tmp_path / f"{ranks}.json").read_text() for ranks in (1, 2, 3))
     assert one == two == three
+    *_, messages = json.loads(one)
+    assert messages == 1
 
 
 @pytest.mark.parametrize(
