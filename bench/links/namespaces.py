@@ -41,10 +41,11 @@ def nodes(count: int) -> Iterator[list[str]]:
 
 
 def shape(count: int, bits_per_s: float) -> None:
-    """From now on every one of the nodes receives so much at most: a token bucket of 2 ms, a queue of 50 ms."""
+    """From now on every one of the nodes receives so much at most: a token bucket of 2 ms, and a queue of a second, so
+    that nothing is lost, as on a cluster's links."""
     burst = max(65536, int(bits_per_s / 8 / 500))
     for i in range(count):
-        _do(f"tc qdisc replace dev {_link(i)} root tbf rate {bits_per_s:.0f}bit burst {burst} latency 50ms")
+        _do(f"tc qdisc replace dev {_link(i)} root tbf rate {bits_per_s:.0f}bit burst {burst} latency 1s")
 
 
 def inside(node: str) -> list[str]:
