@@ -54,8 +54,8 @@ def run(rounds: int, nodes: list[int], gigabits: list[float], network: str, figu
         f"stand-ins for {network}: a step of the full stage sleeps {COMPUTE_S:g} s, so that a few cores can play many "
         "nodes; messages, their overlap with the sleeping, Horovod, Gloo and TCP are real",
         "nodes are network namespaces, links token buckets; over_predicted: seconds of a step over what "
-        f"cloudseg.cluster.scaling predicts from one allreduce of {PROBE.sizes[0] / 1e6:.0f} MB over the same nodes, as "
-        "doctor measures it, and the latency of tiny ones",
+        f"cloudseg.cluster.scaling predicts from one allreduce of {PROBE.sizes[0] / 1e6:.0f} MB over the same nodes, "
+        "as doctor measures it, and the latency of tiny ones",
         f"over_nominal: the same, predicted from the rate of the links, {PAYLOAD:.1%} of which is payload",
     ]
     return report

@@ -1,4 +1,5 @@
-"""TensorFlow's own way: MultiWorkerMirroredStrategy, same network, loss, optimizer and batch."""
+"""TensorFlow's own way: MultiWorkerMirroredStrategy, same network, loss, optimizer and batch, and the same sums for the
+Dice of training."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from bench.scaling.job import Job, pin, rate
 from bench.training import RATE
 from cloudseg.nets import freeze, losses, models
 from cloudseg.nets.masks import unpack
+from cloudseg.nets.metrics import pooled_sums
 
 
 def contender(job: Job) -> Measure:
@@ -31,17 +33,18 @@ def contender(job: Job) -> Measure:
         optimizer.build(network.model.trainable_variables)
     batch = [tf.constant(part) for part in images_and_masks(job)]
 
-    def one(images: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
+    def one(images: tf.Tensor, masks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         targets, valid = unpack(masks)
         with tf.GradientTape() as tape:
-            loss = losses.bce_dice(network.logits(images, training=True), targets, valid) / job.ranks
+            logits = network.logits(images, training=True)
+            loss = losses.bce_dice(logits, targets, valid) / job.ranks
         variables = network.model.trainable_variables
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        return loss
+        return loss, pooled_sums(logits, targets, valid)
 
     @tf.function
-    def step() -> tf.Tensor:
-        loss = strategy.run(one, args=tuple(batch))
-        return strategy.reduce(tf.distribute.ReduceOp.SUM, loss, axis=None)
+    def step() -> tuple[tf.Tensor, tf.Tensor]:
+        loss, sums = strategy.run(one, args=tuple(batch))
+        return tuple(strategy.reduce(tf.distribute.ReduceOp.SUM, part, axis=None) for part in (loss, sums))
 
-    return lambda: rate(job, lambda: float(step()))
+    return lambda: rate(job, lambda: [part.numpy() for part in step()])
