@@ -58,7 +58,8 @@ def _link(number: int) -> str:
 
 
 def _remove(names: list[str]) -> None:
-    for name in names:
+    for i, name in enumerate(names):
+        _do(f"ip link del {_link(i)}", check=False)  # at once; with its namespace it would go some time later
         _do(f"ip netns del {name}", check=False)
     _do(f"ip link del {BRIDGE}", check=False)
 
