@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudseg import atomic, config, lock, prediction, preflight, run
-from cloudseg.cluster import batch, folds, head, planning, sbatch, sites, slurm, snapshot, study, trials
+from cloudseg.cluster import batch, folds, head, links, planning, sbatch, sites, slurm, snapshot, study, trials
 from cloudseg.cluster.head import SHARDS, Source
 from cloudseg.config import Settings
 from cloudseg.data import sizes
@@ -137,7 +137,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     args.head = head_of(args, settings)
     if args.plan:
         images = len(list(args.images.glob("*.jpg"))) if args.images else 0
-        predict = functools.partial(prediction.seconds, size=sizes.parse(args.size), images=images or prediction.IMAGES)
+        predict = functools.partial(
+            prediction.seconds,
+            machine=links.known(args.site, settings.precision)[0],
+            size=sizes.parse(args.size),
+            images=images or prediction.IMAGES,
+        )
         planning.show(args, settings, predict)
         return
     if args.dry_run:

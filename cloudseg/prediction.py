@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from cloudseg import cost, run
-from cloudseg.cluster import links, scaling, sites
+from cloudseg.cluster import scaling
 from cloudseg.cluster.scaling import Machine, Step
 from cloudseg.cluster.slurm import Job
 from cloudseg.config import Settings
@@ -93,14 +93,13 @@ def stages(settings: Settings, data: Data, machine: Machine) -> dict[str, StageM
 
 
 def seconds(
-    settings: Settings, jobs: Mapping[str, Job], site: sites.Site, size: tuple[int, int], images: int
+    settings: Settings, jobs: Mapping[str, Job], machine: Machine, size: tuple[int, int], images: int
 ) -> dict[str, float]:
-    """Of those of `jobs` that train; none where a site has no GPUs, of which alone the model knows. `size` and number
+    """Of those of `jobs` that train; none where jobs have no GPUs, of which alone the model knows. `size` and number
     of `images` are of data that is yet to come."""
     training = {name: job for name, job in jobs.items() if name != run.EVALUATE}
     if not training or not all(job.resources.gpus_per_node for job in training.values()):
         return {}
-    machine = links.machine(site, settings.precision)
     modelled = stages(settings, Data.of(settings, size, images), machine)
     return {
         name: dataclasses.replace(

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cloudseg import config, prediction
-from cloudseg.cluster import links, scaling, sites, text
+from cloudseg.cluster import links, scaling, text
 from cloudseg.cluster.scaling import Link, Machine, Step
 from cloudseg.data import sizes
 from cloudseg.errors import UsageError, run_command
@@ -47,9 +47,8 @@ def main() -> None:
     if min(args.gpus) < 1 or args.images < 5:
         raise UsageError("--gpus and --images must be numbers of at least 1 and 5")
     settings = config.resolve(config.from_arguments(args), default_data="DATA")
-    site = sites.load(args.site)
-    found = list(links.load(sites.file(args.site).stem, args.measured))
-    machine = given(links.as_measured(links.machine(site, settings.precision), found), args.inside, args.between)
+    measured, found = links.known(args.site, settings.precision, args.measured)
+    machine = given(measured, args.inside, args.between)
     print(
         f"{settings.network} at {args.size}, {settings.batch} images a GPU and step, {settings.precision}; "
         f"{machine.per_node} GPUs a node of {machine.flops / 1e12:.3g} Tflop/s each, "

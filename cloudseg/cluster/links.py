@@ -8,9 +8,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cloudseg import atomic
-from cloudseg.cluster import scaling
+from cloudseg.cluster import scaling, sites
 from cloudseg.cluster.scaling import Link, Machine
 from cloudseg.cluster.sites import Site
+from cloudseg.config import nearest
+from cloudseg.errors import UsageError
 
 FOLDER = Path("runs/doctor")
 """Where doctor leaves what it measured."""
@@ -40,8 +42,16 @@ def load(site: str, folder: Path) -> Iterator[Measured]:
         yield Measured(**json.loads(path.read_text()))
 
 
+def known(name: str | None, precision: str, folder: Path = FOLDER) -> tuple[Machine, list[Measured]]:
+    """The site called `name`, with links as doctor measured them if it has; and what that was."""
+    found = list(load(sites.file(name).stem, folder))
+    return as_measured(machine(sites.load(name), precision), found), found
+
+
 def machine(site: Site, precision: str) -> Machine:
-    """A site's nodes of V100, with the links of its file."""
+    """A site's nodes of V100, with the links of its file. Raises UsageError if there is no such precision."""
+    if precision not in scaling.FLOPS:
+        raise UsageError(f"precision: there is no {precision!r}{nearest(precision, scaling.FLOPS)}")
     links = site.links
     return Machine(
         scaling.FLOPS[precision],

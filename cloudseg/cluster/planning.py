@@ -61,7 +61,7 @@ def estimated(stage: str, settings: Settings, ranks: int, folder: Path) -> float
     return None if stage == run.EVALUATE else estimate.stage_seconds(settings, stage, ranks, folder.parent)
 
 
-Predict = Callable[[Settings, Mapping[str, slurm.Job], sites.Site], Mapping[str, float]]
+Predict = Callable[[Settings, Mapping[str, slurm.Job]], Mapping[str, float]]
 """Seconds of stages that nothing like was ever run of; empty if that cannot be said."""
 
 
@@ -75,7 +75,7 @@ def show(args: argparse.Namespace, settings: Settings, predict: Predict) -> None
         shape = (f"{args.head.shards} x {need.cpus_per_task} CPUs", need.partition, need.time)
         rows.append((run.PREPROCESS, "", "", *shape, "", str(args.csv), settings.data))
     known = {stage: estimated(stage, settings, job.ranks, folder) for stage, job in jobs.items()}
-    modelled = predict(settings, {stage: jobs[stage] for stage in jobs if not known[stage]}, sites.load(args.site))
+    modelled = predict(settings, {stage: jobs[stage] for stage in jobs if not known[stage]})
     for stage, job in jobs.items():
         need, seconds = job.resources, known[stage]
         shape = (f"{need.nodes} x {need.tasks_per_node}", need.partition, need.time)

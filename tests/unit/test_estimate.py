@@ -63,7 +63,7 @@ def test_the_plan_shows_what_starts_from_what_and_for_how_long(tmp_path, capsys,
     finished(tmp_path, "a", ranks=8, seconds=240)
     asked = []
 
-    def predict(settings, jobs, site, size, images):
+    def predict(settings, jobs, machine, size, images):
         asked.extend(jobs)
         return {"full": 600.0}
 

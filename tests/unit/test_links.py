@@ -10,6 +10,7 @@ from cloudseg.cluster import findings, links, scaling
 from cloudseg.cluster.links import Measured
 from cloudseg.cluster.scaling import Link, Machine
 from cloudseg.cluster.sites import Resources
+from cloudseg.errors import UsageError
 
 SITE = Machine(1e12, 4, Link(10e9, 10e-6), Link(10e9, 10e-6))
 
@@ -55,6 +56,19 @@ def test_doctor_leaves_what_it_measured_for_its_site(tmp_path):
         links.save(dataclasses.replace(found, day=day), "ruche", tmp_path)
     assert list(links.load("ruche", tmp_path)) == [found]
     assert list(links.load("jeanzay", tmp_path)) == []
+
+
+def test_a_site_is_known_as_doctor_measured_it(tmp_path):
+    links.save(measured(2, 1, 0.064), "ruche", tmp_path)
+    machine, found = links.known("ruche", "float32", tmp_path)
+    assert found == [measured(2, 1, 0.064)]
+    assert machine.between.bytes_per_s == pytest.approx(1e9, rel=1e-3)
+    assert links.known("jeanzay", "float32", tmp_path)[1] == []
+
+
+def test_a_precision_that_there_is_not_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="precision: there is no 'half'"):
+        links.known("ruche", "half", tmp_path)
 
 
 def test_a_rank_alone_or_one_that_is_missing_measures_no_link():
