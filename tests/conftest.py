@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -25,3 +28,28 @@ def undisturbed(source: Settings) -> Path:
     """The data set made of them in one go. Not to be changed."""
     build(source, None, 2, strict=True)
     return source.out
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """A disk of so many kB; called again, the same disk made larger."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = False
+
+    def of(size: int) -> Path:
+        nonlocal mounted
+        options = f"{'remount,' if mounted else ''}size={size}k"
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
+        mounted = True
+        return place
+
+    if os.geteuid():
+        pytest.skip("only root can mount a small disk")
+    yield of
+    if mounted:
+        subprocess.run(["umount", str(place)], check=True)

@@ -12,6 +12,7 @@ import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import tensorflow as tf
@@ -48,12 +49,15 @@ class Progress:
 def save_weights(path: Path, model: tf.keras.Model) -> None:
     """Write a Keras weights file (name ends in .weights.h5), whole or not at all.
 
-    Raises CloudsegError if there is no room for it, or it cannot be written.
+    Raises CloudsegError if it cannot be written, or $TMPDIR has no room for it.
     """
-    # HDF5 does not always survive a full disk.
-    check_room(path, sum(4 * int(tf.size(variable)) for variable in model.variables))
-    with replacing(path) as temporary:
-        model.save_weights(temporary)
+    # First on the node's own disk: HDF5 does not survive one that fills, or a file server that fails, while it writes.
+    with TemporaryDirectory() as folder:
+        local = Path(folder, path.name)
+        check_room(local, sum(4 * int(tf.size(variable)) for variable in model.variables))
+        model.save_weights(local)
+        with replacing(path) as temporary:
+            shutil.copyfile(local, temporary)
 
 
 def load_weights(path: Path, model: tf.keras.Model) -> None:

@@ -151,31 +151,6 @@ def test_killed_again_and_again_it_still_gets_to_the_end(
 # Out of disk
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """A disk of so many kB; called again, the same disk made larger."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = False
-
-    def of(size: int) -> Path:
-        nonlocal mounted
-        options = f"{'remount,' if mounted else ''}size={size}k"
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
-        mounted = True
-        return place
-
-    if os.geteuid():
-        pytest.skip("only root can mount a small disk")
-    yield of
-    if mounted:
-        subprocess.run(["umount", str(place)], check=True)
-
-
 def pages(files: dict[str, bytes]) -> int:
     """Room, in kB, that files take on a disk."""
     return sum(-(-len(content) // 4096) * 4 for content in files.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 
 import numpy as np
@@ -76,6 +77,23 @@ def test_one_that_must_be_there_is_an_error_after_a_while(tmp_path, arrays, monk
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("usage", (), {"free": 10}))
     with pytest.raises(CloudsegError, match="MB are free"):
         Saver(tmp_path, 1, lambda: None).write(arrays, progress(1))
+
+
+def test_weights_for_which_the_disk_has_no_room_are_an_error_and_the_old_ones_stay(disk, small):
+    model, _ = small
+    place = disk(64)
+    file = place / "best.weights.h5"
+    checkpoint.save_weights(file, model)
+    old = file.read_bytes()
+    for room in (0, 4096):
+        with (place / "filler").open("wb") as filler:
+            filler.write(bytes(shutil.disk_usage(place).free - room))
+        with pytest.raises(CloudsegError, match="see df"):
+            checkpoint.save_weights(file, model)
+        assert file.read_bytes() == old
+        (place / "filler").unlink()
+    checkpoint.save_weights(file, model)
+    checkpoint.load_weights(file, model)
 
 
 def test_who_lost_the_stage_writes_nothing_and_hears_of_it(tmp_path, arrays):
