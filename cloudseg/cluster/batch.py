@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from cloudseg import attempt, run
 from cloudseg.atomic import patiently
@@ -101,11 +102,13 @@ def _steps_done(opened: Run, stage: str) -> int:
 
 
 def requeue(job_id: str, reason: str) -> None:
-    """Put this job back into the queue and wait for Slurm to end us; returns only if Slurm refuses."""
+    """Put this job back into the queue and leave it; returns only if Slurm refuses."""
     print(f"job {job_id} is requeued and goes on from its checkpoint: {reason}", flush=True)
     while True:
         answer = subprocess.run(["scontrol", "requeue", job_id], capture_output=True, text=True, check=False)
-        if answer.returncode == 0 or (state := _state()) not in ("RUNNING", ""):
+        if answer.returncode == 0:
+            _leave()
+        if (state := _state()) not in ("RUNNING", ""):
             _wait_for_the_end("")
         print(f"warning: job {job_id} is not requeued: {answer.stderr.strip()}", file=sys.stderr, flush=True)
         if state:
@@ -113,8 +116,16 @@ def requeue(job_id: str, reason: str) -> None:
         time.sleep(ASK_AGAIN_S)  # the controller does not answer; if this node was cut off, it will know what to do
 
 
-def _wait_for_the_end(why: str) -> None:
-    """Wait until Slurm kills this process: to return would tell submitit that the stage had ended."""
+def _leave() -> NoReturn:
+    """End this process here: to return would tell submitit that the stage had ended, and to wait for Slurm's SIGKILL
+    would keep the nodes for KillWait, 30 seconds by default."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(Stopped.exit_code)
+
+
+def _wait_for_the_end(why: str) -> NoReturn:
+    """Wait until Slurm kills this process: it alone knows how this job goes on."""
     if why:
         print(f"{why}; what is saved is saved", flush=True)
     while True:

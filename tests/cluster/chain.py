@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cloudseg.attempt import FAILED
 from tests.cluster.conftest import PATIENCE_S, lab, wait_for_end
 
 TINY = "network=vanilla weights=none recipe=demo batch=1 checkpoint.every_steps=4"
@@ -67,6 +68,8 @@ class Chain:
     def until_requeued(self, stage: str, times: int = 1) -> None:
         """Wait until the job is in the queue again, and spare it the pause that Slurm makes then."""
         self.until(lambda: self.restarts(stage) >= times)
+        # Slurm sets the pause when the last process has left.
+        self.until(lambda: ask("squeue", "-h", "-j", self.ids[stage], "-o", "%T") != "COMPLETING")
         subprocess.run(["scontrol", "update", f"jobid={self.ids[stage]}", "StartTime=now"], check=False)
 
     def stage(self, stage: str) -> Path:
@@ -97,10 +100,11 @@ class Chain:
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
     def until(self, condition: Callable[[], object]) -> None:
-        """Wait for something to happen to the chain."""
+        """Wait for something to happen to the chain, which it cannot once its first stage has failed."""
         deadline = time.monotonic() + PATIENCE_S
         while not condition():
-            assert time.monotonic() < deadline, f"{self.run}: {self.tries(next(iter(self.ids)))}"
+            tries = [end for stage in list(self.ids)[:1] for end in self.tries(stage)]
+            assert all(end["how"] != FAILED for end in tries) and time.monotonic() < deadline, f"{self.run}: {tries}"
             time.sleep(0.02)
 
     def until_step(self, stage: str, step: int) -> None:
