@@ -67,7 +67,8 @@ class Trainer:
         self.plan = freeze.freeze(self.network, self.recipe.encoder, self.recipe.train_bn)
         self.trainable = self.network.model.trainable_variables
         self.optimizer = optimizers.build(self.recipe, self.trainable, self.settings.precision == "mixed")
-        start.agree(run, stage, self.comm, self.shards.manifest.digest, self.trainable, ranks)
+        digest = self.shards.manifest.digest
+        start.agree(run, stage, self.comm, digest, self.trainable, ranks)
         self.progress = start.resume(run, stage, self.comm, self.network.model, self.optimizer, ranks)
         self.comm.broadcast([*self.network.model.variables, *optimizers.state(self.optimizer)])
 
@@ -83,7 +84,7 @@ class Trainer:
         run.stage(stage).mkdir(parents=True, exist_ok=True)
         if self.comm.rank == 0:
             self._saver = checkpoint.Saver(run.checkpoints(stage), self.settings.checkpoint.keep, fence)
-            patiently(lambda: start.record(run, stage, self.comm, self.plan, self.network))
+            patiently(lambda: start.record(run, stage, self.comm, self.plan, self.network, digest))
         say(
             self.comm,
             f"stage {stage}, {self.settings.network}: trains {self.plan}; {len(self.training)} images, "

@@ -110,13 +110,15 @@ def resume(
     return progress
 
 
-def record(run: Run, stage: str, comm: Comm, plan: Plan, network: Network) -> None:
-    """Write stage.json: what trains, by name, and on what. A later start of the stage writes it again."""
+def record(run: Run, stage: str, comm: Comm, plan: Plan, network: Network, data: str) -> None:
+    """Write stage.json: what trains, by name, on what, and on which `data`, the manifest's sha256. A later start of the
+    stage writes it again."""
     count = sum(int(tf.size(variable)) for variable in network.model.trainable_variables)
     write_json(
         run.stage(stage) / "stage.json",
         {
             "stage": stage,
+            "data_sha256": data,
             "trains": str(plan),
             "encoder_layers": list(plan.encoder_layers),
             "encoder_share": plan.encoder_share,

@@ -82,6 +82,7 @@ def test_a_run_says_what_it_was_made_with_and_what_each_stage_trains(chain, data
     assert {"python", "tensorflow-cpu", "horovod", "numpy"} <= made.keys()
     for stage in ("frozen", "partial", "full"):
         told = json.loads((stage_folder(chain, stage) / "stage.json").read_text())
+        assert told["data_sha256"] == made["data_sha256"]
         assert told["encoder_layers"] == done(chain, stage)["encoder_layers_trained"]
         assert told["ranks"] == 2
 
