@@ -36,7 +36,7 @@ def submit(folder: Path, job: Job) -> str:
 
 def wait(folder: Path, number: str, patience_s: float, say: Callable[[str], None]) -> None:
     """Until the job has ended. Raises CloudsegError, and cancels it, if it has not within `patience_s`."""
-    deadline, before = time.monotonic() + patience_s, ""
+    deadline, before, pauses = time.monotonic() + patience_s, "", False
     while not (folder / ENDED).exists():
         job = (queue.squeue([number]) or {}).get(number)
         now = "" if job is None else queue.reason(job, {}) if job.state in queue.PENDING else job.state.lower()
@@ -45,7 +45,8 @@ def wait(folder: Path, number: str, patience_s: float, say: Callable[[str], None
         if now and now != before:
             say(f"job {number}: {now}")
             before = now
-        if job and job.state in queue.PENDING and job.reason.startswith("BeginTime"):
+        paused, pauses = pauses, job is not None and job.state in queue.PENDING and job.reason.startswith("BeginTime")
+        if paused and pauses:  # for POLL_S: a node refuses a job that it has ended within the same second
             subprocess.run(["scontrol", "update", f"jobid={number}", "StartTime=now"], capture_output=True, check=False)
         if time.monotonic() > deadline:
             subprocess.run(["scancel", number], check=False)

@@ -70,6 +70,7 @@ class Chain:
         self.until(lambda: self.restarts(stage) >= times)
         # Slurm sets the pause when the last process has left.
         self.until(lambda: ask("squeue", "-h", "-j", self.ids[stage], "-o", "%T") != "COMPLETING")
+        time.sleep(2)  # a node refuses a job that it has ended within the same second
         subprocess.run(["scontrol", "update", f"jobid={self.ids[stage]}", "StartTime=now"], check=False)
 
     def stage(self, stage: str) -> Path:

@@ -1,4 +1,4 @@
-"""The two commands that users type, on a real cluster of two nodes with two ranks each."""
+"""The two commands that users type, on a real cluster of two nodes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def launch(shell, run: str, data, settings: str, *options: str) -> list[str]:
     """Launch; returns the job ids that it prints, in order."""
     sets = " ".join(f"--set {setting}" for setting in f"{SMALL} {settings}".split())
     said = shell(
-        f"python -m cloudseg.launch --data {data} --run {run} --tasks-per-node 2 {sets} {' '.join(options)}"
+        f"python -m cloudseg.launch --data {data} --run {run} --tasks-per-node 1 {sets} {' '.join(options)}"
     ).stdout
     return re.findall(r"^\w+ +job (\d+):", said, re.MULTILINE)
 
@@ -50,7 +50,7 @@ def test_the_launched_chain_completes_in_order_each_stage_from_the_one_before(sh
     assert all(before["End"] <= after["Start"] for before, after in itertools.pairwise(rows))
     run = project / "runs" / "chain"
     done = [json.loads((run / stage / "DONE.json").read_text()) for stage in ("1-frozen", "2-partial", "3-full")]
-    assert [stage["ranks"] for stage in done] == [4, 4, 4]
+    assert [stage["ranks"] for stage in done] == [2, 2, 2]
     for before, after in itertools.pairwise(done):
         assert after["started_from"]["weights_sha256"] == before["weights_sha256"]
     metrics = json.loads((run / "evaluate" / "metrics.json").read_text())
