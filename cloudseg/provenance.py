@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import platform
@@ -29,6 +30,7 @@ def made(data: str) -> dict[str, str | bool]:
     }
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Python's, and those of the installed packages that compute."""
     installed = {found.metadata["Name"].lower(): found.version for found in importlib.metadata.distributions()}

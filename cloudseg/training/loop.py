@@ -18,7 +18,7 @@ from cloudseg.data.order import epoch_order, rank_share
 from cloudseg.errors import CloudsegError, Stopped
 from cloudseg.nets import freeze, scores
 from cloudseg.run import Run
-from cloudseg.training import checkpoint, curves, history, optimizers, parts, placement, schedule, start
+from cloudseg.training import checkpoint, history, optimizers, parts, placement, schedule, start
 from cloudseg.training.claim import claimed
 from cloudseg.training.events import Events
 from cloudseg.training.log import say, shown
@@ -196,6 +196,9 @@ class Trainer:
 
     def _picture(self, row: dict[str, float]) -> None:
         """Events and curves, without which training can do: where they cannot be written, a warning says so."""
+        # Only rank 0 draws; a shared file system feels it if hundreds load matplotlib at once.
+        from cloudseg.training import curves
+
         try:
             self._events.add(row)
             curves.draw(self.run, self.stage)
