@@ -70,7 +70,7 @@ class Run:
             lines = self.attempts(stage).read_text().splitlines()
         except FileNotFoundError:
             return []
-        return [json.loads(line) for line in lines if line.endswith("}")]  # the last may be being written
+        return [table for line in lines if (table := _object(line))]
 
     def lock(self, stage: str) -> Path:
         return self.jobs / f"{stage}.lock"
@@ -127,7 +127,22 @@ class Run:
         return self.metrics if stage == EVALUATE else self.stage(stage) / "DONE.json"
 
     def done(self, stage: str) -> dict[str, Any] | None:
-        """What a finished stage left on itself, None while it is not finished."""
+        """What a finished stage left on itself, None while it is not finished. An evaluation is not if the stages have
+        come further since."""
+        table = self._left(stage)
+        if stage == EVALUATE and table and table.get("weights_sha256") != self.judged():
+            return None
+        return table
+
+    def judged(self) -> str | list[Any] | None:
+        """sha256 of the weights that an evaluation would judge now, those of the last stage that is finished; of a
+        cross-validation one a fold."""
+        if self.settings.folds:
+            return [member.judged() for member in self.members()]
+        digests = [table.get("weights_sha256") for stage in self.settings.stages if (table := self._left(stage))]
+        return digests[-1] if digests else None
+
+    def _left(self, stage: str) -> dict[str, Any] | None:
         file = self.done_file(stage)
         for last in (False, True):
             try:
@@ -141,6 +156,15 @@ class Run:
     def settings_digest(self) -> str:
         """sha256 over the settings, in an order that does not depend on how they were written."""
         return hashlib.sha256(json.dumps(config.to_table(self.settings), sort_keys=True).encode()).hexdigest()
+
+
+def _object(line: str) -> dict[str, Any] | None:
+    """What a line of JSON holds, None for one that is being written, or that a full disk cut off."""
+    try:
+        table: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return table
 
 
 def chain(settings: Settings) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from cloudseg.atomic import patiently
 from cloudseg.attempt import Attempt
 from cloudseg.cluster import hook, restarts, sites, slurm, steps, times
 from cloudseg.cluster.restarts import INTERRUPTED, Outcome
-from cloudseg.errors import CloudsegError, Stopped, UsageError
+from cloudseg.errors import DONE, CloudsegError, Stopped, UsageError
 from cloudseg.run import EVALUATE, Run
 
 PAUSE_S = 2.0
@@ -69,7 +69,7 @@ def _try(opened: Run, stage: str, ranks: int | None) -> Outcome:
     if "SLURM_JOB_ID" in os.environ:
         attempt.remove_earlier(opened.jobs, os.environ["SLURM_JOB_ID"])
     began = time.time()
-    before = _steps_done(opened, stage)
+    before = steps_done(opened, stage)
     meeting = patiently(lambda: Attempt.of(opened.jobs, attempt.new_key(os.environ)))
     try:
         module = ["cloudseg.evaluate"] if stage == EVALUATE else ["cloudseg.train", "--stage", stage]
@@ -82,12 +82,14 @@ def _try(opened: Run, stage: str, ranks: int | None) -> Outcome:
         ends, reached = meeting.ends(), meeting.reached()
     finally:
         meeting.remove()
-    after = _steps_done(opened, stage)
+    after = steps_done(opened, stage)
     if code is None:
         ended = Outcome(attempt.LOST, "the walltime came before the ranks had left; ask for more time, or an earlier "
                         "signal")  # fmt: skip
     else:
-        ended = restarts.outcome(code, ends, opened.done(stage) is not None)
+        # There may be results of an evaluation from before.
+        done = opened.done(stage) is not None and (code == DONE or stage != EVALUATE)
+        ended = restarts.outcome(code, ends, done)
     if ended.again and ranks is None and (state := _state()) not in ("RUNNING", ""):
         ended = Outcome(INTERRUPTED, f"Slurm is ending this job ({state})")
     ended = restarts.bounded(ended, (before, after), opened.tries(stage))
@@ -97,8 +99,11 @@ def _try(opened: Run, stage: str, ranks: int | None) -> Outcome:
     return ended
 
 
-def _steps_done(opened: Run, stage: str) -> int:
-    return 0 if stage == EVALUATE else restarts.steps_done(opened.checkpoints(stage))
+def steps_done(opened: Run, stage: str) -> int:
+    """What a further try need not do: steps in checkpoints; of the evaluation, files of probabilities."""
+    if stage == EVALUATE:
+        return sum(1 for member in opened.members() for _ in member.probabilities.rglob("*.h5"))
+    return restarts.steps_done(opened.checkpoints(stage))
 
 
 def requeue(job_id: str, reason: str) -> None:

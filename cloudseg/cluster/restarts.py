@@ -3,6 +3,7 @@ file of tries."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -13,7 +14,7 @@ from typing import Any
 
 from cloudseg.atomic import patiently
 from cloudseg.attempt import FAILED, LOST, STOPPED, End, own_job
-from cloudseg.errors import DONE, UsageError
+from cloudseg.errors import UsageError
 
 FRUITLESS = 2
 """Tries in a row without progress after which a stage has failed."""
@@ -34,8 +35,9 @@ class Outcome:
 
 
 def outcome(code: int, ends: Sequence[End], done: bool) -> Outcome:
-    """What the exit code of a step, and what its ranks said, come to. `done`: the stage's DONE file is there."""
-    if code == DONE and done:
+    """What the exit code of a step, and what its ranks said, come to. `done`: the stage is finished, whatever befell
+    its ranks when they left."""
+    if done:
         return Outcome("done")
     for how in (FAILED, LOST, STOPPED):
         if found := [end for end in ends if end.how == how]:
@@ -51,8 +53,9 @@ def outcome(code: int, ends: Sequence[End], done: bool) -> Outcome:
 
 
 def bounded(now: Outcome, steps: tuple[int, int], earlier: Sequence[dict[str, Any]]) -> Outcome:
-    """`now`, or a failure if this try and those before it brought nothing: `steps` done before and after this one,
-    `earlier` ends as the file of tries has them. Tries that Slurm ended do not count."""
+    """`now`, or a failure if this try and those before it brought nothing: `steps` (of the evaluation, files of
+    probabilities) done before and after this one, `earlier` ends as the file of tries has them. Tries that Slurm ended
+    do not count."""
     if not now.again or steps[1] > steps[0]:
         return now
     fruitless = 1
@@ -86,12 +89,21 @@ def record(file: Path, ended: Outcome, steps: tuple[int, int], reached: int, beg
     }
 
     def append() -> None:
+        cut_off = file.exists() and not file.read_bytes().endswith(b"\n")  # by a full disk
         with file.open("a") as handle:
-            handle.write(json.dumps(line) + "\n")
+            handle.write("\n" * cut_off + json.dumps(line) + "\n")
             handle.flush()
             os.fsync(handle.fileno())
 
     patiently(append)
+
+
+def ranks(checkpoints: Path) -> int | None:
+    """The number of ranks that the newest checkpoint is of; None if there is none that can be read."""
+    for record in sorted(checkpoints.glob("step-*.json"), reverse=True):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return int(json.loads(record.read_text())["ranks"])
+    return None
 
 
 def steps_done(checkpoints: Path) -> int:

@@ -12,7 +12,7 @@ import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 import numpy as np
 import tensorflow as tf
@@ -49,15 +49,19 @@ class Progress:
 def save_weights(path: Path, model: tf.keras.Model) -> None:
     """Write a Keras weights file (name ends in .weights.h5), whole or not at all.
 
-    Raises CloudsegError if it cannot be written, or $TMPDIR has no room for it.
+    Raises CloudsegError if it cannot be written.
     """
+    size = sum(4 * int(tf.size(variable)) for variable in model.variables)
     # First on the node's own disk: HDF5 does not survive one that fills, or a file server that fails, while it writes.
-    with TemporaryDirectory() as folder:
-        local = Path(folder, path.name)
-        check_room(local, sum(4 * int(tf.size(variable)) for variable in model.variables))
-        model.save_weights(local)
+    own = Path(gettempdir())
+    if shutil.disk_usage(own).free < size * 1.1:
+        check_room(path, size)
+        own = path.parent
+    with TemporaryDirectory(dir=own, prefix=".cloudseg-") as folder:
+        made = Path(folder, path.name)
+        model.save_weights(made)
         with replacing(path) as temporary:
-            shutil.copyfile(local, temporary)
+            shutil.copyfile(made, temporary)
 
 
 def load_weights(path: Path, model: tf.keras.Model) -> None:
@@ -99,7 +103,7 @@ def load(path: Path, model: tf.keras.Model, optimizer: tf.keras.optimizers.Optim
                 raise DataError(f"{path} is of another network, or of a stage that trains other layers")
             for name, variable in variables.items():
                 variable.assign(saved[name])
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (ValueError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} does not fit this network: {error}") from None
 
 

@@ -186,6 +186,13 @@ def speaks_of_others(error: tf.errors.OpError) -> bool:
     return any(word in error.message for word in ("Horovod has been shut down", "gloo/transport", "nccl"))
 
 
+def may_pass(error: tf.errors.OpError) -> bool:
+    """Whether another try, maybe on another node, can do better: a fault of a GPU, its driver or a file server, as far
+    as TensorFlow tells them from faults of the program."""
+    passing = (tf.errors.InternalError, tf.errors.UnknownError, tf.errors.UnavailableError, tf.errors.AbortedError)
+    return isinstance(error, passing)
+
+
 def claim_device(local_rank: int, local_size: int) -> str:
     """Give this process its GPU, or its share of the CPUs, and say which, in words.
 

@@ -80,7 +80,7 @@ class Trainer:
         )
         self._speed, self._events = Speed(), Events(run.events(stage))
         self._saving_s = 0.0
-        self._saver = None
+        self._saver, self._fence = None, fence
         run.stage(stage).mkdir(parents=True, exist_ok=True)
         if self.comm.rank == 0:
             self._saver = checkpoint.Saver(run.checkpoints(stage), self.settings.checkpoint.keep, fence)
@@ -138,6 +138,7 @@ class Trainer:
             best = row["dice"] > max(self.progress.dices, default=-1.0)
             self._saving_s = 0.0
             if best and self.comm.rank == 0:
+                self._fence()
                 with self._saving():
                     patiently(lambda: checkpoint.save_weights(self.run.best_weights(self.stage), self.network.model))
         self.progress = dataclasses.replace(
@@ -149,6 +150,7 @@ class Trainer:
             val_losses=[*self.progress.val_losses, validation.loss],
         )
         if self.comm.rank == 0:
+            self._fence()
             patiently(lambda: history.append(self.run.history(self.stage), row))
             self._picture(row)
         self._save()

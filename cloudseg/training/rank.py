@@ -59,13 +59,14 @@ def started(run: Run, stop: StopFlag) -> Iterator[Rank]:
         raise
     except tf.errors.OpError as error:
         if not comm.speaks_of_others(error):
-            own.end(number, attempt.FAILED, error.message)
+            own.end(number, attempt.LOST if comm.may_pass(error) else attempt.FAILED, error.message)
             raise
         reason = f"rank {number} ends because another rank did: {pulse.explain()}"
         own.end(number, attempt.LOST, reason)
         raise Lost(reason) from None
     except Exception as error:
-        own.end(number, attempt.FAILED, "".join(traceback.format_exception_only(error)).strip())
+        how = attempt.LOST if isinstance(error, OSError) else attempt.FAILED
+        own.end(number, how, "".join(traceback.format_exception_only(error)).strip())
         raise
     else:
         if attempt.VARIABLE not in os.environ and number == 0:

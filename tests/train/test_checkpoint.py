@@ -96,6 +96,18 @@ def test_weights_for_which_the_disk_has_no_room_are_an_error_and_the_old_ones_st
     checkpoint.load_weights(file, model)
 
 
+def test_weights_are_written_though_the_nodes_own_disk_is_full(disk, small, tmp_path, monkeypatch):
+    model, _ = small
+    place = disk(64)
+    (place / "filler").write_bytes(bytes(shutil.disk_usage(place).free))
+    monkeypatch.setattr("tempfile.tempdir", str(place))
+    file = tmp_path / "run" / "best.weights.h5"
+    file.parent.mkdir()
+    checkpoint.save_weights(file, model)
+    checkpoint.load_weights(file, model)
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
 def test_who_lost_the_stage_writes_nothing_and_hears_of_it(tmp_path, arrays):
     def fence() -> None:
         raise Lost("taken over")

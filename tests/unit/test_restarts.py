@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from cloudseg.attempt import End
-from cloudseg.cluster.restarts import Outcome, bounded, outcome, record, steps_done
+from cloudseg.cluster import batch
+from cloudseg.cluster.restarts import Outcome, bounded, outcome, ranks, record, steps_done
 from cloudseg.config import Settings
-from cloudseg.run import Run
+from cloudseg.run import EVALUATE, Run
 
 
 def end(how: str, reason: str = "r", rank: int = 0) -> End:
@@ -18,6 +19,7 @@ def end(how: str, reason: str = "r", rank: int = 0) -> End:
     ("code", "ends", "done", "how"),
     [
         (0, [], True, "done"),
+        (139, [], True, "done"),
         (0, [], False, "lost"),
         (75, [end("stopped")], False, "stopped"),
         (75, [end("lost"), end("failed", rank=1)], False, "failed"),
@@ -73,9 +75,26 @@ def test_tries_are_kept_in_order_and_a_half_written_line_does_not_count(tmp_path
     with run.attempts("frozen").open("a") as file:
         file.write('{"how": "lo')
     keys = ("how", "from_step", "to_step", "reached")
-    assert [tuple(line[key] for key in keys) for line in run.tries("frozen")] == [
-        ("lost", 0, 4, 6), ("done", 4, 9, 9),
-    ]  # fmt: skip
+    expected = [("lost", 0, 4, 6), ("done", 4, 9, 9)]
+    assert [tuple(line[key] for key in keys) for line in run.tries("frozen")] == expected
+    record(run.attempts("frozen"), Outcome("done"), (9, 10), 0, 3.0)
+    assert [tuple(line[key] for key in keys) for line in run.tries("frozen")] == [*expected, ("done", 9, 10, 10)]
+
+
+def test_files_of_probabilities_are_an_evaluations_progress(tmp_path):
+    run = Run(tmp_path, Settings(data="d"))
+    for number, part in enumerate(("a/00000.h5", "a/00001.h5", "b/00000.h5"), 1):
+        file = run.probabilities / part
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        assert batch.steps_done(run, EVALUATE) == number
+
+
+def test_the_ranks_of_a_checkpoint_are_in_its_record(tmp_path):
+    assert ranks(tmp_path) is None
+    (tmp_path / "step-0000200.json").write_text('{"ranks": 8}')
+    (tmp_path / "step-0000400.json").write_text('{"ran')
+    assert ranks(tmp_path) == 8
 
 
 def test_the_steps_done_are_in_the_names_of_checkpoints(tmp_path):
