@@ -26,15 +26,16 @@ def main() -> None:
         raise CloudsegError("squeue does not answer, so nothing was cancelled; try again")
     held = {number for number, job in jobs.items() if job.held}
     held |= {number.split("_")[0] for number in held}  # an array is cancelled as one
-    active = {name: numbers[-1] for name, numbers in ids.items() if numbers and numbers[-1] in held}
+    active = [(name, number) for name, numbers in ids.items() for number in numbers if number in held]
     if not active:
         print(f"{opened.path}: none of its jobs is queued or running")
         return
     # From the end, so that no dependent starts because the one before is gone.
-    answer = subprocess.run(["scancel", *reversed(active.values())], capture_output=True, text=True, check=False)
+    command = ["scancel", *(number for _, number in reversed(active))]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
     if answer.returncode:
         raise CloudsegError(f"scancel: {answer.stderr.strip()}")
-    print(f"cancelled: {', '.join(f'{name} {number}' for name, number in active.items())}")
+    print(f"cancelled: {', '.join(f'{name} {number}' for name, number in active)}")
     print(f"go on later: python -m cloudseg.resume {opened.path}")
 
 

@@ -192,6 +192,8 @@ def check(prepared: Run, args: argparse.Namespace) -> None:
 def remaining(prepared: Run, chosen: list[str]) -> list[str]:
     """Those of `chosen` that are not done. Raises UsageError if what they start from is neither done nor chosen."""
     left = [stage for stage in chosen if not prepared.done(stage)]
+    if left and run.EVALUATE in chosen:  # what there is of one was of an earlier stage
+        left = [stage for stage in left if stage != run.EVALUATE] + [run.EVALUATE]
     for stage in left:
         before = prepared.before(stage) if stage != run.EVALUATE else None
         if before and before not in left and not prepared.done(before):
@@ -239,7 +241,7 @@ def launch_folds(whole: Run, args: argparse.Namespace, in_slurm: bool) -> None:
     check(whole, args)
     training = [stage for stage in args.stages if stage != run.EVALUATE]
     left = {member.settings.fold: remaining(member, training) for member in folds.prepare(whole, args.head is not None)}
-    judging = run.EVALUATE in args.stages and not whole.done(run.EVALUATE)
+    judging = run.EVALUATE in args.stages and (any(left.values()) or not whole.done(run.EVALUATE))
     if not any(left.values()) and not judging:
         print(f"{', '.join(args.stages)}: all done in {args.run}; results: {whole.metrics}")
     elif in_slurm:
@@ -258,6 +260,13 @@ def queue_folds(whole: Run, left: dict[int, list[str]], judging: bool, args: arg
     """Submit the arrays of `left`, by fold, and the evaluation. Folds that have jobs in the queue keep these."""
     held = folds.active(whole)
     for fold in [fold for fold in left if held[fold]]:
+        # What it has in the queue ends with a stage; those after it would be judged without.
+        last = max((left[fold].index(stage) for stage in held[fold] if stage in left[fold]), default=-1)
+        if more := left[fold][last + 1 :]:
+            raise UsageError(
+                f"fold {fold} has {', '.join(held[fold])} in the queue; {', '.join(more)} can be queued when that has "
+                f"ended, or after: python -m cloudseg.cancel {args.run}"
+            )
         listed = ", ".join(f"{stage} {number}" for stage, number in held[fold].items())
         print(f"fold {fold} is queued already, and not queued twice: {listed}")
         left.pop(fold)
@@ -290,6 +299,8 @@ def announce(name: str, job: slurm.Job, number: str) -> None:
     shape = f"{need.nodes} node{'s' * (need.nodes > 1)} x {need.tasks_per_node} ranks"
     if name == run.PREPROCESS:
         shape = f"{int(job.array.rpartition('-')[2]) + 1} tasks of {need.cpus_per_task} CPUs"
+    if planned := dict(job.exports).get(slurm.PLANNED_RANKS):
+        shape += f" that do the work of {planned}"
     print(f"{name:9} job {number}: {shape}, {need.partition}, at most {need.time}; log {job.log}", flush=True)
 
 

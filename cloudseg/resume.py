@@ -4,7 +4,8 @@
   python -m cloudseg.resume runs/NAME --nodes 1 --time 12:00:00      others, as for launch
   python -m cloudseg.resume runs/NAME --dry-run
 
-A stage that was under way goes on from its last checkpoint.
+A stage that was under way goes on from its last checkpoint. With fewer ranks these do the work of those that it began
+with, if they can share it evenly.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ def main() -> None:
     parser.add_argument("run", nargs="?", type=Path, default=Path(run.DEFAULT), help="(default %(default)s)")
     args, changes = parser.parse_known_args()
     opened = run.open_run(args.run)
-    options = earlier(opened.jobs / launch.LAUNCHED)
+    # A fold was launched with the others.
+    options = earlier(opened.jobs / launch.LAUNCHED) or earlier(run.jobs_folder(opened.path.parent) / launch.LAUNCHED)
     stages = "preprocess,all" if "--csv" in options else "all"
     launch.main(["--stages", stages, "--run", str(args.run), *options, *changes])
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import submitit
 
+from cloudseg import lock
 from cloudseg.atomic import write_json
 from cloudseg.cluster import batch, slurm
 from cloudseg.cluster.slurm import Job
@@ -32,8 +33,11 @@ class _Executor(submitit.SlurmExecutor):
 
 
 def queued(run: Run) -> dict[str, str]:
-    """Stage -> job id, of those of this run's jobs that Slurm still holds, pending or running."""
-    if not (ids := run.queued()):
+    """Stage -> job id, of those of this run's jobs that Slurm still holds, pending or running; one that was submitted
+    by hand is known once it runs."""
+    holders = {stage: lock.owner(run.lock(stage)) for stage in run.chain}
+    by_hand = {stage: holder.job for stage, holder in holders.items() if holder and holder.job}
+    if not (ids := run.queued() | by_hand):
         return {}
     answer = subprocess.run(
         ["squeue", "--me", "--noheader", "--format=%i|%T"], capture_output=True, text=True, check=False

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from cloudseg import run
-from cloudseg.cluster import estimate, head, hook, sites, slurm, text
+from cloudseg.cluster import estimate, head, hook, restarts, sites, slurm, text
 from cloudseg.config import Settings
+from cloudseg.errors import UsageError
 
 
 def stage_jobs(
@@ -41,10 +42,29 @@ def stage_jobs(
             job = dataclasses.replace(job, sbatch=(*job.sbatch, f"--mail-user={args.mail}", "--mail-type=END,FAIL"))
         command = slurm.submitit_command(run.jobs_folder(folder) / "submitit")
         sites.refuse(site, job.resources)
+        began = begun(folder, stage, settings, job) if settings and stage != run.EVALUATE else ()
         jobs[stage] = dataclasses.replace(
-            job, exports=exports, command=command, elastic=args.elastic and stage != run.EVALUATE
+            job, exports=(*exports, *began), command=command, elastic=args.elastic and stage != run.EVALUATE
         )
     return jobs
+
+
+def begun(folder: Path, stage: str, settings: Settings, job: slurm.Job) -> tuple[tuple[str, str], ...]:
+    """What `job` is told if it is to do the work of more ranks than it has, as the stage's checkpoint is of so many.
+
+    Raises UsageError if they cannot share it evenly.
+    """
+    runs = [run.Run(folder / f"fold-{fold}", settings) for fold in settings.folds] or [run.Run(folder, settings)]
+    ranks = {restarts.ranks(each.checkpoints(stage)) for each in runs if not each.done(stage)} - {None, job.ranks}
+    if not ranks:
+        return ()
+    planned = ranks.pop()
+    if ranks or planned is None or planned % job.ranks:
+        raise UsageError(
+            f"stage {stage} began on {planned} ranks and goes on with as many, or with fewer that can share their work "
+            f"evenly, not with {job.ranks}; type others: --nodes, --tasks-per-node"
+        )
+    return ((slurm.PLANNED_RANKS, str(planned)),)
 
 
 def exports_of(args: argparse.Namespace, code: str) -> tuple[tuple[str, str], ...]:

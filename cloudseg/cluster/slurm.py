@@ -14,6 +14,8 @@ from cloudseg.run import DEFAULT, EVALUATE
 
 SIGNAL_LEAD_S = 120
 """Seconds before the walltime at which ranks are told to save and leave. Slurm looks every 30 s."""
+PLANNED_RANKS = "CLOUDSEG_RANKS"
+"""The environment variable that tells how many ranks' work a job does that may have fewer."""
 LAST_CALL_S = 15
 """Seconds before the walltime at which a job whose ranks have not left by then is requeued all the same."""
 
@@ -51,8 +53,8 @@ def script(job: Job) -> str:
     elastic = job.elastic and need.nodes > 1
     lead = SIGNAL_LEAD_S if walltime is None else min(SIGNAL_LEAD_S, int(walltime // 4))
     exports = [*job.exports, ("CLOUDSEG_LEAD_S", str(lead))]
-    if elastic:
-        exports.append(("CLOUDSEG_RANKS", str(job.ranks)))
+    if elastic and PLANNED_RANKS not in dict(job.exports):
+        exports.append((PLANNED_RANKS, str(job.ranks)))
     options = [
         f"--job-name=cloudseg-{job.name}",
         f"--partition={need.partition}",

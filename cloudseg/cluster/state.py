@@ -92,7 +92,7 @@ def _state(
     accounts: Mapping[str, Sequence[Account]],
     names: dict[str, str],
 ) -> StageState:
-    tries, own = run.tries(stage), ids[-1] if ids else None
+    tries, own = run.tries(stage), _current(ids, jobs or {})
     at = None if stage == EVALUATE else progress.read(run, stage)
     restarts = sum(end["how"] != "done" for end in tries)
     found = StageState(run.path, stage, TO_COME, job=own, restarts=restarts, progress=at)
@@ -116,6 +116,8 @@ def _state(
     ended = job.state if job else accounts[own][-1].state if own and accounts.get(own) else ""
     if ended == "CANCELLED":
         return state(CANCELLED, "cancelled, or what it waited for failed")
+    if ended == "COMPLETED" and run.done_file(stage).exists():
+        return state(TO_COME, "what is there is of an earlier stage")
     if ended == "COMPLETED":
         return state(FAILED, "its job ended without having finished it")
     if ended and ended not in (*queue.RUNNING, *queue.PENDING):
@@ -125,6 +127,12 @@ def _state(
     if last:
         return state(STOPPED, last["reason"] or "its state is saved")
     return found
+
+
+def _current(ids: Sequence[str], jobs: Mapping[str, Queued]) -> str | None:
+    """The job that has the stage: the one that runs, as a later one may have been refused, else the latest."""
+    running = [number for number in ids if number in jobs and jobs[number].state in queue.RUNNING]
+    return running[-1] if running else ids[-1] if ids else None
 
 
 def _head(

@@ -48,6 +48,7 @@ def evaluate(
     if out is None:
         with claimed(runs[0], EVALUATE, rank):
             if runs[0].settings.folds:
+                _check_equal(runs[0].members())
                 _several(runs[0].members(), weights, runs[0].evaluation, flips, rank)
             else:
                 _one(runs[0], flips, rank, costs)
@@ -122,6 +123,7 @@ def _several(runs: Sequence[Run], weights: Sequence[float] | None, out: Path, fl
             "runs": [str(run.path) for run in runs],
             "weights": list(weights or [1.0] * len(runs)),
             "folds": [run.settings.fold for run in runs],
+            "weights_sha256": [member.about["weights_sha256"] for member in members],
             "flips": flips,
             **scoring.summary(found, everything.names),
         }
@@ -130,6 +132,16 @@ def _several(runs: Sequence[Run], weights: Sequence[float] | None, out: Path, fl
         _show(out / "metrics.json", metrics)
 
     on_first(rank, judge)
+
+
+def _check_equal(folds: Sequence[Run]) -> None:
+    """Raises UsageError if some folds of a cross-validation have come further than others."""
+    last = {run.path.name: finished(run)[-1] for run in folds}
+    if len(set(last.values())) > 1:
+        raise UsageError(
+            f"folds have come to different stages: {', '.join(f'{name} to {stage}' for name, stage in last.items())}; "
+            f"type: python -m cloudseg.resume {folds[0].path.parent}"
+        )
 
 
 def _check_together(runs: Sequence[Run]) -> None:

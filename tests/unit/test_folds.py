@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from cloudseg import launch, preflight, provenance, run
+from cloudseg import launch, preflight, provenance, resume, run
 from cloudseg.cluster import folds
 from cloudseg.errors import CloudsegError, UsageError
 
@@ -38,9 +38,9 @@ def whole(slurm, tmp_path, monkeypatch):
     return tmp_path / "cv"
 
 
-def type_(whole, *options):
+def type_(whole, *options, stages="all"):
     launch.main(
-        ["--stages", "all", "--run", str(whole), "--data", "/shards", "--folds", "0-2", "--nodes", "1", *options]
+        ["--stages", stages, "--run", str(whole), "--data", "/shards", "--folds", "0-2", "--nodes", "1", *options]
     )
 
 
@@ -93,6 +93,23 @@ def test_what_is_left_of_a_broken_fold_is_queued_and_the_evaluation_waits_for_th
     assert option(whole, "evaluate", "dependency") == "afterok:43_2:46"
     assert calls(slurm)[-1] == "scancel 44"
     assert run.open_run(whole / "fold-1").queued() == {"frozen": "41_1", "partial": "45_1", "full": "46_1"}
+
+
+def test_folds_whose_first_stages_are_in_the_queue_are_not_judged_without_the_last(whole, slurm, capsys):
+    type_(whole, stages="frozen")
+    (slurm / "queue").write_text("".join(f"41_{fold}|PENDING|None|0:00|1:00||(null)\n" for fold in range(3)))
+    with pytest.raises(UsageError, match="fold 0 has frozen in the queue; partial, full can be queued when"):
+        type_(whole)
+    assert len(calls(slurm)) == 1
+
+
+def test_a_fold_goes_on_with_the_options_of_the_launch(whole, slurm, monkeypatch):
+    type_(whole, "--time", "07:00:00")
+    monkeypatch.setattr(sys, "argv", ["resume", str(whole / "fold-2"), "--dry-run"])
+    launched = []
+    monkeypatch.setattr(resume.launch, "main", launched.extend)
+    resume.main()
+    assert launched[launched.index("--time") + 1] == "07:00:00"
 
 
 def test_what_is_all_queued_is_not_queued_again(whole, slurm, capsys):

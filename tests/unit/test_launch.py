@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cloudseg import launch, preflight, provenance, resume, run
+from cloudseg.cluster import planning, sites, slurm
 from cloudseg.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -97,6 +99,30 @@ def finish(prepared: run.Run, stage: str) -> None:
 def test_a_chain_goes_on_from_the_first_stage_that_is_not_done(prepared):
     finish(prepared, "frozen")
     assert launch.remaining(prepared, ["frozen", "partial", "full"]) == ["partial", "full"]
+
+
+def test_after_stages_that_are_left_the_evaluation_is_made_again(prepared):
+    finish(prepared, "frozen")
+    prepared.evaluation.mkdir()
+    prepared.metrics.write_text('{"dice": 0.5}')
+    assert launch.remaining(prepared, ["frozen", "evaluate"]) == []
+    assert launch.remaining(prepared, ["frozen", "partial", "evaluate"]) == ["partial", "evaluate"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "planned"), [((2, 4), None), ((1, 4), "8"), ((1, 3), UsageError), ((4, 4), UsageError)]
+)
+def test_a_stage_that_goes_on_with_fewer_ranks_has_them_do_the_work_of_all(prepared, shape, planned):
+    prepared.checkpoints("frozen").mkdir(parents=True)
+    (prepared.checkpoints("frozen") / "step-0000200.json").write_text('{"ranks": 8}')
+    resources = sites.load("ruche").train
+    job = slurm.Job("frozen", dataclasses.replace(resources, nodes=shape[0], tasks_per_node=shape[1]), "true", "log")
+    if planned is UsageError:
+        with pytest.raises(UsageError, match="began on 8 ranks"):
+            planning.begun(prepared.path, "frozen", prepared.settings, job)
+    else:
+        exports = planning.begun(prepared.path, "frozen", prepared.settings, job)
+        assert dict(exports).get("CLOUDSEG_RANKS") == planned
 
 
 def test_a_stage_whose_start_is_missing_is_refused_with_what_to_type(prepared):

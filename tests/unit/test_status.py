@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import subprocess
 
 import pytest
 
@@ -130,6 +131,37 @@ def test_a_stage_on_this_machine_runs_while_its_process_lives(run, slurm):
         assert states(run)["frozen"] == "running"
     tried(run, "frozen", "stopped", None, "stopped on a signal")
     assert states(run) == {"frozen": "stopped", "partial": "to come", "full": "to come", "evaluate": "to come"}
+
+
+def test_a_job_that_was_refused_does_not_hide_the_one_that_runs(run, slurm, monkeypatch, capsys):
+    from cloudseg import cancel
+
+    with lock.held(run.lock("full"), "a", lambda owner: False, ""):
+        owner = json.loads(run.lock("full").read_text())
+        run.lock("full").write_text(json.dumps({**owner, "job": "13"}))
+        tried(run, "full", "failed", "105", "others are at work on it")
+        slurm({"13": job("RUNNING")})
+        assert states(run)["full"] == "running"
+    monkeypatch.setattr(runs, "open_run", lambda path: run)
+    monkeypatch.setattr("sys.argv", ["cancel"])
+    cancelled = []
+    monkeypatch.setattr(
+        "subprocess.run", lambda command, **_: cancelled.extend(command) or subprocess.CompletedProcess(command, 0)
+    )
+    cancel.main()
+    assert cancelled == ["scancel", "13"]
+
+
+def test_an_evaluation_of_an_earlier_stage_is_not_that_of_the_run(run, slurm):
+    for stage in STAGES[:2]:
+        (run.stage(stage) / "DONE.json").write_text(json.dumps({"weights_sha256": stage}))
+    run.evaluation.mkdir()
+    run.metrics.write_text(json.dumps({"weights_sha256": "partial"}))
+    slurm({}, {"14": [account("COMPLETED")]})
+    assert states(run)["evaluate"] == "done"
+    (run.stage("full") / "DONE.json").write_text(json.dumps({"weights_sha256": "full"}))
+    assert states(run)["evaluate"] == "to come"
+    assert why(run, "evaluate") == "what is there is of an earlier stage"
 
 
 def test_jobs_that_were_submitted_by_hand_are_known_from_what_they_left(run):
