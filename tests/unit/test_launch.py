@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cloudseg import launch, preflight, provenance, resume, run
-from cloudseg.cluster import planning, sites, slurm
+from cloudseg import launch, lock, preflight, provenance, resume, run
+from cloudseg.cluster import jobs, planning, sites
+from cloudseg.cluster.slurm import Job
 from cloudseg.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,6 +110,17 @@ def test_after_stages_that_are_left_the_evaluation_is_made_again(prepared):
     assert launch.remaining(prepared, ["frozen", "partial", "evaluate"]) == ["partial", "evaluate"]
 
 
+def test_a_stage_that_was_submitted_by_hand_and_runs_is_not_queued_beside(prepared, slurm):
+    prepared.jobs.mkdir()
+    (slurm / "queue").write_text("100|RUNNING\n")
+    with lock.held(prepared.lock("frozen"), "a", lambda owner: False, ""):
+        owner = json.loads(prepared.lock("frozen").read_text())
+        prepared.lock("frozen").write_text(json.dumps({**owner, "job": "100"}))
+        assert jobs.queued(prepared) == {"frozen": "100"}
+        (slurm / "queue").write_text("")
+        assert jobs.queued(prepared) == {}
+
+
 @pytest.mark.parametrize(
     ("shape", "planned"), [((2, 4), None), ((1, 4), "8"), ((1, 3), UsageError), ((4, 4), UsageError)]
 )
@@ -116,7 +128,7 @@ def test_a_stage_that_goes_on_with_fewer_ranks_has_them_do_the_work_of_all(prepa
     prepared.checkpoints("frozen").mkdir(parents=True)
     (prepared.checkpoints("frozen") / "step-0000200.json").write_text('{"ranks": 8}')
     resources = sites.load("ruche").train
-    job = slurm.Job("frozen", dataclasses.replace(resources, nodes=shape[0], tasks_per_node=shape[1]), "true", "log")
+    job = Job("frozen", dataclasses.replace(resources, nodes=shape[0], tasks_per_node=shape[1]), "true", "log")
     if planned is UsageError:
         with pytest.raises(UsageError, match="began on 8 ranks"):
             planning.begun(prepared.path, "frozen", prepared.settings, job)
