@@ -3,7 +3,7 @@
 PYTHON := $(or $(CLOUDSEG_VENV),.venv)/bin/python
 DEMO   := demo-data
 
-.PHONY: env demo check lint unit test data train cluster app long chaos jobs-files
+.PHONY: env demo check lint unit test data train cases cluster app long chaos jobs-files
 
 env:
 	@env/setup.sh
@@ -28,10 +28,10 @@ unit: env
 
 # Two at once: the cluster's tests wait much, the others compute. Each part's output comes when it has ended.
 test: env
-	@echo "make test: lint, unit, data, train, app beside a Slurm cluster; half an hour on two cores"
-	@$(MAKE) --no-print-directory -j2 --output-sync=target --keep-going cluster lint unit data train app
+	@echo "make test: lint, unit, data, train, cases, app beside a Slurm cluster; half an hour on two cores"
+	@$(MAKE) --no-print-directory -j2 --output-sync=target --keep-going cluster lint unit data train cases app
 
-data train app: env
+data train cases app: env
 	@$(PYTHON) -m pytest -q tests/$@
 
 # Each fault alone on a real Slurm cluster.
