@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import glob
 import json
 import os
-import re
 import shutil
 import socket
 import uuid
@@ -23,6 +23,9 @@ from cloudseg import atomic
 
 VARIABLE = "CLOUDSEG_ATTEMPT"
 """The environment variable that tells ranks their attempt's key."""
+
+OWN_JOB = "CLOUDSEG_JOB"
+"""The environment variable in which the scripts of cloudseg's batch jobs leave the id of their job."""
 
 STOPPED, LOST, FAILED = "stopped", "lost", "failed"
 """How a rank may end: on a signal with the state saved; because another rank died or hangs; for good."""
@@ -100,14 +103,29 @@ class Attempt:
 
 
 def new_key(environ: Mapping[str, str]) -> str:
-    """A key that no other start has, and nobody guesses; it begins with the job's id."""
-    return f"{environ.get('SLURM_JOB_ID', 'local')}-{uuid.uuid4().hex}"
+    """A key that no other start has, and nobody guesses; in a job of ours it begins with `key_prefix`."""
+    return f"{key_prefix(environ) or 'local-'}{uuid.uuid4().hex}"
+
+
+def key_prefix(environ: Mapping[str, str]) -> str | None:
+    """How the keys of all starts of this job begin; None outside of a job of ours."""
+    return f"{environ['SLURM_JOB_ID']}-" if own_job(environ) else None
 
 
 def own_job(environ: Mapping[str, str]) -> str | None:
-    """This Slurm job as Slurm's commands take and print it; None outside of one. A task of an array may bear the
+    """The Slurm job that this process is part of, if cloudseg submitted it, as Slurm's commands take and print it.
+
+    None in a job of the user's, as a JupyterHub, salloc or `srun --pty` shell: it is not ours to requeue or cancel, and
+    holds more than one of our commands.
+    """
+    job = environ.get("SLURM_JOB_ID")
+    return this_job(environ) if job and environ.get(OWN_JOB) == job else None
+
+
+def this_job(environ: Mapping[str, str]) -> str | None:
+    """The Slurm job around this process, whoever submitted it; None outside of one. A task of an array may bear the
     array's own id, which would name all of them."""
-    if "SLURM_ARRAY_TASK_ID" in environ:
+    if "SLURM_ARRAY_TASK_ID" in environ and "SLURM_ARRAY_JOB_ID" in environ:
         return f"{environ['SLURM_ARRAY_JOB_ID']}_{environ['SLURM_ARRAY_TASK_ID']}"
     return environ.get("SLURM_JOB_ID")
 
@@ -117,7 +135,8 @@ def own_key(environ: Mapping[str, str]) -> str:
     if VARIABLE in environ:
         return environ[VARIABLE]
     names = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
-    if "SLURM_STEP_ID" in environ:
+    # A step of one task may be a shell, in which the user starts more than one command.
+    if "SLURM_STEP_ID" in environ and environ.get("SLURM_STEP_TASKS_PER_NODE", "1") != "1":
         return "-".join(environ.get(name, "0") for name in names)
     return f"process-{os.getpid()}-{uuid.uuid4().hex[:12]}"
 
@@ -127,7 +146,8 @@ def own(jobs: Path) -> Attempt:
     return Attempt.of(jobs, own_key(os.environ))
 
 
-def remove_earlier(jobs: Path, job_id: str) -> None:
-    """Remove what earlier starts of a Slurm job left when their node died: it never runs twice at once."""
-    for folder in (jobs / "attempts").glob(f"{re.escape(job_id)}-*"):
-        shutil.rmtree(folder, ignore_errors=True)
+def remove_earlier(jobs: Path, environ: Mapping[str, str]) -> None:
+    """Remove what earlier starts of this job of ours left when their node died: it never runs twice at once."""
+    if prefix := key_prefix(environ):
+        for folder in (jobs / "attempts").glob(f"{glob.escape(prefix)}*"):
+            shutil.rmtree(folder, ignore_errors=True)

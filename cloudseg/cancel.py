@@ -6,11 +6,10 @@ python -m cloudseg.cancel runs/NAME
 from __future__ import annotations
 
 import argparse
-import subprocess
 from pathlib import Path
 
 from cloudseg import run
-from cloudseg.cluster import queue, state
+from cloudseg.cluster import commands, queue, state
 from cloudseg.errors import CloudsegError, run_command
 
 
@@ -31,8 +30,7 @@ def main() -> None:
         print(f"{opened.path}: none of its jobs is queued or running")
         return
     # From the end, so that no dependent starts because the one before is gone.
-    command = ["scancel", *(number for _, number in reversed(active))]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    answer = commands.run(["scancel", *(number for _, number in reversed(active))])
     if answer.returncode:
         raise CloudsegError(f"scancel: {answer.stderr.strip()}")
     print(f"cancelled: {', '.join(f'{name} {number}' for name, number in active)}")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudseg import provenance
-from cloudseg.cluster import checkup, findings, links, planning, sites, slurm, snapshot, text
+from cloudseg.cluster import checkup, commands, findings, links, planning, sites, slurm, snapshot, text
 from cloudseg.cluster.findings import FAULT, FINE, Finding
 from cloudseg.config import Settings
 from cloudseg.errors import FAILED, UsageError, run_command
@@ -85,7 +85,7 @@ def here(site: sites.Site, args: argparse.Namespace) -> Iterator[Finding]:
     if shutil.which("sbatch") is None:
         yield Finding("Slurm", FAULT, "no sbatch on this machine", "log in where jobs are submitted, or: --here")
         return
-    yield Finding("Slurm", FINE, slurm.ask(["sbatch", "--version"]))
+    yield Finding("Slurm", FINE, commands.ask(["sbatch", "--version"]) or "")
     try:
         sites.require_account(site)
     except UsageError as error:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import os
 import shutil
 import sys
 import time
@@ -26,7 +27,20 @@ from pathlib import Path
 from typing import Any
 
 from cloudseg import atomic, config, lock, prediction, preflight, run
-from cloudseg.cluster import batch, folds, head, links, planning, sbatch, sites, slurm, snapshot, study, trials
+from cloudseg.cluster import (
+    batch,
+    commands,
+    folds,
+    head,
+    links,
+    planning,
+    sbatch,
+    sites,
+    slurm,
+    snapshot,
+    study,
+    trials,
+)
 from cloudseg.cluster.head import SHARDS, Source
 from cloudseg.config import Settings
 from cloudseg.data import sizes
@@ -286,6 +300,8 @@ def queueing(prepared: Run, args: argparse.Namespace) -> Iterator[None]:
     if shutil.which("sbatch") is None:
         raise UsageError("--cluster slurm: there is no sbatch on this machine; type: --cluster local")
     sites.require_account(sites.load(args.site))
+    if ignored := commands.ignored(os.environ):
+        print(f"note: {', '.join(ignored)}: not heeded; options and the site file decide", file=sys.stderr)
     prepared.jobs.mkdir(parents=True, exist_ok=True)
     refusal = "wait until it has queued its jobs; if it is gone, delete that file"
     # Of two launches at once, one looks and queues, and the other then sees that it has.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import NoReturn
 from cloudseg import attempt, run
 from cloudseg.atomic import patiently
 from cloudseg.attempt import Attempt
-from cloudseg.cluster import hook, restarts, sites, slurm, steps, times
+from cloudseg.cluster import commands, hook, queue, restarts, sites, slurm, steps, times
 from cloudseg.cluster.restarts import INTERRUPTED, Outcome
 from cloudseg.errors import DONE, CloudsegError, Stopped, UsageError
 from cloudseg.run import EVALUATE, Run
@@ -48,15 +47,23 @@ def run_stage(path: Path, stage: str, ranks: int | None = None) -> None:
 
 def _until_it_ends(opened: Run, stage: str, ranks: int | None) -> None:
     in_slurm = ranks is None and "SLURM_JOB_ID" in os.environ
+    own_job = attempt.own_job(os.environ) if in_slurm else None
+    if in_slurm and own_job is None:
+        print(
+            "note: this Slurm job was not submitted by cloudseg, so it does not requeue itself; a batch script of your "
+            f"own says that it may: export {attempt.OWN_JOB}=$SLURM_JOB_ID",
+            file=sys.stderr,
+            flush=True,
+        )
     while True:
         ended = _try(opened, stage, None if in_slurm else ranks or 1)
         if ended.how == "done":
             return
         if ended.how == INTERRUPTED:
             _wait_for_the_end(ended.reason)
-        if ended.again and in_slurm:
-            requeue(str(attempt.own_job(os.environ)), ended.reason)
-        if ended.how == attempt.STOPPED or (ended.again and in_slurm):
+        if ended.again and own_job:
+            requeue(own_job, ended.reason)
+        if ended.how == attempt.STOPPED or (ended.again and own_job):
             raise Stopped(f"stage {stage} stopped with its state saved; the same command goes on from there")
         if not ended.again:
             raise CloudsegError(f"stage {stage} failed: {ended.reason}")
@@ -66,8 +73,7 @@ def _until_it_ends(opened: Run, stage: str, ranks: int | None) -> None:
 
 def _try(opened: Run, stage: str, ranks: int | None) -> Outcome:
     """Start the ranks once and wait for them; `ranks` processes here, or the tasks of this Slurm job."""
-    if "SLURM_JOB_ID" in os.environ:
-        attempt.remove_earlier(opened.jobs, os.environ["SLURM_JOB_ID"])
+    attempt.remove_earlier(opened.jobs, os.environ)
     began = time.time()
     before = steps_done(opened, stage)
     meeting = patiently(lambda: Attempt.of(opened.jobs, attempt.new_key(os.environ)))
@@ -90,7 +96,7 @@ def _try(opened: Run, stage: str, ranks: int | None) -> Outcome:
         # There may be results of an evaluation from before.
         done = opened.done(stage) is not None and (code == DONE or stage != EVALUATE)
         ended = restarts.outcome(code, ends, done)
-    if ended.again and ranks is None and (state := _state()) not in ("RUNNING", ""):
+    if ended.again and ranks is None and _is_ending(state := _state()):
         ended = Outcome(INTERRUPTED, f"Slurm is ending this job ({state})")
     ended = restarts.bounded(ended, (before, after), opened.tries(stage))
     restarts.record(opened.attempts(stage), ended, (before, after), reached, began)
@@ -110,10 +116,10 @@ def requeue(job_id: str, reason: str) -> None:
     """Put this job back into the queue and leave it; returns only if Slurm refuses."""
     print(f"job {job_id} is requeued and goes on from its checkpoint: {reason}", flush=True)
     while True:
-        answer = subprocess.run(["scontrol", "requeue", job_id], capture_output=True, text=True, check=False)
+        answer = commands.run(["scontrol", "requeue", job_id])
         if answer.returncode == 0:
             _leave()
-        if (state := _state()) not in ("RUNNING", ""):
+        if _is_ending(state := _state()):
             _wait_for_the_end("")
         print(f"warning: job {job_id} is not requeued: {answer.stderr.strip()}", file=sys.stderr, flush=True)
         if state:
@@ -139,10 +145,17 @@ def _wait_for_the_end(why: str) -> NoReturn:
 
 def _state() -> str:
     """The state of this job as Slurm sees it, as RUNNING or COMPLETING; "" if it does not answer."""
-    return slurm.ask(["squeue", "--noheader", f"--job={attempt.own_job(os.environ)}", "--states=all", "--format=%T"])
+    job = attempt.this_job(os.environ)
+    return commands.ask(["squeue", "--noheader", f"--jobs={job}", "--states=all", "--format=%T"]) or ""
+
+
+def _is_ending(state: str) -> bool:
+    """Whether Slurm has begun to end a job that is in this state. Others, as SIGNALING or SUSPENDED, pass."""
+    return state == "COMPLETING" or state in queue.ENDED or state in queue.WAITING
 
 
 def _seconds_left() -> float | None:
     """Until this job must be back in the queue, as after its walltime it would not get there; None for ever."""
-    left = times.seconds(slurm.ask(["squeue", "--noheader", f"--job={attempt.own_job(os.environ)}", "--format=%L"]))
+    job = attempt.this_job(os.environ)
+    left = times.seconds(commands.ask(["squeue", "--noheader", f"--jobs={job}", "--states=all", "--format=%L"]) or "")
     return None if left is None else max(1.0, left - slurm.LAST_CALL_S)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudseg import atomic, attempt
-from cloudseg.cluster import batch, queue, sbatch, sites, slurm, steps
+from cloudseg.cluster import batch, commands, queue, sbatch, sites, steps
 from cloudseg.cluster.sites import Resources
 from cloudseg.cluster.slurm import Job
 from cloudseg.errors import CloudsegError
@@ -39,17 +39,17 @@ def wait(folder: Path, number: str, patience_s: float, say: Callable[[str], None
     deadline, before, pauses = time.monotonic() + patience_s, "", False
     while not (folder / ENDED).exists():
         job = (queue.squeue([number]) or {}).get(number)
-        now = "" if job is None else queue.reason(job, {}) if job.state in queue.PENDING else job.state.lower()
+        now = "" if job is None else queue.reason(job, {}) if job.waiting else job.state.lower()
         if job is not None and not job.held:
             return
         if now and now != before:
             say(f"job {number}: {now}")
             before = now
-        paused, pauses = pauses, job is not None and job.state in queue.PENDING and job.reason.startswith("BeginTime")
+        paused, pauses = pauses, job is not None and job.waiting and job.reason.startswith("BeginTime")
         if paused and pauses:  # for POLL_S: a node refuses a job that it has ended within the same second
-            subprocess.run(["scontrol", "update", f"jobid={number}", "StartTime=now"], capture_output=True, check=False)
+            commands.run(["scontrol", "update", f"jobid={number}", "StartTime=now"])
         if time.monotonic() > deadline:
-            subprocess.run(["scancel", number], check=False)
+            commands.cancel([number])
             raise CloudsegError(
                 f"job {number} had not ended after {patience_s / 60:.0f} min and was cancelled: {now or 'not known'}; "
                 "longer: --wait MINUTES"
@@ -80,13 +80,13 @@ def _signalled(folder: Path) -> None:
     """Have ranks wait for USR2, and let Slurm send it as it does before the walltime."""
     arguments = ["-m", "cloudseg.doctor", "--listen", str(folder)]
     command = [*steps.srun_command(os.environ, sites.load(None).srun), sys.executable, "-u", *arguments]
-    process = subprocess.Popen(command)
+    process = subprocess.Popen(command, env=commands.step_environment(os.environ))
     ranks = int(os.environ["SLURM_NTASKS"])
     deadline = time.monotonic() + LOOK_S
     while len(list(folder.glob("listening-*"))) < ranks and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
     (folder / "sent.json").write_text(json.dumps(time.time()))
-    subprocess.run(["scancel", "--signal=USR2", os.environ["SLURM_JOB_ID"]], check=False)
+    commands.run(["scancel", "--signal=USR2", os.environ["SLURM_JOB_ID"]])
     try:
         process.wait(HEAR_S + 10)
     except subprocess.TimeoutExpired:
@@ -123,7 +123,7 @@ def seen(folder: Path) -> Seen:
 
 def partition(name: str) -> dict[str, str]:
     """What Slurm says of a partition, as MaxTime and TotalNodes; nothing if there is none of this name."""
-    said = slurm.ask(["scontrol", "show", "partition", name, "--oneliner"])
+    said = commands.ask(["scontrol", "show", "partition", name, "--oneliner"]) or ""
     return dict(part.split("=", 1) for part in said.split() if "=" in part)
 
 

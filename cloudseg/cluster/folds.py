@@ -6,12 +6,11 @@ from __future__ import annotations
 import dataclasses
 import re
 import shlex
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cloudseg import atomic, config, run
-from cloudseg.cluster import queue, sbatch, slurm
+from cloudseg.cluster import commands, queue, sbatch, slurm
 from cloudseg.cluster.slurm import Job
 from cloudseg.errors import CloudsegError, UsageError
 from cloudseg.run import EVALUATE, Run
@@ -103,13 +102,8 @@ def active(whole: Run) -> dict[int | None, dict[str, str]]:
     """
     queued: dict[int | None, dict[str, str]] = {None: whole.queued()}
     queued |= {member.settings.fold: member.queued() for member in whole.members()}
-    jobs = queue.squeue([number for ids in queued.values() for number in ids.values()])
-    if jobs is None:
-        raise CloudsegError("squeue does not answer, so nothing was queued; try again")
-    return {
-        fold: {stage: number for stage, number in ids.items() if number in jobs and jobs[number].held}
-        for fold, ids in queued.items()
-    }
+    held = queue.active([number for ids in queued.values() for number in ids.values()])
+    return {fold: {stage: number for stage, number in ids.items() if number in held} for fold, ids in queued.items()}
 
 
 def submit(
@@ -147,11 +141,10 @@ def submit(
             _note(whole, EVALUATE, submitted[-1])
             announce(EVALUATE, job, submitted[-1])
     except CloudsegError:
-        if submitted:
-            subprocess.run(["scancel", *submitted], check=False)
+        commands.cancel(submitted)
         raise
     if old := held[None].get(EVALUATE):  # it waited for less than this one does
-        subprocess.run(["scancel", old], check=False)
+        commands.cancel([old])
 
 
 def _note(of: Run, stage: str, number: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import submitit
 
 from cloudseg import lock
 from cloudseg.atomic import write_json
-from cloudseg.cluster import batch, slurm
+from cloudseg.cluster import batch, commands, queue, slurm
 from cloudseg.cluster.slurm import Job
 from cloudseg.errors import CloudsegError
 from cloudseg.run import Run
@@ -31,20 +31,18 @@ class _Executor(submitit.SlurmExecutor):
     def _make_submission_file_text(self, command: str, uid: str) -> str:
         return slurm.script(dataclasses.replace(self._job, command=command))
 
+    def _make_submission_command(self, submission_file_path: Path) -> list[str]:
+        return commands.without_options(super()._make_submission_command(submission_file_path), os.environ)
+
 
 def queued(run: Run) -> dict[str, str]:
     """Stage -> job id, of those of this run's jobs that Slurm still holds, pending or running; one that was submitted
-    by hand is known once it runs."""
+    by hand is known once it runs. Raises CloudsegError if Slurm does not answer."""
     holders = {stage: lock.owner(run.lock(stage)) for stage in run.chain}
     by_hand = {stage: holder.job for stage, holder in holders.items() if holder and holder.job}
     if not (ids := run.queued() | by_hand):
         return {}
-    answer = subprocess.run(
-        ["squeue", "--me", "--noheader", "--format=%i|%T"], capture_output=True, text=True, check=False
-    )
-    if answer.returncode:
-        raise CloudsegError(f"squeue does not answer, so nothing was queued: {answer.stderr.strip()}")
-    active = slurm.active_jobs(answer.stdout)
+    active = queue.active(list(ids.values()))
     return {stage: number for stage, number in ids.items() if number in active}
 
 
@@ -64,8 +62,7 @@ def submit(run: Run, jobs: dict[str, Job], announce: Callable[[str, str], None],
         try:
             submitted = executor.submit(batch.run_stage, run.path, stage)
         except submitit.core.utils.FailedJobError as error:
-            if queued_now := [*filter(None, [after]), *ids.values()]:
-                subprocess.run(["scancel", *queued_now], check=False)
+            commands.cancel([*filter(None, [after]), *ids.values()])
             raise CloudsegError(
                 f"sbatch refused the job of stage {stage}, so none is queued (to run here: --cluster local):\n{error}"
             ) from None

@@ -76,9 +76,10 @@ def record(file: Path, ended: Outcome, steps: tuple[int, int], reached: int, beg
     `steps` as for `bounded`; `reached`: the step at which the ranks were last seen, and what is not in a checkpoint of
     it is to be done again; `began`: seconds since 1970.
     """
+    job = own_job(os.environ)
     line = {
-        "job": own_job(os.environ),
-        "restart": int(os.environ.get("SLURM_RESTART_COUNT", 0)),
+        "job": job,
+        "restart": int(os.environ.get("SLURM_RESTART_COUNT", 0)) if job else 0,
         "nodes": os.environ.get("SLURM_JOB_NODELIST"),
         "began": round(began, 1),
         "ended": round(time.time(), 1),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 from cloudseg import atomic
-from cloudseg.cluster import slurm
+from cloudseg.cluster import commands, slurm
 from cloudseg.cluster.slurm import Job
 from cloudseg.errors import CloudsegError
 
@@ -15,7 +14,7 @@ def submit(job: Job, file: Path) -> str:
     """Write the job's script to `file` and submit it; returns its id. Raises CloudsegError with sbatch's own words if
     it is refused."""
     atomic.write(file, slurm.script(job).encode())
-    answer = subprocess.run(["sbatch", "--parsable", str(file)], capture_output=True, text=True, check=False)
+    answer = commands.run(["sbatch", "--parsable", str(file)])
     if answer.returncode:
         raise CloudsegError(
             f"sbatch refused {file}, so nothing is queued (to run here: --cluster local):\n{answer.stderr.strip()}"

@@ -1,12 +1,12 @@
-"""Slurm's side as text: an sbatch script from a Job, and what squeue answers."""
+"""Slurm's side as text: an sbatch script from a Job."""
 
 from __future__ import annotations
 
 import dataclasses
 import shlex
-import subprocess
 from pathlib import Path
 
+from cloudseg.attempt import OWN_JOB
 from cloudseg.cluster import times
 from cloudseg.cluster.sites import Resources, Site
 from cloudseg.errors import UsageError
@@ -80,6 +80,7 @@ def script(job: Job) -> str:
         *(f"#SBATCH {option}" for option in options),
         "",
         "set -euo pipefail",
+        f"export {OWN_JOB}=$SLURM_JOB_ID",
         *(f"export {name}={shlex.quote(value)}" for name, value in exports),
         'cd "${CLOUDSEG_HOME:-$SLURM_SUBMIT_DIR}"',
         "source env/activate.sh",
@@ -156,20 +157,6 @@ _PREPROCESS_USAGE = (
 
 def afterok(job_id: str) -> str:
     return f"afterok:{job_id}"
-
-
-def ask(command: list[str]) -> str:
-    """What a command of Slurm's says; "" if it fails or takes longer than a minute."""
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return answer.stdout.strip() if answer.returncode == 0 else ""
-
-
-def active_jobs(squeue: str) -> dict[str, str]:
-    """Job id -> state, from the output of `squeue --noheader --format=%i|%T`."""
-    return dict(line.strip().split("|", 1) for line in squeue.splitlines() if "|" in line)
 
 
 def submitit_command(folder: Path) -> str:

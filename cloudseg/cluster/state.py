@@ -57,7 +57,8 @@ def look(run: Run) -> tuple[list[StageState], list[str]]:
     """The states of all stages, and remarks on what could not be asked."""
     ids = [(member, stage, job_ids(member, stage)) for member, stage in parts(run)]
     known = sorted({number for *_, numbers in ids for number in numbers})
-    jobs, accounts = queue.squeue(known), queue.sacct(known)
+    found_jobs, accounts = queue.squeue(known), queue.sacct(known)
+    jobs = None if found_jobs is None else queue.reconciled(found_jobs, accounts or {})
     remarks = []
     if known and jobs is None:
         remarks.append("squeue does not answer: what is queued or running is not known")
@@ -103,9 +104,9 @@ def _state(
     if run.done(stage) is not None:
         return state(DONE)
     job = (jobs or {}).get(own or "")
-    if job and job.state in queue.RUNNING:
-        return state(RUNNING, nodes=job.nodes, walltime_left=job.left)
-    if job and job.state in queue.PENDING:
+    if job and job.running:
+        return state(RUNNING, queue.remark(job), nodes=job.nodes, walltime_left=job.left)
+    if job and job.waiting:
         return state(REQUEUED if any(end.get("job") == own for end in tries) else QUEUED, queue.reason(job, names))
     holder = lock.owner(run.lock(stage))
     if holder and not holder.job and holder.gone() is False:
@@ -120,7 +121,7 @@ def _state(
         return state(TO_COME, "what is there is of an earlier stage")
     if ended == "COMPLETED":
         return state(FAILED, "its job ended without having finished it")
-    if ended and ended not in (*queue.RUNNING, *queue.PENDING):
+    if ended in queue.ENDED:
         return state(FAILED, f"Slurm ended its job: {ended}")
     if own and jobs is not None:
         return state(LOST, "Slurm does not know its job any more, and it is not done")
@@ -131,7 +132,7 @@ def _state(
 
 def _current(ids: Sequence[str], jobs: Mapping[str, Queued]) -> str | None:
     """The job that has the stage: the one that runs, as a later one may have been refused, else the latest."""
-    running = [number for number in ids if number in jobs and jobs[number].state in queue.RUNNING]
+    running = [number for number in ids if number in jobs and jobs[number].running]
     return running[-1] if running else ids[-1] if ids else None
 
 
@@ -150,7 +151,7 @@ def _head(
         return dataclasses.replace(found, state=DONE)
     tasks = {number: job for number, job in (jobs or {}).items() if number.split("_")[0] == own}
     held = [job for job in tasks.values() if job.held]
-    if running := [job for job in held if job.state in queue.RUNNING]:
+    if running := [job for job in held if job.running]:
         why = f"{len(running)} tasks run, {len(held) - len(running)} wait"
         return dataclasses.replace(found, state=RUNNING, why=why)
     if held:

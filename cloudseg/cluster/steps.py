@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from types import FrameType
 
 from cloudseg import attempt
+from cloudseg.cluster import commands
 from cloudseg.errors import DONE, STOPPED, UsageError
 
 GRACE_S = 30
@@ -23,7 +24,7 @@ def srun(arguments: Sequence[str], extra: Sequence[str], key: str, timeout: floa
     None if it runs on after `timeout` seconds."""
     command = [*srun_command(os.environ, extra), sys.executable, "-u", *arguments]
     with _Forwarding():  # to nobody: Slurm signals its tasks itself, and srun takes a SIGTERM as "kill them"
-        process = subprocess.Popen(command, env={**os.environ, attempt.VARIABLE: key})
+        process = subprocess.Popen(command, env={**commands.step_environment(os.environ), attempt.VARIABLE: key})
         try:
             return _exit_code(process.wait(timeout))
         except subprocess.TimeoutExpired:
@@ -40,6 +41,7 @@ def srun_command(environ: Mapping[str, str], extra: Sequence[str]) -> list[str]:
         f"--wait={GRACE_S}",
         "--distribution=block",
         "--label",  # which rank said it, see cloudseg.logs
+        "--export=ALL",  # a job's SLURM_EXPORT_ENV may say otherwise
         # Horovod's ranks find each other without PMI; a site's default plugin may not even load.
         "--mpi=none",
     ]

@@ -7,14 +7,13 @@ import dataclasses
 import json
 import shlex
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from cloudseg import atomic, config, preflight, run
-from cloudseg.cluster import sbatch, sites, slurm, snapshot, trials
+from cloudseg.cluster import commands, queue, sbatch, sites, slurm, snapshot, trials
 from cloudseg.cluster.slurm import Job
 from cloudseg.cluster.trials import Study
 from cloudseg.errors import CloudsegError, Stopped, UsageError
@@ -67,7 +66,7 @@ def launch(args: argparse.Namespace, in_slurm: bool, stage_jobs: StageJobs) -> N
         return
     preflight.check(run.open_run(study.trial(0)).settings)
     if in_slurm:
-        queue(study, left, args, stage_jobs)
+        submit(study, left, args, stage_jobs)
     else:
         run_here(study, left, args.tasks_per_node or 1)
 
@@ -136,7 +135,7 @@ def dry_run(
         print(f"note: without --dry-run this would stop: {error}", file=sys.stderr)
 
 
-def queue(study: Study, left: list[int], args: argparse.Namespace, stage_jobs: StageJobs) -> None:
+def submit(study: Study, left: list[int], args: argparse.Namespace, stage_jobs: StageJobs) -> None:
     """Submit the trials `left` that are not queued already, and their comparison."""
     if shutil.which("sbatch") is None:
         raise UsageError("--cluster slurm: there is no sbatch on this machine; type: --cluster local")
@@ -154,7 +153,7 @@ def queue(study: Study, left: list[int], args: argparse.Namespace, stage_jobs: S
     try:
         last = sbatch.submit(after(comparison, number), study.jobs / "study-table.sbatch")
     except CloudsegError:
-        subprocess.run(["scancel", number], check=False)
+        commands.cancel([number])
         raise
     need = array.resources
     print(
@@ -177,12 +176,6 @@ def arrays(study: Study) -> list[str]:
 
 def queued(study: Study) -> dict[int, str]:
     """Index -> job id, of those trials that Slurm still holds, pending or running."""
-    if not (ours := arrays(study)):
-        return {}
-    answer = subprocess.run(
-        ["squeue", "--me", "--array", "--noheader", "--format=%i|%T"], capture_output=True, text=True, check=False
-    )
-    if answer.returncode:
-        raise CloudsegError(f"squeue does not answer, so nothing was queued: {answer.stderr.strip()}")
-    tasks = (number.partition("_") for number in slurm.active_jobs(answer.stdout))
+    ours = arrays(study)
+    tasks = (number.partition("_") for number in queue.active(ours))
     return {int(index): f"{array}_{index}" for array, _, index in tasks if array in ours}

@@ -108,9 +108,10 @@ def feed_workers(environ: Mapping[str, str], cpus: int) -> int:
 def threads_per_rank(environ: Mapping[str, str], cpus: int, local_size: int) -> int:
     """CPU threads for one rank, of the `cpus` this process may run on.
 
-    Where Slurm binds tasks, `cpus` is the rank's own share already; elsewhere all ranks of the node share them.
+    Where Slurm binds tasks, `cpus` is the rank's own share already; elsewhere all ranks of the node share them. Ranks
+    that `cloudseg.cluster.steps` started as processes may lie within one task of a user's own job.
     """
-    asked = int(environ.get("SLURM_CPUS_PER_TASK", 0))
+    asked = 0 if "CLOUDSEG_SIZE" in environ else int(environ.get("SLURM_CPUS_PER_TASK", 0))
     if asked and cpus == asked:
         return cpus
     share = max(1, cpus // local_size)

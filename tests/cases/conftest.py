@@ -5,6 +5,8 @@ Everything is real but Slurm, whose commands are stand-ins here; `tests/cluster`
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -76,3 +78,50 @@ def run(data: Path) -> Path:
     options = ["--stages", "all", "--cluster", "local", "--run", path, "--data", data]
     type_command("cloudseg.launch", *options, *settings(*TINY, *ONE_EPOCH))
     return path
+
+
+@dataclasses.dataclass(frozen=True)
+class StandIn:
+    """A Slurm that only notes what it is told."""
+
+    folder: Path
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What a shell has that finds it."""
+        return {"PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "STAND_IN": str(self.folder)}
+
+    def holds(self, number: str, state: str, reason: str = "None", nodes: str = "") -> None:
+        """One more job in the queue."""
+        with (self.folder / "jobs").open("a") as file:
+            file.write(f"{number}|{state}|{reason}|1:00|59:00|{nodes}|(null)|gpu\n")
+
+    def forget(self) -> None:
+        """No job is in the queue."""
+        (self.folder / "jobs").write_text("")
+
+    def account(self, line: str) -> None:
+        """One more line that sacct says."""
+        with (self.folder / "accounts").open("a") as file:
+            file.write(line + "\n")
+
+    def calls(self, command: str) -> list[str]:
+        lines = (self.folder / "calls").read_text().splitlines()
+        return [line for line in lines if line.split()[0] == command]
+
+    def submitted(self) -> list[dict[str, str]]:
+        """Slurm's variables as each call of sbatch had them."""
+        return [json.loads(path.read_text()) for path in sorted(self.folder.glob("environment-*"))]
+
+
+@pytest.fixture
+def slurm(tmp_path: Path) -> StandIn:
+    folder = tmp_path / "slurm"
+    (folder / "bin").mkdir(parents=True)
+    script = f"#!{sys.executable}\n" + Path(__file__).with_name("stand_ins.py").read_text()
+    for name in ("sbatch", "squeue", "sacct", "scancel", "scontrol", "srun"):
+        (folder / "bin" / name).write_text(script)
+        (folder / "bin" / name).chmod(0o755)
+    for name in ("jobs", "accounts", "calls"):
+        (folder / name).touch()
+    return StandIn(folder)

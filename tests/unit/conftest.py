@@ -7,12 +7,13 @@ import pytest
 
 @pytest.fixture
 def slurm(tmp_path, monkeypatch):
-    """Commands of Slurm that note how they are called; `squeue` says what is in the file `queue`."""
+    """Commands of Slurm that note how they are called; `squeue` says what is in the file `queue`, of which a line may
+    end after job and state."""
     folder = tmp_path / "bin"
     folder.mkdir()
     commands = {
         "sbatch": 'echo $(($(wc -l <calls) + 41)); echo "$*" >>calls\n',
-        "squeue": "cat queue\n",
+        "squeue": "awk -F'|' -v OFS='|' '{ $7 = $7; print }' queue\n",
         "scancel": 'echo "scancel $*" >>calls\n',
     }
     for name, text in commands.items():

@@ -58,9 +58,16 @@ def test_a_process_id_that_is_used_again_is_no_owner(file):
 
 def test_a_requeued_job_takes_over_its_own_lock_on_whatever_node(file, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("CLOUDSEG_JOB", "7")
     left_by(file, host="other", job="7")
     with hold(file) as held:
         held.check()
+
+
+def test_in_a_job_of_the_users_another_command_does_not_take_the_lock_of_one_at_work(file, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with hold(file), pytest.raises(UsageError, match="is at work here"), hold(file):
+        pass
 
 
 @pytest.mark.parametrize("silent", [True, False])

@@ -46,10 +46,6 @@ def test_options_come_before_the_first_command():
     assert all(line.startswith("#") for line in lines[: last_option + 1])
 
 
-def test_squeue_is_read_by_job():
-    assert slurm.active_jobs("12|PENDING\n13|RUNNING\n\n") == {"12": "PENDING", "13": "RUNNING"}
-
-
 @pytest.mark.parametrize("name", sorted(path.stem for path in sites.FOLDER.glob("*.toml")))
 def test_every_site_file_loads(name):
     assert sites.load(name).train.partition
@@ -69,8 +65,25 @@ def test_a_wrong_key_in_a_site_file_is_named(tmp_path):
 
 
 def test_a_task_of_an_array_requeues_itself_and_not_the_array():
-    assert attempt.own_job({"SLURM_JOB_ID": "7"}) == "7"
-    assert attempt.own_job({"SLURM_JOB_ID": "7", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1"}) == "7_1"
+    ours = {"SLURM_JOB_ID": "7", "CLOUDSEG_JOB": "7"}
+    assert attempt.own_job(ours) == "7"
+    assert attempt.own_job({**ours, "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1"}) == "7_1"
+
+
+@pytest.mark.parametrize("marked", [{}, {"CLOUDSEG_JOB": "6"}, {"CLOUDSEG_JOB": ""}])
+def test_a_job_that_cloudseg_did_not_submit_is_not_ours(marked):
+    assert attempt.own_job({"SLURM_JOB_ID": "7", **marked}) is None
+
+
+def test_every_script_says_that_its_job_is_ours():
+    assert "\nexport CLOUDSEG_JOB=$SLURM_JOB_ID\n" in slurm.script(slurm.preprocess_job(RUCHE, "0-3"))
+
+
+def test_two_commands_in_one_shell_of_a_session_do_not_share_a_folder():
+    shell = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_STEP_TASKS_PER_NODE": "1"}
+    assert attempt.own_key(shell) != attempt.own_key(shell)
+    step = {**shell, "SLURM_STEP_TASKS_PER_NODE": "2(x2)"}
+    assert attempt.own_key(step) == attempt.own_key(step)
 
 
 @pytest.mark.parametrize(
