@@ -1,0 +1,104 @@
+"""Users who type our commands within a job of their own (`srun --pty bash`, salloc), with defaults of their own set."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+
+import pytest
+
+from tests.cluster.conftest import SMALL, wait_for_end
+
+SHORT = "stage.frozen.epochs=1 stage.partial.epochs=1"
+SETS = " ".join(f"--set {setting}" for setting in f"{SMALL} {SHORT}".split())
+LEAKED = (
+    "export SBATCH_PARTITION=cpu_short SBATCH_TIMELIMIT=1 SQUEUE_STATES=RUNNING SQUEUE_PARTITION=cpu_short "
+    "SACCT_FORMAT=jobid SLURM_TIME_FORMAT=relative SLURM_EXPORT_ENV=NONE SLURM_CPU_BIND=quiet,mask_cpu:0x1 "
+    "SLURM_CPU_BIND_LIST=0x1 SLURM_CPU_BIND_TYPE=mask_cpu:"
+)
+
+
+def launch(run: str, data) -> str:
+    return (
+        f"python -m cloudseg.launch --stages frozen,partial --cluster slurm --nodes 2 --tasks-per-node 1 "
+        f"--data {data} --run {run} {SETS}"
+    )
+
+
+def weights(project, run: str) -> list[str]:
+    files = [project / run / stage / "DONE.json" for stage in ("1-frozen", "2-partial")]
+    return [json.loads(file.read_text())["weights_sha256"] for file in files]
+
+
+def queued(said: str) -> list[str]:
+    return re.findall(r"^\w+ +job (\d+):", said, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(shell, project, data) -> list[str]:
+    """The weights of the chain when it is launched from a plain shell on the login node."""
+    ids = queued(shell(launch("runs/plain-shell", data)).stdout)
+    assert [row["State"] for row in wait_for_end(*ids)] == ["COMPLETED"] * 2
+    return weights(project, "runs/plain-shell")
+
+
+@pytest.mark.parametrize("session", ["srun-pty", "salloc"])
+def test_a_chain_launched_within_a_job_is_the_same_chain_and_is_queued_once(shell, project, data, undisturbed, session):
+    run = f"runs/from-{session}"
+    typed = project / f"typed-{session}"
+    typed.write_text(
+        f"set -e\nenv | grep ^SLURM_JOB_ID\n{LEAKED}\n{launch(run, data)}\necho AGAIN\n{launch(run, data)}\n"
+    )
+    within = f"bash {shlex.quote(str(typed))}"
+    begin = {
+        "srun-pty": f'script --quiet --return --command "srun --pty --partition=gpu --mem=2000 {within}" /dev/null',
+        "salloc": f"salloc --quiet --partition=gpu --mem=2000 {within}",
+    }[session]
+    first, again = shell(begin).stdout.replace("\r", "").split("AGAIN")
+    assert "SLURM_JOB_ID=" in first
+    ids = queued(first)
+    assert len(ids) == 2
+    assert "queued already" in again and queued(again) == []
+    assert [row["State"] for row in wait_for_end(*ids)] == ["COMPLETED"] * 2
+    assert weights(project, run) == undisturbed
+
+
+def test_a_launch_on_the_spot_does_not_make_the_session_ours(shell, project, data):
+    """It is stopped, shown as stopped and cancelled, and the session lives on."""
+    typed = project / "typed-on-the-spot"
+    typed.write_text(
+        f"""
+python -m cloudseg.launch --stages frozen --cluster local --run runs/on-the-spot --data {data} {SETS} \\
+  --set stage.frozen.epochs=100000 >on-the-spot.log 2>&1 & launched=$!
+until [ -e runs/on-the-spot/1-frozen/history.csv ]; do kill -0 $launched || exit 1; sleep 0.2; done
+kill -TERM $launched; wait $launched; echo "launch ended with $?"
+{LEAKED}
+python -m cloudseg.status runs/on-the-spot --json
+python -m cloudseg.cancel runs/on-the-spot
+unset SQUEUE_STATES SQUEUE_PARTITION
+squeue --noheader --job=$SLURM_JOB_ID --format="the session is %T"
+"""
+    )
+    said = shell(f"salloc --quiet --partition=gpu --mem=2000 bash {typed}").stdout
+    assert "launch ended with 75" in said
+    assert '"state": "stopped"' in said
+    assert "none of its jobs is queued or running" in said
+    assert "the session is RUNNING" in said
+
+
+def test_cancel_within_a_session_ends_the_chain_and_not_the_session(shell, project, data):
+    typed = project / "typed-cancel"
+    typed.write_text(
+        f"""{LEAKED}
+{launch("runs/cancelled-within", data)}
+python -m cloudseg.cancel runs/cancelled-within
+unset SQUEUE_STATES SQUEUE_PARTITION
+squeue --noheader --job=$SLURM_JOB_ID --format="the session is %T"
+"""
+    )
+    said = shell(f"salloc --quiet --partition=gpu --mem=2000 bash {typed}").stdout
+    ids = queued(said)
+    assert "the session is RUNNING" in said
+    assert f"cancelled: cancelled-within frozen {ids[0]}, cancelled-within partial {ids[1]}" in said
+    assert [row["State"].split()[0] for row in wait_for_end(*ids)] == ["CANCELLED"] * 2
