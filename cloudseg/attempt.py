@@ -130,13 +130,26 @@ def this_job(environ: Mapping[str, str]) -> str | None:
     return environ.get("SLURM_JOB_ID")
 
 
+def typed_in_a_step(environ: Mapping[str, str]) -> bool:
+    """Whether this process was typed in the shell of `srun --pty`, and is no task of that step. What an srun within
+    that shell starts inherits its variables, but no terminal."""
+    if "SLURM_PTY_PORT" not in environ:
+        return False
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
 def own_key(environ: Mapping[str, str]) -> str:
     """The key that this process was given, or that all ranks of a hand-started srun derive alike."""
     if VARIABLE in environ:
         return environ[VARIABLE]
     names = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
-    # A step of one task may be a shell, in which the user starts more than one command.
-    if "SLURM_STEP_ID" in environ and environ.get("SLURM_STEP_TASKS_PER_NODE", "1") != "1":
+    # A step of one task may be a shell or a notebook, in which the user starts more than one command.
+    alone = environ.get("SLURM_STEP_TASKS_PER_NODE", "1") == "1" or typed_in_a_step(environ)
+    if "SLURM_STEP_ID" in environ and not alone:
         return "-".join(environ.get(name, "0") for name in names)
     return f"process-{os.getpid()}-{uuid.uuid4().hex[:12]}"
 

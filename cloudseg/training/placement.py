@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 
+from cloudseg.attempt import typed_in_a_step
 from cloudseg.errors import UsageError
 
 MOST_FEED_WORKERS = 6
@@ -49,7 +50,7 @@ def read(environ: Mapping[str, str]) -> Placement | None:
         return Placement(rank, rank, node=0, tasks_per_node=(int(environ["CLOUDSEG_SIZE"]),))
     # A batch script has SLURM_PROCID too, but only a step that srun started has SLURM_STEP_TASKS_PER_NODE
     # and a rank's own SLURM_LOCALID beside it; the batch step's id is not a small number.
-    if "SLURM_STEP_TASKS_PER_NODE" not in environ or "SLURM_PROCID" not in environ:
+    if "SLURM_STEP_TASKS_PER_NODE" not in environ or "SLURM_PROCID" not in environ or typed_in_a_step(environ):
         return None
     rank, local_rank = int(environ["SLURM_PROCID"]), int(environ["SLURM_LOCALID"])
     node = int(environ["SLURM_NODEID"])

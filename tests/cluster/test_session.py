@@ -64,6 +64,13 @@ def test_a_chain_launched_within_a_job_is_the_same_chain_and_is_queued_once(shel
     assert weights(project, run) == undisturbed
 
 
+def test_a_command_typed_in_the_shell_of_a_step_of_several_tasks_does_not_wait_for_the_others(shell, project, data):
+    typed = project / "typed-train"
+    typed.write_text(f"python -m cloudseg.train --run runs/typed --stage frozen --data {data} {SETS}\n")
+    shell(f'script --quiet --return --command "srun --pty --partition=gpu --ntasks=2 bash {typed}" /dev/null')
+    assert json.loads((project / "runs/typed/1-frozen/DONE.json").read_text())["ranks"] == 1
+
+
 def test_a_launch_on_the_spot_does_not_make_the_session_ours(shell, project, data):
     """It is stopped, shown as stopped and cancelled, and the session lives on."""
     typed = project / "typed-on-the-spot"
