@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -34,12 +35,24 @@ JPEG = b"\xff\xd8"
 """How a JPEG file begins."""
 _START_OF_SCAN = b"\xff\xda"
 _PROGRESSIVE = b"\xff\xc2"
+_START_OF_FRAME = tuple(bytes([marker]) for marker in range(0xC0, 0xD0) if marker not in (0xC4, 0xC8, 0xCC))
+"""The other three are tables, and one that is reserved."""
 _EXIF = b"Exif\0\0"
-_ORIENTATION = 0x0112
+ORIENTATION = 0x0112
+"""The EXIF tag."""
 
 
 class ImageError(ValueError):
     """The file is not an image as the competition has them. The text says why."""
+
+
+def too_deep(bits: int, kind: str | None = None) -> str:
+    """The reason why an image of so many bits a colour is refused: which of its values are dark and which are bright
+    only its owner knows."""
+    return (
+        f"has {f'{kind} ' if kind else ''}values of {bits} bits; 8 bits a colour are understood: convert it first, for "
+        "example with gdal_translate -ot Byte -scale"
+    )
 
 
 def read_image(path: Path, half: bool, any_size: bool = False) -> np.ndarray:
@@ -65,6 +78,8 @@ def decode_image(data: bytes, half: bool, any_size: bool = False) -> np.ndarray:
     """
     if not data.startswith(JPEG):
         raise ImageError("is not a JPEG file" if data else "is empty")
+    if (bits := _precision(data)) > 8:
+        raise ImageError(too_deep(bits))
     if _scans(data) > MOST_SCANS:
         raise ImageError(f"has more than {MOST_SCANS} scans")
     try:
@@ -83,9 +98,7 @@ def decode_image(data: bytes, half: bool, any_size: bool = False) -> np.ndarray:
         raise
     except ValueError as error:
         raise ImageError(f"is damaged: {error}") from error
-    if turn > 1:
-        image = _turned(image, turn)
-    return image
+    return turned(image, turn)
 
 
 def _check_size(size: tuple[int, int], any_size: bool) -> None:
@@ -105,10 +118,24 @@ def _scans(data: bytes) -> int:
 
 def _first_scan(data: bytes) -> int:
     """Where the first scan begins, or the first thing that is no segment."""
+    *_, place = _segments(data)
+    return place
+
+
+def _precision(data: bytes) -> int:
+    """Bits a sample, as the frame header says (ITU-T T.81, B.2.2); 8 if there is none."""
+    headers = (place for place in _segments(data) if data[place + 1 : place + 2] in _START_OF_FRAME)
+    return next((data[place + 4] for place in headers if place + 4 < len(data)), 8)
+
+
+def _segments(data: bytes) -> Iterator[int]:
+    """Where each segment before the first scan begins, and then where that does, or the first thing that is no
+    segment."""
     place = 2
     while data[place : place + 1] == b"\xff" and data[place : place + 2] != _START_OF_SCAN and place + 4 <= len(data):
+        yield place
         place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-    return place
+    yield place
 
 
 def _orientation(data: bytes) -> int:
@@ -118,15 +145,15 @@ def _orientation(data: bytes) -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow tells standard error of damaged EXIF
-            value = Image.open(BytesIO(data), formats=("JPEG",)).getexif().get(_ORIENTATION, 1)
+            value = Image.open(BytesIO(data), formats=("JPEG",)).getexif().get(ORIENTATION, 1)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return 1
     return value if value in range(1, 9) else 1
 
 
-def _turned(image: np.ndarray, orientation: int) -> np.ndarray:
-    """An image that is stored in this EXIF orientation, upright."""
-    if orientation > 4:
+def turned(image: np.ndarray, orientation: int) -> np.ndarray:
+    """An image, uint8, that is stored in this EXIF orientation, upright; itself if that is none from 2 to 8."""
+    if orientation in (5, 6, 7, 8):
         image = cv2.transpose(image)
     # What is left to do is to mirror: left and right, top and bottom, or both.
     mirror = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation)

@@ -16,8 +16,10 @@ from cloudseg.data.labels import CLASSES
 
 
 def stretched(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A bool mask at another size (height, width)."""
-    return cv2.resize(mask.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST).view(bool)
+    """A bool mask at another size (height, width): each pixel is what lies at its centre."""
+    # In whole numbers: OpenCV's rounding takes a neighbour here and there, which may have no data.
+    rows, columns = ((2 * np.arange(to) + 1) * of // (2 * to) for of, to in zip(mask.shape, size, strict=True))
+    return mask[rows[:, None], columns]
 
 
 def png(masks: np.ndarray, size: tuple[int, int]) -> bytes:
