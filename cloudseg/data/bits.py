@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cloudseg.data.labels import CLASSES
+from cloudseg.data.labels import CLASSES, NO_DATA
 
 
 def pack(masks: np.ndarray) -> np.ndarray:
@@ -15,3 +15,8 @@ def pack(masks: np.ndarray) -> np.ndarray:
 def unpack(bits: np.ndarray) -> np.ndarray:
     """uint8 (h, w) -> bool (C, h, w)."""
     return np.stack([bits >> c & 1 == 1 for c in range(len(CLASSES))])
+
+
+def has_data(bits: np.ndarray) -> np.ndarray:
+    """uint8 (h, w) -> bool (h, w): where the image has data."""
+    return bits & NO_DATA == 0

@@ -36,3 +36,13 @@ class Blend:
             return store.read(number)
         total = sum(weight * store.read(number).astype(np.float32) for store, number, weight in holders)
         return np.round(total / sum(weight for *_, weight in holders)).astype(np.uint8)
+
+    def valid(self, name: str) -> np.ndarray:
+        """Where an image has data, bool (350, 525). Raises DataError as `read` does."""
+        store, number, _ = self._holders[name][0]
+        return store.valid(number)
+
+    def size(self, name: str) -> tuple[int, int]:
+        """Height and width of an image. Raises DataError as `read` does."""
+        store, number, _ = self._holders[name][0]
+        return store.size(number)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +12,7 @@ from cloudseg.data.labels import CLASSES
 from cloudseg.data.shards import TRUTH_SIZE, Manifest
 from cloudseg.errors import Stopped
 from cloudseg.nets.models import Network
-from cloudseg.results.sources import Source
+from cloudseg.results.sources import Pictures, Prepared, Source
 from cloudseg.results.store import PART, Store
 from cloudseg.run import Run
 from cloudseg.training import start
@@ -25,14 +24,12 @@ FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (1,), (1, 2))
 """Axes of a batch: as it is, left and right, top and bottom, both."""
 THREADS = 4
 
-Images = tuple[np.ndarray, np.ndarray]
-
 
 def fill(run: Run, wanted: Sequence[tuple[str, Store]], source: Source, rank: Rank) -> None:
     """Predict what is missing of each stage's store. Ranks deal out the files; nothing passes between them.
 
     Raises Stopped, with the files that are finished on disk, when a signal asks for it; DataError if weights are not
-    those that their stage wrote.
+    those that their stage wrote, or if an image cannot be read.
     """
     settings, comm = run.settings, rank.comm
     manifest = Manifest.load(settings.data)
@@ -42,7 +39,9 @@ def fill(run: Run, wanted: Sequence[tuple[str, Store]], source: Source, rank: Ra
             store.prepare()
         comm.barrier()
         # Files are dealt by their number, so that ranks need not agree on which are there.
-        own = [part for part in store.missing() if part % comm.size == comm.rank]
+        missing = set(store.missing())
+        dealt = range(comm.rank, len(store.parts()), comm.size)
+        own = [part for part in dealt if part in missing or _can_be_read_now(store, part, source, manifest.size)]
         if not own:
             continue
         network = network or build_network(settings, manifest)
@@ -52,13 +51,16 @@ def fill(run: Run, wanted: Sequence[tuple[str, Store]], source: Source, rank: Ra
         batch = min(settings.batch, PART)
         for index in shown(comm, f"{stage} images", len(own), len(own)):
             numbers = store.parts()[own[index]]
-            found = []
-            for images, valid in _batches(source, numbers, batch, manifest.size):
+            found: list[np.ndarray] = []
+            read: list[Prepared] = []
+            for images in _batches(source, numbers, batch, manifest.size):
                 if rank.stop.asked:
                     raise Stopped(f"stopped while predicting {stage}; the same command goes on from here")
-                found.append(predict(images, valid))
+                pixels, valid = [each.image for each in images], [each.valid for each in images]
+                found.append(predict(np.stack(pixels), np.stack(valid)))
+                read += images
                 rank.pulse.moves()
-            store.write(own[index], np.concatenate(found))
+            store.write(own[index], np.concatenate(found), read)
     comm.barrier()
 
 
@@ -86,10 +88,30 @@ def predictor(network: Network, flips: Iterable[tuple[int, ...]]) -> Callable[[n
     return predict
 
 
-def _batches(source: Source, numbers: range, batch: int, size: tuple[int, int]) -> Iterator[Images]:
+def find_digests(source: Pictures, rank: Rank) -> None:
+    """Let `source` know the digest of each picture, on every rank: ranks read the files of those parts of a store that
+    they will predict. Raises Stopped when a signal asks for it."""
+    comm = rank.comm
+    own: list[str] = []
+    with ThreadPoolExecutor(THREADS) as pool:
+        for first in range(comm.rank * PART, len(source.names), comm.size * PART):
+            if rank.stop.asked:
+                raise Stopped("stopped while reading pictures; the same command begins again")
+            own += pool.map(source.digest, range(first, min(first + PART, len(source.names))))
+            rank.pulse.moves()
+    dealt = [iter(each) for each in comm.gather(own)]
+    source.digests = [next(dealt[number // PART % comm.size]) for number in range(len(source.names))]
+
+
+def _can_be_read_now(store: Store, part: int, source: Source, size: tuple[int, int]) -> bool:
+    """Whether an image that was skipped when a file was written can be read, by a newer decoder or with other rights.
+    Raises DataError for one that cannot, unless the source skips those."""
+    return any(not source.read(number, size).skipped for number in store.skipped(part))
+
+
+def _batches(source: Source, numbers: range, batch: int, size: tuple[int, int]) -> Iterator[list[Prepared]]:
     """The images of a file in batches, read while the one before is predicted."""
     with ThreadPoolExecutor(THREADS) as pool:
-        read: list[Any] = [pool.submit(source.read, number, size) for number in numbers]
+        read = [pool.submit(source.read, number, size) for number in numbers]
         for first in range(0, len(read), batch):
-            images, valid = zip(*(future.result() for future in read[first : first + batch]), strict=True)
-            yield np.stack(images), np.stack(valid)
+            yield [future.result() for future in read[first : first + batch]]

@@ -37,8 +37,10 @@ def predict(
     """Write the masks of a folder's pictures: csv is the file `out`, in the order of `sample`; png and geojson are a
     file a picture in the folder `out`, at the picture's size. `page` is an HTML file that shows some.
 
-    Raises UsageError if no stage is finished, Stopped on a signal with the probabilities so far on disk.
+    Raises UsageError if no stage is finished, DataError for a picture that cannot be read or that changes meanwhile,
+    Stopped on a signal with the probabilities so far on disk.
     """
+    inference.find_digests(source, rank)
     members = []
     for run in runs:
         stage = finished(run)[-1]
@@ -51,7 +53,7 @@ def predict(
         if form == "csv":
             _write_csv(blend, rules, out, sample, rank)
         else:
-            _write_files(blend, rules, out, form, source, rank)
+            _write_files(blend, rules, out, form, rank)
         if page:
             report.write_prediction(page, source, blend, rules, runs)
             say(rank.comm, f"{page}: some of the pictures with their masks")
@@ -63,7 +65,7 @@ def _write_csv(blend: Blend, rules: Sequence[postprocess.Rule], out: Path, sampl
     @functools.lru_cache(maxsize=1)  # an image's rows come one after the other
     def of_image(name: str) -> np.ndarray:
         rank.pulse.moves()
-        return postprocess.masks(blend.read(name), rules)
+        return postprocess.masks(blend.read(name), rules) & blend.valid(name)
 
     rows = submission.names(sample) if sample else ((name, label) for name in blend.names for label in CLASSES)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -74,17 +76,15 @@ def _write_csv(blend: Blend, rules: Sequence[postprocess.Rule], out: Path, sampl
     sys.stdout.flush()
 
 
-def _write_files(
-    blend: Blend, rules: Sequence[postprocess.Rule], out: Path, form: str, source: Pictures, rank: Rank
-) -> None:
+def _write_files(blend: Blend, rules: Sequence[postprocess.Rule], out: Path, form: str, rank: Rank) -> None:
     out.mkdir(parents=True, exist_ok=True)
     names = blend.names
     write: Callable[[str, np.ndarray, np.ndarray, tuple[int, int]], bytes]
     write = export.geojson if form == "geojson" else lambda name, found, said, size: export.png(found, size)
     for i in shown(rank.comm, "masks", len(names), len(names)):
         probability = blend.read(names[i])
-        size = source.size(i)
-        content = write(names[i], postprocess.masks(probability, rules), probability, size)
+        masks = postprocess.masks(probability, rules) & blend.valid(names[i])
+        content = write(names[i], masks, probability, blend.size(names[i]))
         # The suffix stays, as there may be a.jpg and a.png.
         atomic.write(out / f"{names[i]}.{form}", content, sync=False)
         rank.pulse.moves()

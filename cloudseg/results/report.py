@@ -15,7 +15,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from cloudseg import atomic
-from cloudseg.data.bits import unpack
+from cloudseg.data.bits import has_data, unpack
 from cloudseg.data.labels import CLASSES
 from cloudseg.data.shards import TRUTH_SIZE
 from cloudseg.results import figures, postprocess
@@ -70,11 +70,10 @@ def write_prediction(path: Path, source: Pictures, blend: Blend, rules: Sequence
     step = max(1, len(blend.names) // PREDICTED)
     for number, name in enumerate(blend.names):
         probability = blend.read(name)
-        masks = postprocess.masks(probability, rules)
+        masks = postprocess.masks(probability, rules) & blend.valid(name)
         rows.append((name, [float(share) for share in masks.mean(axis=(1, 2))]))
         if number % step == 0 and len(panels) < PREDICTED:
-            picture, _ = source.read(number, TRUTH_SIZE)
-            drawn = figures.panel(picture, probability, masks, None)
+            drawn = figures.panel(source.read(number, TRUTH_SIZE).image, probability, masks, None)
             panels.append({"name": name, "title": _classes(masks), "picture": figures.data_uri(drawn, "jpeg")})
     page = _render(
         "prediction.html.jinja",
@@ -149,8 +148,9 @@ def _panel(why: str, name: str, dice: float, found: Scoring, source: Samples, bl
     number = source.names.index(name)
     probability = blend.read(name)
     # As it was judged: by the rules of the half that it is not in.
-    masks = postprocess.masks(probability, found.half_rules[1 - number % 2])
-    drawn = figures.panel(source.image(number), probability, masks, unpack(source.truth(number)))
+    bits = source.truth(number)
+    masks = postprocess.masks(probability, found.half_rules[1 - number % 2]) & has_data(bits)
+    drawn = figures.panel(source.image(number), probability, masks, unpack(bits))
     return {"name": name, "title": f"{why}, Dice {dice:.3f}", "picture": figures.data_uri(drawn, "jpeg")}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cloudseg.data.bits import unpack
+from cloudseg.data.bits import has_data, unpack
 from cloudseg.data.labels import CLASSES
 from cloudseg.nets import scores
 from cloudseg.results import components, postprocess, search
@@ -127,7 +127,7 @@ class _Cut:
 
 
 def _cut(probability: np.ndarray, bits: np.ndarray, rules: list[list[Rule]], other_half: int) -> _Cut:
-    truth = unpack(bits)
+    truth, valid = unpack(bits), has_data(bits)
     size = truth.sum(axis=(1, 2))
     counts = np.zeros((len(rules), len(CLASSES), len(SHAPES), 3), np.int64)
     counts[..., 2] = size[:, None]
@@ -141,7 +141,7 @@ def _cut(probability: np.ndarray, bits: np.ndarray, rules: list[list[Rule]], oth
         for k, of_rules in enumerate(rules):
             plain = postprocess.mask(of_class, of_rules[c])
             for s, shape in enumerate(SHAPES):
-                mask = postprocess.reshape(plain, shape)
+                mask = postprocess.reshape(plain, shape) & valid
                 counts[k, c, s] = _count(mask, truth[c])
                 if k == other_half:
                     overlap[s, :, c] = [np.count_nonzero(each & mask) for each in truth]

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from cloudseg.data.bits import unpack
+from cloudseg.data.bits import has_data, unpack
 from cloudseg.data.shards import TRUTH_SIZE
 from cloudseg.nets import scores
 from cloudseg.results import postprocess
@@ -51,7 +51,9 @@ class Means:
 
         def judge(i: int) -> list[float]:
             probability, bits = self._get(i)
-            return [_dice(postprocess.mask(probability[c], rule), bits >> c & 1 == 1) for c, rule in wanted]
+            return [
+                _dice(postprocess.mask(probability[c], rule) & has_data(bits), bits >> c & 1 == 1) for c, rule in wanted
+            ]
 
         found: list[list[float]] = []
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,14 +22,18 @@ Page = Callable[[list[Evaluated]], None]
 
 
 @st.cache_resource(show_spinner="Opening the run")
-def opened(path: str, metrics_ns: int) -> Evaluated:
-    """Read anew when the run has been scored anew, at `metrics_ns`."""
+def opened(path: str, digest: str) -> Evaluated:
+    """Read anew when what `evaluation_digest` covers has changed."""
     return load(Path(path))
 
 
-def scored_at(path: str) -> int:
-    metrics = Path(path) / "evaluate" / "metrics.json"
-    return metrics.stat().st_mtime_ns if metrics.exists() else 0
+def evaluation_digest(path: str) -> str:
+    """sha256 of the files of an evaluation that the app reads once and keeps."""
+    digest = hashlib.sha256()
+    for name in ("metrics.json", "thresholds.json", "images.csv"):
+        file = Path(path) / "evaluate" / name
+        digest.update(hashlib.sha256(file.read_bytes() if file.exists() else b"").digest())
+    return digest.hexdigest()
 
 
 def titled(first: Evaluated) -> str:
@@ -38,7 +43,7 @@ def titled(first: Evaluated) -> str:
 def page(show: Page, title: str, address: str, icon: str) -> StreamlitPage:
     def body() -> None:
         try:
-            runs = [opened(path, scored_at(path)) for path in sys.argv[1:]]
+            runs = [opened(path, evaluation_digest(path)) for path in sys.argv[1:]]
             st.text(titled(runs[0]))
             show(runs)
         except CloudsegError as error:

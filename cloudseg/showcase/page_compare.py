@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from cloudseg.data.bits import unpack
+from cloudseg.data.bits import has_data, unpack
 from cloudseg.data.labels import CLASSES
 from cloudseg.results import postprocess
 from cloudseg.showcase import comparison, drawing, live
@@ -81,7 +81,7 @@ def _side_by_side(runs: dict[str, Evaluated], names: list[str]) -> None:
     with st.container(horizontal=True):
         for title in wanted:
             each, stage = offered[title]
-            predicted = postprocess.masks(each.probability(name, stage), each.rules)
+            predicted = postprocess.masks(each.probability(name, stage), each.rules) & has_data(bits)
             with st.container(width=380):
                 st.image(
                     drawing.drawn(each.picture(name), predicted, unpack(bits)), width="stretch", output_format="JPEG"

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from cloudseg.data.bits import unpack
+from cloudseg.data.bits import has_data, unpack
 from cloudseg.data.labels import CLASSES
 from cloudseg.results import postprocess
 from cloudseg.results.postprocess import Rule
@@ -38,7 +38,7 @@ def show(runs: list[Evaluated]) -> None:
         rules = sliders.rules(str(shown.run.path), shown.rules)
         scored = st.container()
     probability, bits = shown.probability(name, shown.stage), shown.truth(name)
-    predicted = postprocess.masks(probability, rules)
+    predicted = postprocess.masks(probability, rules) & has_data(bits)
     with picture:
         _overlay(shown.picture(name), predicted, unpack(bits))
     with scored:

@@ -25,12 +25,11 @@ def segmenter(_shown: Evaluated, key: str) -> upload.Segmenter:
 @st.cache_data(max_entries=8, show_spinner="Segmenting")
 def segmented(
     _shown: Evaluated, _content: bytes, key: str, digest: str
-) -> tuple[np.ndarray, tuple[int, int], np.ndarray]:
-    """The picture at the size at which it is drawn, its own size, and its probabilities uint8 (C, 350, 525). Raises
-    ImageError."""
+) -> tuple[np.ndarray, tuple[int, int], np.ndarray, np.ndarray]:
+    """The picture at the size at which it is drawn, its own size, its probabilities, uint8 (C, 350, 525), and where it
+    has data, bool (350, 525). Raises ImageError."""
     picture = upload.decode(_content)
-    size = picture.shape[0], picture.shape[1]
-    return resized(picture, drawing.SIZE), size, segmenter(_shown, key).probability(picture)
+    return resized(picture.pixels, drawing.SIZE), picture.size, *segmenter(_shown, key).predict(picture)
 
 
 def show(runs: list[Evaluated]) -> None:
@@ -57,11 +56,18 @@ def show(runs: list[Evaluated]) -> None:
     _result(shown, sent.name, *found)
 
 
-def _result(shown: Evaluated, name: str, picture: np.ndarray, size: tuple[int, int], probability: np.ndarray) -> None:
+def _result(
+    shown: Evaluated,
+    name: str,
+    picture: np.ndarray,
+    size: tuple[int, int],
+    probability: np.ndarray,
+    valid: np.ndarray,
+) -> None:
     left, right = st.columns([3, 2], gap="medium")
     with right:
         rules = sliders.rules(str(shown.run.path), shown.rules)
-        predicted = postprocess.masks(probability, rules)
+        predicted = postprocess.masks(probability, rules) & valid
         areas = [live.percent(np.count_nonzero(mask)) for mask in predicted]
         highest = [f"{each.max() / 255:.2f}" for each in probability]
         st.table(pd.DataFrame({"Area": areas, "Highest probability": highest}, index=list(CLASSES)))
@@ -76,3 +82,5 @@ def _result(shown: Evaluated, name: str, picture: np.ndarray, size: tuple[int, i
         st.image(drawing.drawn(picture, predicted), width="stretch", output_format="JPEG")
         st.html(drawing.legend(truth=False))
         st.text(f"{name}, {size[1]}x{size[0]} pixels")
+        if not valid.any():
+            st.warning("No pixel of this picture has data: it is black or transparent.", icon=":material/warning:")

@@ -9,6 +9,7 @@ import numpy as np
 
 from cloudseg.data.shards import Manifest
 from cloudseg.results import pictures
+from cloudseg.results.pictures import Picture
 from cloudseg.run import Run
 from preprocess.images import ImageError
 
@@ -16,8 +17,8 @@ MOST_MB = 20
 KINDS = ("jpg", "jpeg", "png", "tif", "tiff")
 
 
-def decode(content: bytes) -> np.ndarray:
-    """The pixels of a file that may be anything, RGB uint8 (H, W, 3). Raises ImageError, with a text for whoever sent
+def decode(content: bytes) -> Picture:
+    """The picture of a file that may be anything. Raises ImageError, with a text for whoever sent
     it."""
     if len(content) > MOST_MB * 1_000_000:
         raise ImageError(f"has {len(content) / 1e6:.0f} MB, more than {MOST_MB}")
@@ -42,8 +43,8 @@ class Segmenter:
         self._size = manifest.size
         self._turn = threading.Lock()
 
-    def probability(self, picture: np.ndarray) -> np.ndarray:
-        """RGB uint8 (H, W, 3) -> uint8 (C, 350, 525), 255 for 1."""
+    def predict(self, picture: Picture) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities, uint8 (C, 350, 525), 255 for 1, and where there is data, bool (350, 525)."""
         image, valid = pictures.prepare(picture, self._size)
         with self._turn:
-            return self._predict(image[None], valid[None])[0]
+            return self._predict(image[None], valid[None])[0], valid

@@ -206,10 +206,10 @@ def test_a_submission_from_one_rank_and_from_two_is_the_same(copy, chain, data, 
 
 @pytest.fixture(scope="module")
 def competition(chain, tmp_path_factory):
-    """As many pictures as the competition has to be predicted, of which only names and sizes matter, as their
-    probabilities are on disk; and its sample file."""
+    """As many pictures as the competition has to be predicted, all of them empty files, as their probabilities are on
+    disk; and its sample file."""
     from cloudseg import run
-    from cloudseg.results.sources import Pictures
+    from cloudseg.results.sources import Pictures, Prepared
     from cloudseg.results.store import store_of
 
     copy, folder = tmp_path_factory.mktemp("competition") / "run", tmp_path_factory.mktemp("pictures")
@@ -218,12 +218,15 @@ def competition(chain, tmp_path_factory):
     for name in names:
         (folder / name).touch()
     opened = run.open_run(copy)
-    store = store_of(opened, "full", Pictures(folder, names), False, opened.probabilities)
+    source = Pictures(folder, names)
+    source.digests = [source.digest(number) for number in range(len(names))]
+    store = store_of(opened, "full", source, False, opened.probabilities)
     store.prepare()
     said = np.zeros((16, 4, 350, 525), np.uint8)
     said[::2, ::2, 40:160, 50:300] = 230
+    read = Prepared(np.zeros((64, 96, 3), np.uint8), np.ones((350, 525), bool), (1400, 2100))
     for part, numbers in enumerate(store.parts()):
-        store.write(part, said[: len(numbers)])
+        store.write(part, said[: len(numbers)], [read] * len(numbers))
     sample = copy / "sample_submission.csv"
     rows = "".join(f"{name}_{label},1 1\n" for name in names for label in CLASSES)
     sample.write_text("Image_Label,EncodedPixels\n" + rows)

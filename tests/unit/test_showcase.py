@@ -43,7 +43,8 @@ def scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     store = store_of(made, "frozen", samples, False, made.probabilities)
     store.prepare()
     random = np.random.default_rng(0)
-    store.write(0, random.integers(0, 256, (len(store), len(CLASSES), *TRUTH_SIZE), np.uint8))
+    read = [samples.read(number, shards.manifest.size) for number in range(len(store))]
+    store.write(0, random.integers(0, 256, (len(store), len(CLASSES), *TRUTH_SIZE), np.uint8), read)
     made.evaluation.mkdir()
     table = pd.DataFrame({"image": samples.names, "stage": "frozen"})
     for name in CLASSES:
