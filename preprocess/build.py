@@ -11,19 +11,23 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import cv2
 
 from cloudseg.atomic import clear_leftovers
 from cloudseg.data.labels import Rejection
 from cloudseg.data.memory import reuse_freed_memory
+from cloudseg.data.shards import MANIFEST
 from cloudseg.errors import CloudsegError, UsageError
 from preprocess.assemble import REJECTED, assemble
+from preprocess.changes import refuse_changed
 from preprocess.fingerprint import claim, refuse_other
 from preprocess.plan import Plan, PlannedImage, make_plan
 from preprocess.progress import Progress
+from preprocess.samples import Outcome
 from preprocess.settings import Settings
-from preprocess.write import Map, Outcome, ShardJob, build_shard, read_record, strict_text
+from preprocess.write import Map, ShardJob, build_shard, read_record, strict_text
 
 OUTPUTS = r"shard-\d{5}-of-\d{5}\.(?:h5|json)|manifest\.json|fingerprint\.json|rejected\.csv"
 """Names of the files that a run writes, as a regular expression."""
@@ -46,6 +50,7 @@ def build(settings: Settings, shard_index: int | None, workers: int, strict: boo
     for record in records.values():
         if strict and record and record["rejected"]:
             raise UsageError(strict_text(Rejection(**record["rejected"][0])))
+    refuse_changed(settings.out, plan, wanted, workers)
     missing = [i for i in wanted if records[i] is None]
     if len(missing) < len(wanted):
         print(
@@ -54,6 +59,10 @@ def build(settings: Settings, shard_index: int | None, workers: int, strict: boo
         )
     _build_missing([_job(settings, plan, i, strict) for i in missing], workers)
     images = sum(len(plan.shards[i]) for i in missing)
+    others = [i for i in range(len(plan.shards)) if i not in wanted]
+    if others and _is_whole(settings.out, plan) and not (settings.out / MANIFEST).exists():
+        # The last task of an array is the one that can see whether images changed since the first.
+        refuse_changed(settings.out, plan, others, workers)
     return _summary(settings, plan, images, time.monotonic() - started)
 
 
@@ -152,6 +161,10 @@ def _summary(settings: Settings, plan: Plan, images: int, seconds: float) -> str
         f"{len(manifest['samples'])} samples in {len(plan.shards)} shards, {size:.0f} MB; "
         f"{manifest['rejected']} rejected (see {settings.out / REJECTED}); {speed}"
     )
+
+
+def _is_whole(out: Path, plan: Plan) -> bool:
+    return all(read_record(out, i, plan.fingerprint) for i in range(len(plan.shards)))
 
 
 def _count(records: Iterable[object]) -> int:

@@ -56,17 +56,18 @@ def too_deep(bits: int, kind: str | None = None) -> str:
 
 
 def read_image(path: Path, half: bool, any_size: bool = False) -> np.ndarray:
-    """The pixels of a JPEG file, as `decode_image` gives them.
+    """The pixels of a JPEG file, as `decode_image` gives them. Raises as that and `read_file` do."""
+    return decode_image(read_file(path), half, any_size)
 
-    Raises ImageError for a file that is not as it must be, CloudsegError if the file system fails.
-    """
+
+def read_file(path: Path) -> bytes:
+    """The bytes of an image. Raises ImageError if this file cannot be read, CloudsegError if the file system fails."""
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except (PermissionError, FileNotFoundError, IsADirectoryError) as error:
         raise ImageError(f"cannot be read: {error.strerror}") from error
     except OSError as error:
         raise CloudsegError(f"{path} cannot be read: {error.strerror}. The same command goes on from here") from error
-    return decode_image(data, half, any_size)
 
 
 def decode_image(data: bytes, half: bool, any_size: bool = False) -> np.ndarray:

@@ -122,7 +122,9 @@ def _jpegs(folder: Path) -> dict[str, int]:
                 sorted(
                     (entry.name, entry.stat().st_size)
                     for entry in entries
-                    if entry.name.lower().endswith(SUFFIXES) and entry.is_file()
+                    if entry.name.lower().endswith(SUFFIXES)
+                    and not entry.name.startswith(".")  # as the ._a.jpg that macOS leaves
+                    and entry.is_file()
                 )
             )
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from cloudseg.data.labels import CLASSES, HEADER, NO_DATA, SOURCE_SIZE, LabelTab
 from cloudseg.data.shards import TRUTH_SIZE
 from preprocess import native
 from preprocess.area import resized
-from preprocess.images import HALF_SIZE, ImageError, black_band, read_image
+from preprocess.images import HALF_SIZE, ImageError, black_band, decode_image, read_file
 from preprocess.plan import PlannedImage
 
 
@@ -42,13 +43,30 @@ class MadeSample:
         return int(np.count_nonzero(self.mask & NO_DATA))
 
 
-def make_sample(
-    planned: PlannedImage, table: LabelTable, size: tuple[int, int], any_size: bool
-) -> MadeSample | Rejection:
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an image, and the SHA-256 of its file, None if that could not be read."""
+
+    made: MadeSample | Rejection
+    sha256: str | None
+
+
+def look_at(planned: PlannedImage, table: LabelTable, size: tuple[int, int], any_size: bool) -> Outcome:
     """Read, check and shrink one image and its masks to `size` (height, width)."""
     labels = planned.labels
     try:
-        image = read_image(planned.path, half=size[0] <= HALF_SIZE[0] and size[1] <= HALF_SIZE[1], any_size=any_size)
+        data = read_file(planned.path)
+    except ImageError as error:
+        return Outcome(Rejection(labels.line, labels.name, "image", str(error)), None)
+    return Outcome(_made(data, planned, table, size, any_size), hashlib.sha256(data).hexdigest())
+
+
+def _made(
+    data: bytes, planned: PlannedImage, table: LabelTable, size: tuple[int, int], any_size: bool
+) -> MadeSample | Rejection:
+    labels = planned.labels
+    try:
+        image = decode_image(data, half=size[0] <= HALF_SIZE[0] and size[1] <= HALF_SIZE[1], any_size=any_size)
         runs = [table.runs(labels, i) for i in range(len(CLASSES))]
     except ImageError as error:
         return Rejection(labels.line, labels.name, "image", str(error))

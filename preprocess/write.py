@@ -21,9 +21,8 @@ from cloudseg.data.labels import LabelTable, Rejection
 from cloudseg.data.shards import FORMAT, TRUTH_SIZE, Sample, ShardFile, fingerprint_digest, shard_file
 from cloudseg.errors import UsageError
 from preprocess.plan import PlannedImage
-from preprocess.samples import MadeSample, make_sample
+from preprocess.samples import MadeSample, Outcome, look_at
 
-Outcome = MadeSample | Rejection
 Map = Callable[[Callable[[PlannedImage], Outcome], tuple[PlannedImage, ...]], Iterable[Outcome]]
 
 
@@ -56,15 +55,17 @@ def build_shard(job: ShardJob, over: Map = map) -> int:
     """
     samples: list[MadeSample] = []
     rejected: list[Rejection] = []
-    make = partial(make_sample, table=job.table, size=job.size, any_size=job.any_size)
-    for outcome in over(make, job.images):
-        if isinstance(outcome, MadeSample):
-            samples.append(outcome)
+    digests: dict[str, str | None] = {}
+    look = partial(look_at, table=job.table, size=job.size, any_size=job.any_size)
+    for planned, outcome in zip(job.images, over(look, job.images), strict=True):
+        digests[planned.labels.name] = outcome.sha256
+        if isinstance(outcome.made, MadeSample):
+            samples.append(outcome.made)
         elif job.strict:
-            raise UsageError(strict_text(outcome))
+            raise UsageError(strict_text(outcome.made))
         else:
-            rejected.append(outcome)
-    write_record(job, *write_shard(job, samples), rejected)
+            rejected.append(outcome.made)
+    write_record(job, *write_shard(job, samples), rejected, digests)
     return len(job.images)
 
 
@@ -143,14 +144,21 @@ def _fill(file: h5py.File, job: ShardJob, samples: list[MadeSample]) -> None:
     file.create_dataset("mask", (count, height, width), np.uint8, dcpl=room)
 
 
-def write_record(job: ShardJob, file: ShardFile, samples: list[Sample], rejected: list[Rejection]) -> None:
-    """Write the record of a shard that is in place: what it belongs to, what the manifest says of it, and what was
-    left out."""
+def write_record(
+    job: ShardJob,
+    file: ShardFile,
+    samples: list[Sample],
+    rejected: list[Rejection],
+    digests: dict[str, str | None],
+) -> None:
+    """Write the record of a shard that is in place: what it belongs to, what the manifest says of it, what was left
+    out, and the SHA-256 of each image that was looked at."""
     record = {
         "fingerprint": job.fingerprint,
         "file": asdict(file),
         "samples": [asdict(sample) for sample in samples],
         "rejected": [asdict(rejection) for rejection in rejected],
+        "images_sha256": digests,
     }
     with replacing(job.path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

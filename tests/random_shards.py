@@ -21,7 +21,7 @@ def random_shards(folder: Path, counts: tuple[int, ...], size: tuple[int, int] =
         job = ShardJob(folder, index, len(counts), size, fingerprint, RunTable(folder / "none"), False, False, ())
         first = sum(counts[:index])
         samples = [random_sample(number, size) for number in range(first, first + count)]
-        write_record(job, *write_shard(job, samples), [])
+        write_record(job, *write_shard(job, samples), [], {})
     assert assemble(folder, Plan(fingerprint, ((),) * len(counts), ()), size)
     return Shards(Manifest.load(folder))
 

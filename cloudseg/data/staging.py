@@ -16,8 +16,8 @@ PIECE = 8 << 20
 def copy_to_node(manifest: Manifest, folder: Path) -> str:
     """Copy the shards into a folder of their own in `folder`, by one process of a node; says in a line what was done.
 
-    What is there already, from a start before, stays. Without room, or if the copy fails, nothing is copied: the data
-    set is then read where it is. Raises DataError for a shard that is not what was written.
+    What is there already, from a start before, stays if its digest is right. Without room, or if the copy fails,
+    nothing is copied: the data set is then read where it is. Raises DataError for a shard that is not what was written.
     """
     target = _target(manifest, folder)
     try:
@@ -51,7 +51,12 @@ def _target(manifest: Manifest, folder: Path) -> Path:
 
 
 def _is_there(path: Path, shard: ShardFile) -> bool:
-    return path.exists() and path.stat().st_size == shard.bytes
+    """Whether a copy from a start before is whole. Read to its end: a disk that was full or switched off may leave the
+    right size and other bytes."""
+    if not path.exists() or path.stat().st_size != shard.bytes:
+        return False
+    with path.open("rb") as copy:
+        return hashlib.file_digest(copy, "sha256").hexdigest() == shard.sha256
 
 
 def _copy(source: Path, target: Path, shard: ShardFile) -> None:

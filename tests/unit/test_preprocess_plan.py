@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
 import shutil
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -125,6 +128,59 @@ def test_other_images_are_refused(source: Settings, undisturbed: Path, tmp_path:
         handle.write(b"\0")
     with pytest.raises(UsageError, match="the names or sizes of the files in --images is another"):
         build(dataclasses.replace(source, images=images), None, 1, strict=False)
+
+
+def replace_by_one_of_equal_size(path: Path) -> None:
+    """Another image under the same name, size and time: a bit of its last pixels is turned."""
+    content, kept = bytearray(path.read_bytes()), path.stat()
+    content[-3] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+
+
+def test_an_image_replaced_by_one_of_equal_size_is_refused(source: Settings, undisturbed: Path, tmp_path: Path) -> None:
+    images = Path(shutil.copytree(source.images, tmp_path / "images"))
+    copied = dataclasses.replace(source, images=images, out=Path(shutil.copytree(undisturbed, tmp_path / "out")))
+    assert "0 images looked at" in build(copied, None, 1, strict=False)
+    replace_by_one_of_equal_size(images / "003.jpg")
+    with pytest.raises(
+        UsageError, match=r"003.jpg is not the image that (shard-\d{5})-of-00003.h5 was made of"
+    ) as said:
+        build(copied, None, 1, strict=False)
+    subprocess.run(str(said.value).partition("first: ")[2], shell=True, check=True)
+    build(copied, None, 1, strict=False)
+    assert "0 images looked at" in build(copied, None, 1, strict=False)
+
+
+def test_the_last_task_of_an_array_finds_an_image_that_was_replaced(source: Settings, tmp_path: Path) -> None:
+    images = Path(shutil.copytree(source.images, tmp_path / "images"))
+    parts = dataclasses.replace(source, images=images, out=tmp_path / "out")
+    for index in (0, 1):
+        build(parts, index, 1, strict=False)
+    replace_by_one_of_equal_size(make_plan(parts).shards[0][0].path)
+    with pytest.raises(UsageError, match="is not the image that shard-00000-of-00003.h5 was made of"):
+        build(parts, 2, 1, strict=False)
+    assert not (parts.out / "manifest.json").exists()
+
+
+def test_shards_of_earlier_versions_stay_complete(source: Settings, undisturbed: Path, tmp_path: Path) -> None:
+    old = dataclasses.replace(source, out=Path(shutil.copytree(undisturbed, tmp_path / "out")))
+    for path in old.out.glob("shard-*.json"):
+        record = json.loads(path.read_bytes())
+        del record["images_sha256"]
+        path.write_text(json.dumps(record, indent=1) + "\n")
+    before = contents(old.out)
+    assert "0 images looked at" in build(old, None, 1, strict=False)
+    assert contents(old.out) == before
+
+
+def test_hidden_files_are_no_images(source: Settings, tmp_path: Path) -> None:
+    images = Path(shutil.copytree(source.images, tmp_path / "images"))
+    (images / "._000.jpg").write_bytes(b"\0\5\x16\7")
+    (images / "folder.jpg").mkdir()
+    found = make_plan(dataclasses.replace(source, images=images))
+    assert found.rejected == make_plan(source).rejected
+    assert found.fingerprint == make_plan(source).fingerprint
 
 
 def test_shards_are_enough_to_be_refused_without_a_manifest(

@@ -49,7 +49,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for index, count in enumerate(COUNTS):
         job = ShardJob(folder, index, len(COUNTS), SIZE, fingerprint, RunTable(Path("train.csv")), False, False, ())
         samples = [made(number) for number in range(start, start + count)]
-        write_record(job, *write_shard(job, samples), [])
+        write_record(job, *write_shard(job, samples), [], {})
         start += count
     assert assemble(folder, Plan(fingerprint, ((),) * len(COUNTS), ()), SIZE)
     return folder

@@ -39,6 +39,14 @@ def test_a_second_start_copies_nothing_again(manifest: Manifest, tmp_path: Path)
     assert shard.stat().st_mtime_ns == before
 
 
+def test_a_copy_of_the_right_size_with_other_bytes_is_made_again(manifest: Manifest, tmp_path: Path) -> None:
+    copy_to_node(manifest, tmp_path / "node")
+    path = on_node(manifest, tmp_path / "node").folder / manifest.shards[1].file
+    path.write_bytes(bytes(path.stat().st_size))
+    copy_to_node(manifest, tmp_path / "node")
+    assert path.read_bytes() == (manifest.folder / manifest.shards[1].file).read_bytes()
+
+
 def test_data_sets_do_not_meet(manifest: Manifest, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     other = random_shards(tmp_path / "other", (4,)).manifest
