@@ -17,8 +17,8 @@ from preprocess.write import read_record
 
 def refuse_changed(out: Path, plan: Plan, shards: Iterable[int], threads: int) -> None:
     """Raises UsageError, which names an image and what to type, if one of these shards that are there was made of other
-    content than the image has now: they are neither mixed with others nor deleted. Shards of version 0.1.0 have no
-    digests of images, and pass."""
+    content than the image has now: they are neither mixed with others nor deleted. Shards that were made before there were
+    digests of images pass."""
     records = {i: record for i in shards if (record := read_record(out, i, plan.fingerprint))}
     digests = {i: record["images_sha256"] for i, record in records.items() if "images_sha256" in record}
     images = [(i, planned) for i in digests for planned in plan.shards[i]]

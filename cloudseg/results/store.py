@@ -30,7 +30,7 @@ class Store:
 
     Datasets of a file: `probability`, uint8 (n, C, 350, 525), 255 for 1 and 0 where an image has no data; `name`;
     `valid`, uint8 (n, 350, 525), 1 where it has data; `size`, int32 (n, 2), its own height and width; `skipped`, uint8
-    (n,), 1 if it could not be read. Files of version 0.1.0 have the first two only.
+    (n,), 1 if it could not be read. Files that were written before pictures had digests have the first two only.
 
     Each file is whole or not there, and the same whichever rank wrote it.
     """
