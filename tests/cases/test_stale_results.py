@@ -71,9 +71,12 @@ def damaged(type_: Type, run: Path, rules: Path, scenes: list[Image.Image], tmp_
     return folder, predict
 
 
-def test_a_picture_that_was_skipped_is_not_taken_for_an_empty_one(type_: Type, damaged) -> None:
-    _, predict = damaged
-    assert "mended.png" in type_(*predict, expect=1).stderr
+def test_a_picture_that_was_skipped_is_not_taken_for_an_empty_one(
+    type_: Type, run: Path, damaged, tmp_path: Path
+) -> None:
+    folder, _ = damaged
+    said = type_("cloudseg.predict", "--run", run, "--images", folder, "--out", tmp_path / "out.csv", expect=1).stderr
+    assert "mended.png" in said
 
 
 def test_a_damaged_picture_that_was_mended_gets_its_masks(type_: Type, damaged, tmp_path: Path) -> None:
