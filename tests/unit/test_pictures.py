@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 import numpy as np
 import pytest
@@ -131,3 +132,38 @@ def test_a_damaged_picture_stops_or_is_skipped_as_told(tmp_path, capsys):
     skipped = Pictures(tmp_path, skip_damaged=True).read(0, (64, 96))
     assert skipped.skipped and not skipped.valid.any()
     assert "a.jpg" in capsys.readouterr().err
+
+
+def test_hidden_files_folders_and_pipes_are_no_pictures(tmp_path):
+    save(tmp_path / "a.png")
+    for name in ("._a.png", ".hidden.jpg", "Thumbs.db"):
+        (tmp_path / name).write_bytes(b"no")
+    (tmp_path / "folder.jpg").mkdir()
+    os.mkfifo(tmp_path / "pipe.tif")
+    assert Pictures(tmp_path).names == ["a.png"]
+
+
+def test_a_link_that_leads_nowhere_is_a_picture_that_cannot_be_read(tmp_path):
+    (tmp_path / "a.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(DataError, match="a.png: No such file"):
+        Pictures(tmp_path).read(0, (64, 96))
+
+
+@pytest.mark.parametrize("now", [b"no picture any more", None])
+def test_a_picture_that_changes_while_it_is_predicted_is_an_error(tmp_path, now):
+    path = save(tmp_path / "a.png")
+    source = Pictures(tmp_path, skip_damaged=True)
+    source.digests = [source.digest(0)]
+    assert source.read(0, (64, 96)).size == (140, 210)
+    if now is None:
+        save(path, picture()[::-1].copy())
+    else:
+        path.write_bytes(now)
+    with pytest.raises(DataError, match="a.png changed while it was predicted; type the same again"):
+        source.read(0, (64, 96))
+
+
+def test_a_picture_without_data_is_told_of(tmp_path, capsys):
+    save(tmp_path / "a.png", np.zeros((140, 210, 4), np.uint8))
+    assert not Pictures(tmp_path).read(0, (64, 96)).valid.any()
+    assert "a.png: no pixel has data; its masks are empty" in capsys.readouterr().err
