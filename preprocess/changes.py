@@ -17,7 +17,7 @@ from preprocess.write import read_record
 
 def refuse_changed(out: Path, plan: Plan, shards: Iterable[int], threads: int) -> None:
     """Raises UsageError, which names an image and what to type, if one of these shards that are there was made of other
-    content than the image has now: they are neither mixed with others nor deleted. Shards that were made before there were
+    content than the image has now: they are neither mixed with others nor deleted. Shards whose records are older than
     digests of images pass."""
     records = {i: record for i in shards if (record := read_record(out, i, plan.fingerprint))}
     digests = {i: record["images_sha256"] for i, record in records.items() if "images_sha256" in record}
