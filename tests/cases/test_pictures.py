@@ -80,7 +80,7 @@ def test_what_has_no_data_has_no_mask_in_pictures_and_polygons(
 def test_what_has_no_data_has_no_mask_in_a_submission(
     type_: Type, run: Path, scene: np.ndarray, folder: Path, tmp_path: Path
 ) -> None:
-    """Not even where the rules make a piece its box: here the data are a ring of one pixel more than the box needs."""
+    """Not even where the rules turn a piece into its box, which covers the hole in `hole.png`."""
     without_right_half(folder, scene)
     inner = np.dstack([scene, np.full((HEIGHT, WIDTH), 255, np.uint8)])
     inner[40:100, 60:150, 3] = 0
