@@ -20,7 +20,7 @@ def refuse_changed(out: Path, plan: Plan, shards: Iterable[int], threads: int) -
     content than the image has now: they are neither mixed with others nor deleted. Shards whose records are older than
     digests of images pass."""
     records = {i: record for i in shards if (record := read_record(out, i, plan.fingerprint))}
-    digests = {i: record["images_sha256"] for i, record in records.items() if "images_sha256" in record}
+    digests = {i: record["image_digests"] for i, record in records.items() if "image_digests" in record}
     images = [(i, planned) for i in digests for planned in plan.shards[i]]
     if images:
         print(f"reading {len(images)} images, to see that they are those that shards were made of", file=sys.stderr)

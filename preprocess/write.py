@@ -158,7 +158,7 @@ def write_record(
         "file": asdict(file),
         "samples": [asdict(sample) for sample in samples],
         "rejected": [asdict(rejection) for rejection in rejected],
-        "images_sha256": digests,
+        "image_digests": digests,
     }
     with replacing(job.path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
