@@ -54,21 +54,26 @@ def asked(args: argparse.Namespace) -> bool:
 def launch(args: argparse.Namespace, in_slurm: bool, stage_jobs: StageJobs) -> None:
     """Train the trials of --values that are not done, then compare all that the study has."""
     rates, given = trials.parse_rates(args.values), config.from_arguments(args)
-    study = trials.plan(args.run, rates, given)
+    planned = trials.plan(args.run, rates, given)
     if args.dry_run:
-        dry_run(study, remaining(study, rates), given, args, stage_jobs)
+        dry_run(planned, remaining(planned, rates), given, args, stage_jobs)
         return
-    trials.prepare(study, given, args.epochs)
-    left = remaining(study, rates)
-    if not left:
+    if not planned.begun:  # or a study that cannot be would leave a folder
+        preflight.check(config.resolve([*config.from_environment(), *given]))
+    with trials.changing(args.run):
+        study = trials.plan(args.run, rates, given)  # again: another launch may have added to it since
+        trials.prepare(study, given, args.epochs)
+        left = remaining(study, rates)
+        if left:
+            preflight.check(run.open_run(study.trial(0)).settings)
+            if in_slurm:
+                submit(study, left, args, stage_jobs)
+                return
+    if left:
+        run_here(study, left, args.tasks_per_node or 1)
+    else:
         print(f"{args.values}: all done in {args.run}")
         trials.compare(study)
-        return
-    preflight.check(run.open_run(study.trial(0)).settings)
-    if in_slurm:
-        submit(study, left, args, stage_jobs)
-    else:
-        run_here(study, left, args.tasks_per_node or 1)
 
 
 def remaining(study: Study, rates: tuple[float, ...]) -> list[int]:
@@ -128,15 +133,14 @@ def dry_run(
     print(f"# sbatch script of the trials, learning rates {rates}\n{slurm.script(array)}")
     print(f"# sbatch script of their comparison\n{slurm.script(after(comparison, 'JOB_ID_OF_TRIALS'))}")
     try:
-        begun = (study.trial(0) / "run.toml").exists()
         layers = [*config.from_environment(), *given]
-        preflight.check(run.open_run(study.trial(0)).settings if begun else config.resolve(layers))
+        preflight.check(run.open_run(study.trial(0)).settings if study.begun else config.resolve(layers))
     except UsageError as error:
         print(f"note: without --dry-run this would stop: {error}", file=sys.stderr)
 
 
 def submit(study: Study, left: list[int], args: argparse.Namespace, stage_jobs: StageJobs) -> None:
-    """Submit the trials `left` that are not queued already, and their comparison."""
+    """Submit the trials `left` that are not queued already, and their comparison; within `trials.changing`."""
     if shutil.which("sbatch") is None:
         raise UsageError("--cluster slurm: there is no sbatch on this machine; type: --cluster local")
     active = queued(study)

@@ -12,16 +12,19 @@ import json
 import math
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cloudseg import atomic, config, run
+from cloudseg import atomic, config, lock, run
 from cloudseg.cluster import batch
 from cloudseg.errors import CloudsegError, Stopped, UsageError
 
 DEFAULT = "runs/study-lr"
 FILE = "study.json"
+PATIENCE_S = 120.0
+"""How long a launch waits for another one of the same study, which copies the code and calls sbatch twice."""
 
 Layers = list[tuple[str, Mapping[str, Any]]]
 
@@ -41,6 +44,11 @@ class Study:
     @property
     def picture(self) -> Path:
         return self.path / "study.png"
+
+    @property
+    def begun(self) -> bool:
+        """Whether its first trial, whose settings all have, is there."""
+        return bool(self.rates) and (self.trial(0) / "run.toml").exists()
 
     def trial(self, index: int) -> Path:
         return self.path / f"lr-{self.rates[index]}".removesuffix(".0")
@@ -99,8 +107,30 @@ def plan(path: Path, rates: tuple[float, ...], given: Layers) -> Study:
     return dataclasses.replace(study, rates=tuple(dict.fromkeys((*study.rates, *rates))))
 
 
+@contextlib.contextmanager
+def changing(path: Path) -> Iterator[None]:
+    """While entered, no other launch changes study.json and arrays.json of the study at `path`, or queues its trials.
+
+    Waits up to PATIENCE_S for another launch; raises UsageError, which names it, if that is not over then.
+    """
+    file = run.jobs_folder(path.resolve()) / "launch.lock"
+    refusal = "wait until it has queued its trials; if it is gone, delete that file"
+    deadline = time.monotonic() + PATIENCE_S
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(lock.held(file, "", lambda owner: False, refusal))
+                break
+            except UsageError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+        yield
+
+
 def prepare(study: Study, given: Layers, epochs: int | None) -> None:
-    """Make the trials that are not there yet, and study.json.
+    """Make the trials that are not there yet, and study.json; within `changing`.
 
     The first trial takes the `given` settings, or is compared with them; the others are like it but for the rate.
     Raises UsageError as `run.prepare` does.
