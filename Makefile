@@ -3,7 +3,7 @@
 PYTHON := $(or $(CLOUDSEG_VENV),.venv)/bin/python
 DEMO   := demo-data
 
-.PHONY: env demo check lint unit test data train cases cluster app long chaos jobs-files
+.PHONY: env demo check lint unit test data train cases cluster app long chaos jobs-files costs
 
 env:
 	@env/setup.sh
@@ -51,3 +51,8 @@ long: env
 jobs-files: env
 	@$(PYTHON) -c "import pathlib; from cloudseg.cluster import sites, slurm; \
 	  [pathlib.Path('jobs', name).write_text(text) for name, text in slurm.handwritten(sites.load('ruche')).items()]"
+
+# What the layers of each network cost, for plans; tests hold the table against the networks. A quarter of an hour, or
+# more; with NETWORKS="small unet-vgg16" only these are made anew.
+costs: env
+	@$(PYTHON) -m cloudseg.nets.cost $(NETWORKS)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
-import os
+import sys
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +15,7 @@ from cloudseg.cluster.slurm import Job
 from cloudseg.config import Settings
 from cloudseg.cost import Layer
 from cloudseg.data.shards import MANIFEST, Manifest
+from cloudseg.nets import cost_table
 
 IMAGES = 5546
 """Of the competition, of which a fold of five validates."""
@@ -70,35 +70,31 @@ class StageModel:
 
 
 def stages(settings: Settings, data: Data, machine: Machine) -> dict[str, StageModel]:
-    """By name, in their order. Builds the network, which takes seconds."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    from cloudseg.nets import cost as network_cost  # TensorFlow
-    from cloudseg.nets import freeze, models
-
-    network = models.build(settings.network, data.size, settings.weights != "none", settings.batchnorm)
-    found = {}
-    for name in settings.stages:
-        stage = settings.stage[name]
-        freeze.freeze(network, stage.encoder, stage.train_bn)
-        found[name] = StageModel(
-            network_cost.layers(network),
+    """By name, in their order. Raises UsageError for a network that is not in the table of layer costs."""
+    return {
+        name: StageModel(
+            cost_table.layers(settings.network, data.size, settings.batchnorm, stage.encoder, stage.train_bn),
             settings.batch * stage.accumulate,
             stage.epochs,
             settings.compression == "fp16",
             data,
             machine,
         )
-    return found
+        for name, stage in ((name, settings.stage[name]) for name in settings.stages)
+    }
 
 
 def seconds(
     settings: Settings, jobs: Mapping[str, Job], machine: Machine, size: tuple[int, int], images: int
 ) -> dict[str, float]:
-    """Of those of `jobs` that train; none where jobs have no GPUs, of which alone the model knows. `size` and number
+    """Of those of `jobs` that train; none where jobs have no GPUs, of which alone the model knows, or for a network of
+    whose layers the costs are not known. `size` and number
     of `images` are of data that is yet to come."""
     training = {name: job for name, job in jobs.items() if name != run.EVALUATE}
     if not training or not all(job.resources.gpus_per_node for job in training.values()):
+        return {}
+    if settings.network not in cost_table.known():
+        print(f"note: no prediction for {settings.network}, of whose layers the costs are not known", file=sys.stderr)
         return {}
     modelled = stages(settings, Data.of(settings, size, images), machine)
     return {

@@ -21,6 +21,7 @@ def check(settings: Settings) -> None:
     """Raises UsageError, with what to type, for data, names, weights or numbers that training could not use."""
     check_data(settings)
     check_settings(settings)
+    names.require_size(settings.network, Manifest.load(settings.data).size)
 
 
 def check_data(settings: Settings) -> None:

@@ -13,6 +13,18 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
+class Part:
+    """What decides whether a layer trains."""
+
+    name: str
+    parameters: int
+    """BatchNorm statistics included."""
+    encoder: bool
+    """Whether it is one of the encoder's layers with weights."""
+    batchnorm: bool
+
+
+@dataclasses.dataclass(frozen=True)
 class Plan:
     """What trains in a stage."""
 
@@ -51,17 +63,28 @@ def plan(layers: Sequence[tuple[str, int]], share: float) -> Plan:
     return Plan(tuple(name for name, _ in chosen), sum(count for _, count in chosen) / total)
 
 
+def choose(parts: Sequence[Part], share: float, train_bn: bool = False) -> tuple[Plan, list[bool]]:
+    """What trains of `parts`, in the order of the model, and whether each does; see `freeze`."""
+    sizes = [(part.name, part.parameters) for part in parts if part.encoder]
+    chosen = dataclasses.replace(plan(sizes, share), train_bn=train_bn)
+    trained = set(chosen.encoder_layers)
+    return chosen, [not part.encoder or part.name in trained or (train_bn and part.batchnorm) for part in parts]
+
+
 def freeze(network: Network, share: float, train_bn: bool = False) -> Plan:
     """Let the decoder and the last `share` of the encoder train, and nothing else.
 
     A frozen BatchNorm layer keeps its statistics too: Keras runs it in inference mode. With `train_bn` the encoder's
     BatchNorm layers all train.
     """
-    sizes = [(name, network.model.get_layer(name).count_params()) for name in network.encoder]
-    chosen = dataclasses.replace(plan(sizes, share), train_bn=train_bn)
-    frozen = set(network.encoder) - set(chosen.encoder_layers)
-    for layer in network.model.layers:
-        layer.trainable = layer.name not in frozen or (train_bn and "BatchNormalization" in type(layer).__name__)
+    encoder = set(network.encoder)
+    parts = [
+        Part(layer.name, layer.count_params(), layer.name in encoder, "BatchNormalization" in type(layer).__name__)
+        for layer in network.model.layers
+    ]
+    chosen, trains = choose(parts, share, train_bn)
+    for layer, trained in zip(network.model.layers, trains, strict=True):
+        layer.trainable = trained
     return chosen
 
 

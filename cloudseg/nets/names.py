@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from cloudseg.config import nearest
+from cloudseg.data import sizes
 from cloudseg.errors import UsageError
 
 OWN = ("vanilla",)
@@ -17,6 +20,8 @@ ENCODERS = (
     "efficientnetb0", "efficientnetb1", "efficientnetb2", "efficientnetb3",
     "efficientnetb4", "efficientnetb5", "efficientnetb6", "efficientnetb7",
 )  # fmt: skip
+STRIDE = {"pspnet": 48}
+"""Height and width of images are multiples of this, of decoders that want another one than the 32 of all sizes."""
 LOSSES = ("bce", "dice", "bce_dice", "weighted_bce")
 PRECISIONS = ("float32", "mixed")
 COMPRESSIONS = ("none", "fp16")
@@ -34,3 +39,17 @@ def parse(name: str) -> tuple[str, str]:
             hint = f"; it is {', '.join(OWN)}, or DECODER-ENCODER, of {', '.join(DECODERS)} and {', '.join(ENCODERS)}"
         raise UsageError(f"network: there is no {name!r}{hint}")
     return decoder, encoder
+
+
+def require_size(name: str, size: tuple[int, int]) -> None:
+    """Raises UsageError, with what to type, if the network `name` cannot take images of `size` (height, width)."""
+    decoder, encoder = parse(name)
+    stride = STRIDE.get(decoder, 1)
+    if any(side % stride for side in size):
+        step = math.lcm(stride, sizes.STRIDE)
+        nearby = "x".join(str(max(step, step * round(side / step))) for side in size)
+        raise UsageError(
+            f"network: {name} takes images whose height and width are multiples of {stride}, not {size[0]}x{size[1]}; "
+            f"make the shards at another size: --size {nearby}, or choose another network, as: "
+            f"--set network=unet-{encoder}"
+        )

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from cloudseg import cost
 from cloudseg.nets import cost as network_cost
-from cloudseg.nets import freeze, losses, models
+from cloudseg.nets import cost_table, freeze, losses, models
 from cloudseg.training import determinism, optimizers
 from cloudseg.training.comm import Solo
 from cloudseg.training.stages import Stage
@@ -59,6 +59,36 @@ def test_all_parameters_are_counted_and_flops_as_by_hand():
     # A transpose convolution of 2x2 and stride 2 uses each number once a pixel of its input.
     names = [layer.name for layer in network.model.layers if layer.weights]
     assert layers[names.index("up0_transpose")].flops == 2 * 32 * 48 * 4 * 48 * 24
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("vanilla", [(64, 96), (320, 480)]),
+        ("unet-resnet34", [(64, 96), (320, 480)]),
+        ("linknet-efficientnetb1", [(64, 96)]),
+        ("fpn-densenet121", [(64, 96)]),
+        ("pspnet-seresnet18", [(96, 144), (288, 480)]),
+    ],
+)
+def test_the_table_says_what_the_networks_say(name, sizes):
+    holds(name, sizes)
+
+
+def holds(name: str, sizes: list[tuple[int, int]]) -> None:
+    """The table of costs is right for the network, its decoder with BatchNorm and without, frozen and not."""
+    for size in sizes:
+        for batchnorm in (True, False):
+            network = models.build(name, size, False, batchnorm)
+            for share, train_bn in ((0.0, False), (0.2, False), (0.2, True), (1.0, False)):
+                freeze.freeze(network, share, train_bn)
+                found = cost_table.layers(name, size, batchnorm, share, train_bn)
+                assert found == network_cost.layers(network), (size, batchnorm, share, train_bn)
+
+
+def test_a_row_of_the_table_is_made_from_the_network():
+    assert network_cost.rows("pspnet-resnet18") == cost_table.network("pspnet-resnet18")
+    assert network_cost.rows("vanilla", batchnorm=False) == cost_table.network("vanilla", batchnorm=False)
 
 
 def test_a_plan_of_what_never_ran_is_told_by_the_model(tmp_path):

@@ -12,6 +12,8 @@ def shards(tmp_path, monkeypatch):
     """Shards with images in fold 0 and its complement, in none of fold 1; no weights in the cache."""
 
     class Folds:
+        size = (320, 480)
+
         def indices(self, fold: int, training: bool) -> np.ndarray:
             return np.arange(0 if fold == 1 and not training else 3)
 
@@ -81,3 +83,8 @@ def test_a_run_that_cannot_work_is_not_begun(tmp_path):
     with pytest.raises(UsageError):
         run.prepare(tmp_path / "r", [("test", {"data": "/shards", "network": "unet-resnet43", "weights": "none"})])
     assert not (tmp_path / "r").exists()
+
+
+def test_a_size_of_images_that_the_network_cannot_take_is_refused():
+    with pytest.raises(UsageError, match="pspnet-vgg16 takes images whose height and width are multiples of 48"):
+        preflight.check(settings("network=pspnet-vgg16"))
