@@ -23,7 +23,7 @@ from cloudseg import provenance
 from cloudseg.cluster import checkup, commands, findings, links, planning, sites, slurm, snapshot, text
 from cloudseg.cluster.findings import FAULT, FINE, Finding
 from cloudseg.config import Settings
-from cloudseg.errors import FAILED, UsageError, run_command
+from cloudseg.errors import FAILED, DataError, UsageError, run_command
 from cloudseg.nets import names, weights
 
 
@@ -80,6 +80,8 @@ def here(site: sites.Site, args: argparse.Namespace) -> Iterator[Finding]:
         yield Finding("weights", FINE, str(weights.cached(encoder)))
     except UsageError as error:
         yield Finding("weights", findings.NOTE, "not there", str(error).partition("on the login node: ")[2])
+    except DataError as error:
+        yield Finding("weights", FAULT, *str(error).split("; on the login node: "))
     if args.here and shutil.which("sbatch") is None:
         return
     if shutil.which("sbatch") is None:
@@ -111,7 +113,8 @@ def there(site: sites.Site, args: argparse.Namespace) -> Iterator[Finding]:
     print(f"job {number}: {need.nodes} x {need.tasks_per_node} ranks, {need.partition}; log {job.log}", flush=True)
     checkup.wait(folder, number, 60 * args.wait, lambda line: print(line, flush=True))
     seen = checkup.seen(folder)
-    if links_seen := findings.links(seen.ranks, need, time.strftime("%Y-%m-%d")):
+    conditions = links.conditions(site, need.partition)
+    if links_seen := findings.links(seen.ranks, need, time.strftime("%Y-%m-%d"), conditions):
         links.save(links_seen, sites.file(args.site).stem, args.folder)
     yield from findings.of_ranks(seen.ranks, need, provenance.versions())
     yield from findings.of_signals(seen.heard, need.nodes * need.tasks_per_node, seen.requeued_s)

@@ -153,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         images = len(list(args.images.glob("*.jpg"))) if args.images else 0
         predict = functools.partial(
             prediction.seconds,
-            machine=links.known(args.site, settings.precision)[0],
+            machine=links.known(args.site, settings.precision, partition=args.partition).machine,
             size=sizes.parse(args.size),
             images=images or prediction.IMAGES,
         )

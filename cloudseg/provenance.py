@@ -22,12 +22,18 @@ PACKAGES = (
 
 def made(data: str) -> dict[str, str | bool]:
     """Facts about the shards in the folder `data`, if they are there, the code, and this environment."""
-    manifest = Path(data) / MANIFEST
+    digest = data_digest(data)
     return {
-        **({"data_sha256": hashlib.sha256(manifest.read_bytes()).hexdigest()} if manifest.exists() else {}),
+        **({"data_sha256": digest} if digest else {}),
         **{key: value for key, value in revision().items() if value is not None},
         **versions(),
     }
+
+
+def data_digest(data: str) -> str | None:
+    """sha256 of the manifest in the folder `data`, which names the content of all shards; None if it is not there."""
+    manifest = Path(data) / MANIFEST
+    return hashlib.sha256(manifest.read_bytes()).hexdigest() if manifest.exists() else None
 
 
 @functools.cache

@@ -47,15 +47,17 @@ def main() -> None:
     if min(args.gpus) < 1 or args.images < 5:
         raise UsageError("--gpus and --images must be numbers of at least 1 and 5")
     settings = config.resolve(config.from_arguments(args), default_data="DATA")
-    measured, found = links.known(args.site, settings.precision, args.measured)
-    machine = given(measured, args.inside, args.between)
+    site = links.known(args.site, settings.precision, args.measured)
+    machine = given(site.machine, args.inside, args.between)
     print(
         f"{settings.network} at {args.size}, {settings.batch} images a GPU and step, {settings.precision}; "
         f"{machine.per_node} GPUs a node of {machine.flops / 1e12:.3g} Tflop/s each, "
         f"{machine.inside.bytes_per_s / 1e9:.3g} GB/s inside a node and {machine.between.bytes_per_s / 1e9:.3g} between"
     )
-    for each in found:
+    for each in site.measured:
         print(f"links: doctor measured {each.nodes} x {each.per_node} ranks on {each.day}")
+    for note in site.notes:
+        print(f"links: not taken up: {note}")
     curves = {}
     data = Data.split(sizes.parse(args.size), args.images)
     for name, stage in prediction.stages(settings, data, machine).items():

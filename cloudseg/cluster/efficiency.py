@@ -46,7 +46,8 @@ def of(stage: StageState) -> Efficiency | None:
     told = json.loads((run.stage(stage.stage) / "stage.json").read_text())
     ranks = told["ranks"]
     rate = (at.images_per_s or 0.0) / ranks
-    alone = [each.images_per_s for each in estimate.like(run.settings, stage.stage, run.path.parent) if each.ranks == 1]
+    others = estimate.like(run.settings, stage.stage, run.path.parent, told.get("partition"), "GPU" in told["device"])
+    alone = [each.images_per_s for each in others if each.ranks == 1]
     return Efficiency(
         stage.name,
         at.seconds,

@@ -11,8 +11,10 @@ import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
+from cloudseg import provenance
 from cloudseg import run as runs
 from cloudseg.cluster import times
+from cloudseg.cluster.sites import Resources
 from cloudseg.config import Settings
 from cloudseg.errors import CloudsegError
 
@@ -23,13 +25,19 @@ MARGIN = 1.5
 LEAST_S = 1800
 
 
-def stage_seconds(settings: Settings, stage: str, ranks: int, folder: Path) -> float | None:
-    """Seconds for `stage` on `ranks` ranks; None if no run in `folder` did anything like it.
+LIKE = ("network", "precision", "batch", "batchnorm", "augment", "compression")
+"""Settings that decide how long an epoch takes, beside the data and what a job runs on; `encoder` of a stage too."""
+LIKE_OF_STAGE = ("encoder", "train_bn", "accumulate")
+
+
+def stage_seconds(settings: Settings, stage: str, ranks: int, where: Resources, folder: Path) -> float | None:
+    """Seconds for `stage` on `ranks` ranks of jobs that ask for `where`; None if no run in `folder` did anything like
+    it.
 
     Of those, one with as many ranks counts, then the latest; time is taken to fall with the number of ranks, the pace
     of an epoch (validation included) to be the median of its epochs.
     """
-    found = list(like(settings, stage, folder))
+    found = list(like(settings, stage, folder, where.partition, where.gpus_per_node > 0))
     if not found:
         return None
     best = max(found, key=lambda each: (each.ranks == ranks, each.ended))
@@ -46,19 +54,32 @@ class Precedent:
     images_per_s: float
 
 
-def like(settings: Settings, stage: str, folder: Path) -> Iterator[Precedent]:
-    """Finished stages of the runs in `folder` with this one's network, data, precision and share of the encoder."""
-    own = settings.stage[stage]
+def like(settings: Settings, stage: str, folder: Path, partition: str | None, gpus: bool) -> Iterator[Precedent]:
+    """Finished stages of the runs in `folder` that differ from this one in nothing that decides how long an epoch
+    takes: LIKE, LIKE_OF_STAGE, the data, the partition, GPUs or none.
+
+    Stages that an earlier version ran do not say in which partition; `partition` None asks for any.
+    """
+    own, data = settings.stage[stage], provenance.data_digest(settings.data)
     for path in folder.glob("*/run.toml"):
         with contextlib.suppress(CloudsegError, OSError, ValueError, KeyError):
             found = runs.open_run(path.parent)
             theirs = found.settings
-            if (theirs.network, theirs.data, theirs.precision) != (settings.network, settings.data, settings.precision):
+            if any(getattr(theirs, key) != getattr(settings, key) for key in LIKE):
                 continue
             for name in theirs.stages:
-                if theirs.stage[name].encoder != own.encoder or found.done(name) is None:
+                if any(getattr(theirs.stage[name], key) != getattr(own, key) for key in LIKE_OF_STAGE):
+                    continue
+                if found.done(name) is None:
                     continue
                 told = json.loads((found.stage(name) / "stage.json").read_text())
+                # What was made anew in the same folder is other data, what was moved is the same.
+                if told.get("data_sha256") != data or (data is None and theirs.data != settings.data):
+                    continue
+                if partition and told.get("partition", partition) != partition:
+                    continue
+                if ("GPU" in told["device"]) != gpus:
+                    continue
                 with found.history(name).open(newline="") as file:
                     rows = list(csv.DictReader(file))
                 seconds, rate = (

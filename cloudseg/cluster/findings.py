@@ -81,14 +81,20 @@ def of_ranks(ranks: Sequence[Mapping[str, Any]], asked: Resources, login: Mappin
     yield Finding("internet", FINE, "nodes reach it; nothing needs it" if online else "none on nodes; nothing needs it")
 
 
-def links(ranks: Sequence[Mapping[str, Any]], asked: Resources, day: str) -> Measured | None:
-    """What the ranks' allreduce says of the links between them; None if they had none, or not all came."""
+def links(
+    ranks: Sequence[Mapping[str, Any]], asked: Resources, day: str, conditions: dict[str, Any]
+) -> Measured | None:
+    """What the ranks' allreduce says of the links between them; None if they had none, or not all came, or only some
+    had a GPU."""
     speeds = [each["allreduce_bytes_per_s"] for each in ranks]
     if len(ranks) < asked.nodes * asked.tasks_per_node or not speeds or None in speeds:
         return None
-    return Measured(
-        asked.nodes, asked.tasks_per_node, ranks[0]["allreduce_bytes"], ranks[0]["allreduce_bytes"] / min(speeds), day
-    )
+    kinds = {name for each in ranks for name in each["gpus"] or [""]}
+    if "" in kinds and len(kinds) > 1:
+        return None
+    size = ranks[0]["allreduce_bytes"]
+    gpu = ", ".join(sorted(kinds))
+    return Measured(asked.nodes, asked.tasks_per_node, size, size / min(speeds), day, gpu, conditions)
 
 
 def _of_gpus(ranks: Sequence[Mapping[str, Any]], asked: Resources) -> Finding:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
+import hashlib
 import json
+import os
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from cloudseg import atomic
 from cloudseg.cluster import scaling, sites
@@ -18,6 +23,10 @@ FOLDER = Path("runs/doctor")
 """Where doctor leaves what it measured."""
 
 
+VARIABLES = ("NCCL_", "HOROVOD_", "CLOUDSEG_INTERFACE")
+"""What the names of environment variables begin with that decide how ranks talk; jobs get them from the shell."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Measured:
     """An allreduce of `size` bytes that took `seconds`, over all ranks of a job."""
@@ -28,24 +37,71 @@ class Measured:
     seconds: float
     day: str
     """As 2026-11-26."""
+    gpu: str = ""
+    """What the ranks computed on, as "Tesla V100-SXM2-32GB"; empty for CPUs, which talk in another way."""
+    conditions: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """See `conditions`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """A site's machine, and from what."""
+
+    machine: Machine
+    measured: list[Measured]
+    """What doctor measured of it and is taken up; replaces the links of the site's file."""
+    notes: list[str]
+    """What doctor left that is not, and why, a line each."""
+
+
+def conditions(site: Site, partition: str | None = None) -> dict[str, Any]:
+    """What decides how fast ranks talk, beside their number: as the site's file and this shell have it now, for jobs in
+    `partition`, else the site's."""
+    variables = {name: value for name, value in os.environ.items() if name.startswith(VARIABLES)}
+    stamp = Path(sys.prefix) / "horovod.stamp"
+    return {
+        "partition": partition or site.train.partition,
+        "environment": {**variables, **site.environment},
+        "modules": list(site.modules),
+        "sbatch": list(site.sbatch),
+        "srun": list(site.srun),
+        "horovod": stamp.read_text().split() if stamp.exists() else [],
+    }
 
 
 def save(measured: Measured, site: str, folder: Path) -> None:
-    """For `load`; in place of an earlier one over as many nodes and ranks."""
-    name = f"links-{site}-{measured.nodes}x{measured.per_node}.json"
+    """For `known`; in place of an earlier one over as many nodes and ranks under the same conditions."""
+    digest = hashlib.sha256(json.dumps([measured.gpu, measured.conditions], sort_keys=True).encode()).hexdigest()
+    name = f"links-{site}-{measured.nodes}x{measured.per_node}-{digest[:8]}.json"
     atomic.write_json(folder / name, dataclasses.asdict(measured))
 
 
-def load(site: str, folder: Path) -> Iterator[Measured]:
-    """What doctor measured on the site of this name, if anything."""
-    for path in folder.glob(f"links-{site}-*.json"):
-        yield Measured(**json.loads(path.read_text()))
+def load(site: str, folder: Path) -> Iterator[tuple[Path, Measured]]:
+    """What doctor measured on the site of this name, if anything, and the file of each.
+
+    Raises UsageError for a file that is damaged.
+    """
+    for path in sorted(folder.glob(f"links-{glob.escape(site)}-[0-9]*.json")):
+        try:
+            yield path, Measured(**json.loads(path.read_text()))
+        except (ValueError, TypeError):
+            raise UsageError(f"{path} is not what doctor writes; delete it, and measure again with doctor") from None
 
 
-def known(name: str | None, precision: str, folder: Path = FOLDER) -> tuple[Machine, list[Measured]]:
-    """The site called `name`, with links as doctor measured them if it has; and what that was."""
-    found = list(load(sites.file(name).stem, folder))
-    return as_measured(machine(sites.load(name), precision), found), found
+def known(name: str | None, precision: str, folder: Path = FOLDER, partition: str | None = None) -> Known:
+    """The site called `name`, with links as doctor measured them in `partition` (else the site's), if it has since the
+    site's file, Horovod or the shell's variables last changed."""
+    site, stem = sites.load(name), sites.file(name).stem
+    now, found, notes = conditions(site, partition), [], []
+    for path, each in load(stem, folder):
+        changed = [key for key, value in now.items() if each.conditions.get(key) != value]
+        if not each.gpu:
+            notes.append(f"{path}: measured between CPUs, which says nothing of GPUs")
+        elif changed:
+            notes.append(f"{path}: measured with another {', '.join(changed)}; measure again: doctor --site {stem}")
+        else:
+            found.append(each)
+    return Known(as_measured(machine(site, precision), found), found, notes)
 
 
 def machine(site: Site, precision: str) -> Machine:

@@ -35,7 +35,7 @@ def stage_jobs(
     for stage in chosen:
         log = str(run.jobs_folder(folder) / f"{stage}.log")
         job = slurm.stage_job(stage, site, str(folder), log, **changes)
-        if settings and not args.time and (seconds := estimated(stage, settings, job.ranks, folder)):
+        if settings and not args.time and (seconds := estimated(stage, settings, job, folder)):
             time = estimate.walltime(seconds, job.resources.time)
             job = dataclasses.replace(job, resources=dataclasses.replace(job.resources, time=time))
         if args.mail:
@@ -76,9 +76,11 @@ def head_job(folder: Path, args: argparse.Namespace, code: str) -> slurm.Job:
     return head.job(args.head, sites.load(args.site), folder, exports_of(args, code))
 
 
-def estimated(stage: str, settings: Settings, ranks: int, folder: Path) -> float | None:
-    """Seconds that the stage will take, if a run beside `folder` tells; of the evaluation nobody does."""
-    return None if stage == run.EVALUATE else estimate.stage_seconds(settings, stage, ranks, folder.parent)
+def estimated(stage: str, settings: Settings, job: slurm.Job, folder: Path) -> float | None:
+    """Seconds that the stage will take as `job`, if a run beside `folder` tells; of the evaluation nobody does."""
+    if stage == run.EVALUATE:
+        return None
+    return estimate.stage_seconds(settings, stage, job.ranks, job.resources, folder.parent)
 
 
 Predict = Callable[[Settings, Mapping[str, slurm.Job]], Mapping[str, float]]
@@ -94,7 +96,7 @@ def show(args: argparse.Namespace, settings: Settings, predict: Predict) -> None
         need = head_job(folder, args, "CODE").resources
         shape = (f"{args.head.shards} x {need.cpus_per_task} CPUs", need.partition, need.time)
         rows.append((run.PREPROCESS, "", "", *shape, "", str(args.csv), settings.data))
-    known = {stage: estimated(stage, settings, job.ranks, folder) for stage, job in jobs.items()}
+    known = {stage: estimated(stage, settings, job, folder) for stage, job in jobs.items()}
     modelled = predict(settings, {stage: jobs[stage] for stage in jobs if not known[stage]})
     for stage, job in jobs.items():
         need, seconds = job.resources, known[stage]

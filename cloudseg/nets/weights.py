@@ -18,11 +18,17 @@ def cached(encoder: str) -> Path:
 
 
 def require(weights: str, encoder: str) -> None:
-    """Raises UsageError, with the line to type, if the setting `weights` names a file that is not there."""
+    """Raises UsageError, with the line to type, if the setting `weights` names a file that is not there, or DataError
+    if it is not what was published as ImageNet weights of `encoder`."""
     if weights == "none":
         return
     file = cached(encoder) if weights == "imagenet" else Path(weights)
     if file.exists():
+        if weights == "imagenet" and encoder in IMAGENET and not IMAGENET[encoder].matches(file):
+            raise DataError(
+                f"{file} is damaged, or of another encoder; on the login node: "
+                f"python -m cloudseg.weights fetch {encoder}"
+            )
         return
     if weights != "imagenet":
         raise UsageError(f"weights: {file} is not there; name a file, or --set weights=none")
@@ -48,8 +54,6 @@ def load(model: Any, layers: tuple[str, ...], encoder: str, weights: str) -> Non
 
     require(weights, encoder)
     file = cached(encoder) if weights == "imagenet" else Path(weights)
-    if weights == "imagenet" and encoder in IMAGENET and not IMAGENET[encoder].matches(file):
-        raise DataError(f"{file} is damaged; on the login node: python -m cloudseg.weights fetch {encoder}")
     before = {name: [w.copy() for w in model.get_layer(name).get_weights()] for name in layers}
     try:
         with h5py.File(file) as content:

@@ -126,6 +126,7 @@ def record(run: Run, stage: str, comm: Comm, plan: Plan, network: Network, data:
             "parameters": network.model.count_params(),
             "ranks": comm.size,
             "device": comm.device,
+            "partition": os.environ.get("SLURM_JOB_PARTITION", "none"),
             "job": own_job(os.environ),
             "with": provenance.versions(),
         },

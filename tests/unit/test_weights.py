@@ -313,11 +313,20 @@ def test_a_job_without_its_weights_says_what_to_type(tmp_path):
     weights.require("none", "resnet34")
 
 
-def test_a_job_does_not_use_damaged_weights(cache):
-    cache.mkdir(parents=True)
-    weights.cached("resnet34").write_bytes(b"damaged")
-    with pytest.raises(DataError, match="is damaged; on the login node: python -m cloudseg.weights fetch resnet34"):
+@pytest.mark.parametrize("content", [b"", CONTENT[:-1], CONTENT])
+def test_weights_that_are_cut_short_or_of_another_encoder_are_refused_at_launch_and_in_the_job(publisher, content):
+    weights.cached("resnet34").parent.mkdir(parents=True, exist_ok=True)
+    weights.cached("resnet34").write_bytes(content)  # CONTENT is what was published of resnet18
+    says = "is damaged, or of another encoder; on the login node: python -m cloudseg.weights fetch resnet34"
+    with pytest.raises(DataError, match=says):
+        weights.require("imagenet", "resnet34")
+    with pytest.raises(DataError, match=says):
         weights.load(None, (), "resnet34", "imagenet")
+
+
+def test_no_two_encoders_share_a_file_of_the_cache():
+    files = {weights.cached(encoder) for encoder in names.ENCODERS}
+    assert len(files) == len(names.ENCODERS)
 
 
 def test_the_table_is_what_segmentation_models_would_download(monkeypatch):
