@@ -70,7 +70,7 @@ explain_no_cuda() {
     "module load cuda/12.2) and run the setup again"
 }
 
-tensorflow_and_python() {  # "TensorFlow's version, cpu or gpu, Python's tag, the C library", on one line
+tensorflow_and_python() {  # "TensorFlow's version, cpu or gpu, Python's tag, the C library, NCCL's version", on one line
   "$python" - <<'PY'
 import importlib.metadata as metadata, platform, sys, sysconfig
 
@@ -79,7 +79,8 @@ name = "tensorflow" if "tensorflow" in found else "tensorflow-cpu"
 if name not in found:
     sys.exit("there is no TensorFlow in this environment yet")
 flavour = "gpu" if name == "tensorflow" else "cpu"
-print(found[name], flavour, sysconfig.get_config_var("SOABI"), "-".join(platform.libc_ver()))
+nccl = next((version for package, version in found.items() if package.startswith("nvidia-nccl-")), "none")
+print(found[name], flavour, sysconfig.get_config_var("SOABI"), "-".join(platform.libc_ver()), nccl)
 PY
 }
 
@@ -98,13 +99,20 @@ check_tools() {
 describe_build() {  # everything that changes the wheel, one fact a line; its hash names the wheel's folder
   echo "horovod $VERSION $SDIST_SHA256"
   echo "recipe $(cat "${BASH_SOURCE[0]}" "$here"/patches/horovod-*.patch | short_hash)"
-  echo "tensorflow, python, libc $tf"
+  echo "tensorflow, python, libc, nccl $tf"
   echo "compiler $("$compiler" --version | head -1)"
   # Horovod turns these on when the machine that compiles has them
   echo "machine $(uname -m) $(grep -woE 'avx|f16c|fma' /proc/cpuinfo | sort -u | tr '\n' ' ')"
   echo "mpi $mpi $([ "$mpi" = none ] || mpirun --version 2>/dev/null | head -1)"
   echo "cuda $cuda"
+  local flags
+  flags=$(env | grep -E '^((C|CXX|CPP|LD)FLAGS|(HOROVOD|CMAKE)_[A-Z_]*)=' | LC_ALL=C sort || true)
+  # what -march=native of one node makes is an illegal instruction on another
+  [[ $flags != *native* ]] || flags+=$(grep -m1 ^flags /proc/cpuinfo)
+  echo "flags $(echo "$flags" | short_hash)"
 }
+
+is_whole() { (cd "$1" 2>/dev/null && sha256sum --check --status wheel.sha256 2>/dev/null); }
 
 fetch_source() {
   printf 'horovod==%s --hash=sha256:%s\n' "$VERSION" "$SDIST_SHA256" >"$work/horovod.txt"
@@ -223,7 +231,8 @@ main() {
   folder=$wheels/horovod-$VERSION-tf${tf%% *}-$(echo "$facts" | short_hash)
   mkdir -p "$wheels"
   one_at_a_time
-  if ! ls "$folder"/horovod-*.whl >/dev/null 2>&1; then
+  if ! is_whole "$folder"; then
+    rm -rf "$folder"  # damaged, if it is there
     count_jobs
     local log=$venv/horovod-build.log minutes=$(((270 / jobs + 60) / 60))
     local parts=Gloo
@@ -247,8 +256,9 @@ main() {
       die "the build failed; the whole log is $log"
     fi
     echo "$facts" >"$work/out/facts.txt"
+    (cd "$work/out" && sha256sum horovod-*.whl >wheel.sha256)
     # a rename: no other setup ever sees half a folder; if one was quicker, its wheel is as good
-    mv -T "$work/out" "$folder" 2>/dev/null || ls "$folder"/horovod-*.whl >/dev/null
+    mv -T "$work/out" "$folder" 2>/dev/null || is_whole "$folder"
   fi
   ls "$folder"/horovod-*.whl
 }
