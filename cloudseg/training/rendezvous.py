@@ -2,19 +2,24 @@
 
 Horovod reads who it is and where to meet from HOROVOD_* variables; `horovodrun` sets them over ssh. Ranks that
 srun has started already need no ssh: rank 0 opens Horovod's own rendezvous server, on the address that the other nodes
-reach and for as long as all meet, and writes it into the attempt's folder, which all nodes share.
+reach and for as long as all meet, and writes it into the attempt's folder, which all nodes share and only the user may
+read. With it goes a secret, which ranks show the server and each other (env/patches, gloo-secret).
 """
 
 from __future__ import annotations
 
 import contextlib
+import hmac
+import http
 import ipaddress
 import json
 import os
+import secrets
 import socket
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +36,42 @@ TIMEOUT_S = 300.0
 """How long ranks wait for rank 0; a busy file system may take minutes to give out an import."""
 
 
+class _Handler(RendezvousHandler):
+    """Answers requests whose scope begins with the attempt's secret, as the patched Horovod's do."""
+
+    server: _Server
+
+    def parse_request(self) -> bool:
+        if not super().parse_request():
+            return False
+        said = self.path[1:].partition(".")[0]
+        if hmac.compare_digest(said.encode(), self.server.secret.encode()):
+            return True
+        if not self.server.refused:
+            print(
+                f"warning: refused {self.client_address[0]}, which asked where ranks are without the attempt's secret; "
+                "if ranks do not meet, this environment's Horovod is older than the code: run env/setup.sh",
+                file=sys.stderr,
+                flush=True,
+            )
+        self.server.refused = True
+        self.send_error(http.HTTPStatus.FORBIDDEN)
+        return False
+
+
 class _Server(RendezvousHTTPServer):
     """Horovod's store of addresses, for the ranks of one attempt only.
 
-    Its protocol has no place for a secret, and who may write to it decides where ranks connect to. So it answers those
-    addresses that ranks have written into the attempt's folder, where only the user may write.
+    Who may write to it decides where ranks connect to. So it answers those addresses that ranks have written into the
+    attempt's folder, where only the user may write, and of what comes from there only what knows the secret.
     """
 
-    def __init__(self, address: str, attempt: Attempt) -> None:
-        super().__init__((address, 0), RendezvousHandler, 0)
+    def __init__(self, address: str, attempt: Attempt, secret: str) -> None:
+        super().__init__((address, 0), _Handler, 0)
         self._attempt = attempt
+        self.secret = secret
+        self.refused = False
+        """Whether a request without the secret was refused; the log says so once."""
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         return client_address[0] in self._attempt.addresses()
@@ -57,18 +88,17 @@ def joined(placement: Placement, attempt: Attempt) -> Iterator[None]:
     """
     server = thread = None
     if placement.rank == 0:
-        server = _serve(placement, attempt)
+        server = _serve(placement, attempt, secrets.token_hex(32))
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         host, port = server.server_address[:2]
-        patiently(lambda: write_json(attempt.rendezvous, {"address": host, "port": port}, sync=False))
+        meeting = {"address": host, "port": port, "secret": server.secret}
+        patiently(lambda: write_json(attempt.rendezvous, meeting, sync=False))
     try:
         meeting = _wait_for(attempt.rendezvous)
         address = _address_towards(meeting["address"])
         patiently(lambda: write_json(attempt.address(placement.rank), {"address": address}, sync=False))
-        os.environ.update(
-            horovod_environment(placement, meeting["address"], meeting["port"], _interface(address, meeting["address"]))
-        )
+        os.environ.update(horovod_environment(placement, meeting, _interface(address, meeting["address"])))
         yield
     finally:
         if server is not None and thread is not None:
@@ -78,8 +108,8 @@ def joined(placement: Placement, attempt: Attempt) -> Iterator[None]:
             server.server_close()
 
 
-def horovod_environment(placement: Placement, address: str, port: int, interface: str) -> dict[str, str]:
-    """The variables from which Horovod's Gloo controller knows its place."""
+def horovod_environment(placement: Placement, meeting: Mapping[str, Any], interface: str) -> dict[str, str]:
+    """The variables from which Horovod's Gloo controller knows its place; `meeting` is what rank 0 published."""
     return {
         "HOROVOD_RANK": str(placement.rank),
         "HOROVOD_SIZE": str(placement.size),
@@ -89,8 +119,9 @@ def horovod_environment(placement: Placement, address: str, port: int, interface
         "HOROVOD_CROSS_SIZE": str(placement.cross_size),
         # Only has to differ between nodes.
         "HOROVOD_HOSTNAME": f"node{placement.node}",
-        "HOROVOD_GLOO_RENDEZVOUS_ADDR": address,
-        "HOROVOD_GLOO_RENDEZVOUS_PORT": str(port),
+        "HOROVOD_GLOO_RENDEZVOUS_ADDR": meeting["address"],
+        "HOROVOD_GLOO_RENDEZVOUS_PORT": str(meeting["port"]),
+        "HOROVOD_GLOO_SECRET": meeting["secret"],
         "HOROVOD_GLOO_IFACE": interface,
         # Both: with the first alone a Horovod that was built with MPI aborts at its first operation.
         "HOROVOD_CONTROLLER": "gloo",
@@ -146,9 +177,9 @@ def _ipv4_by_interface() -> dict[str, str]:
     }
 
 
-def _serve(placement: Placement, attempt: Attempt) -> _Server:
+def _serve(placement: Placement, attempt: Attempt, secret: str) -> _Server:
     hosts = [HostInfo(f"node{i}", tasks) for i, tasks in enumerate(placement.tasks_per_node)]
-    server = _Server(own_address(len(placement.tasks_per_node)), attempt)
+    server = _Server(own_address(len(placement.tasks_per_node)), attempt, secret)
     server.init(get_host_assignments(hosts, placement.size, placement.size))
     return server
 

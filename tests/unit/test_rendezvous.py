@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import urllib.error
 import urllib.request
@@ -17,8 +18,8 @@ from cloudseg.training.placement import Placement
 TWO = Placement(rank=0, local_rank=0, node=0, tasks_per_node=(2,))
 
 
-def put(address: str, port: int) -> int:
-    request = urllib.request.Request(f"http://{address}:{port}/global/0", data=b"x", method="PUT")
+def put(address: str, port: int, secret: str) -> int:
+    request = urllib.request.Request(f"http://{address}:{port}/{secret}.global/0", data=b"x", method="PUT")
     return urllib.request.urlopen(request, timeout=5).status
 
 
@@ -43,6 +44,26 @@ def test_an_address_that_no_rank_wrote_down_is_not_answered(meeting):
         meeting.address(0).unlink()
         with pytest.raises((urllib.error.URLError, ConnectionError, TimeoutError)):
             put(**place)
+
+
+@pytest.mark.parametrize("secret", ["", "0" * 64, "guess"])
+def test_who_does_not_know_the_secret_is_not_answered_from_a_ranks_address_either(meeting, capsys, secret):
+    with rendezvous.joined(TWO, meeting):
+        place = json.loads(meeting.rendezvous.read_text())
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            put(**{**place, "secret": secret})
+        assert put(**place) == 200
+    assert "refused 127.0.0.1" in capsys.readouterr().err
+
+
+def test_every_attempt_has_another_secret(tmp_path):
+    found = set()
+    for key in ("a", "b"):
+        meeting = Attempt.of(tmp_path, key)
+        with rendezvous.joined(TWO, meeting):
+            found.add(json.loads(meeting.rendezvous.read_text())["secret"])
+            assert os.environ["HOROVOD_GLOO_SECRET"] in found
+    assert len(found) == 2
 
 
 def test_the_folder_is_its_owners_alone(tmp_path):
