@@ -54,6 +54,12 @@ def parse() -> argparse.Namespace:
         metavar="HxW",
         help="stored height and width, multiples of 32 (default: %(default)s)",
     )
+    add(
+        "--label-size",
+        type=sizes.labels,
+        metavar="HxW",
+        help="height and width of the masks or boxes in the table, if not 1400x2100: they are scaled up",
+    )
     add("--shards", type=positive, metavar="N", help="number of shards (default: about 64 MB each)")
     add("--shard-index", type=int, metavar="I", help="make this one shard only, from 0")
     add(
@@ -99,7 +105,7 @@ def main() -> None:
         return
 
     settings = Settings(
-        table=RunTable(args.csv) if args.csv else BoxTable(args.boxes),
+        table=RunTable(args.csv, args.label_size) if args.csv else BoxTable(args.boxes, args.label_size),
         images=args.images,
         out=args.out,
         size=sizes.parse(args.size),

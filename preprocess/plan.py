@@ -45,6 +45,7 @@ def make_plan(settings: Settings) -> Plan:
     shards or folds."""
     settings.check()
     table, rejected, labels_sha256 = settings.table.read()
+    settings.table.check_size(table, rejected)
     files = _jpegs(settings.images)
     named = {labels.name for labels in table} | {rejection.image for rejection in rejected}
     rejected += [

@@ -26,7 +26,7 @@ class Settings:
 
     def check(self) -> None:
         """Raises UsageError, which says what to type, for settings that cannot be."""
-        if not self.table.path.is_file():
+        if not self.table.path.exists():
             raise UsageError(
                 f"{self.table.path} is not there: give the competition's label table with --csv train.csv, or the "
                 "published boxes with --boxes FILE"

@@ -59,11 +59,24 @@ def decode(runs: str, height: int, width: int) -> np.ndarray:
     The array is in column-major (Fortran) order, which is the order of the runs. Runs may touch each other.
     Raises RunsError as `parse` does.
     """
-    starts, ends = parse(runs, height * width)
+    return _mask(parse(runs, height * width), height, width)
+
+
+def _mask(runs: Runs, height: int, width: int) -> np.ndarray:
+    starts, ends = runs
     borders = np.zeros(2 * len(starts) + 2, np.int64)
     borders[1:-1:2], borders[2:-1:2], borders[-1] = starts, ends, height * width
     flat = np.repeat(np.arange(len(borders) - 1) % 2 == 1, np.diff(borders))
     return flat.reshape(width, height).T
+
+
+def resized(runs: Runs, size: tuple[int, int], to: tuple[int, int]) -> Runs:
+    """The runs of a mask of `size` (height, width) stretched to the size `to`, of which each pixel is the nearest one
+    of the mask."""
+    if size == to or not len(runs.starts):
+        return runs
+    rows, columns = (np.arange(new) * old // new for old, new in zip(size, to, strict=True))
+    return find(_mask(runs, *size)[np.ix_(rows, columns)])
 
 
 def parse(text: str, pixels: int) -> Runs:

@@ -24,6 +24,14 @@ def parse(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def labels(text: str) -> tuple[int, int]:
+    """ "350x525" -> (350, 525), height first, for argparse: the size of the masks in a label table."""
+    height, separator, width = text.partition("x")
+    if not (separator and height.isdecimal() and width.isdecimal() and 0 < int(height) <= 10_000 > int(width) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH, as in 350x525")
+    return int(height), int(width)
+
+
 def argument(text: str) -> str:
     """`text`, for argparse, if it can be parsed."""
     try:

@@ -236,3 +236,18 @@ def test_another_header_is_refused(tmp_path: Path, text: str) -> None:
 def test_a_table_that_cannot_be_read_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         RunTable(tmp_path / "train.csv").read()
+
+
+@pytest.mark.parametrize(
+    ("length", "cut"), [(32_767, True), (32_766, True), (32_759, True), (65_535, True), (32_765, False)]
+)
+def test_the_longest_fields_are_rejected_if_they_are_as_long_as_a_cell(tmp_path: Path, length: int, cut: bool) -> None:
+    runs = "1 " + "1" * (length - 2)
+    _, rejected = read(tmp_path, f"a.jpg_Fish,{runs}", "b.jpg_Fish,1 2", f"c.jpg_Fish,{runs}")
+    assert [rejection.line for rejection in rejected] == ([2, 4] if cut else [])
+    _, rejected = read(tmp_path, f"a.jpg_Fish,{runs}", f"b.jpg_Fish,{runs}{'1' * 9}")
+    assert rejected == []
+
+
+def test_what_a_terminal_would_act_on_is_escaped() -> None:
+    assert str(Rejection(2, "\x1b[2J.jpg", "image", "wrong")) == "line 2, \\x1b[2J.jpg, image: wrong"

@@ -69,7 +69,7 @@ def many_images(folder: Path, count: int) -> Settings:
     names = [f"{number}.jpg" for number in range(count)]
     for name in names:
         (folder / "images" / name).touch()
-    write_table(folder / "train.csv", [(f"{name}_{label}", "1 1") for name in names for label in CLASSES])
+    write_table(folder / "train.csv", [(f"{name}_{label}", "1 2940000") for name in names for label in CLASSES])
     return Settings(RunTable(folder / "train.csv"), folder / "images", folder / "out", (1376, 2080))
 
 
