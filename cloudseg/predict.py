@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from cloudseg import run
@@ -47,6 +48,10 @@ def main() -> int | None:
         raise UsageError("give the pictures and where the masks go: --images DIR --out submission.csv")
     if args.sample and args.format != "csv":
         raise UsageError(f"--sample is for submissions, not for --format {args.format}")
+    if args.format == "csv" and args.out.is_dir():
+        raise UsageError(f"{args.out} is a folder: give the submission's file, --out submission.csv")
+    if args.format != "csv" and args.out.is_file():
+        raise UsageError(f"{args.out} is a file: give a folder for the {args.format} files, --out masks")
     stop = StopFlag()
     stop.install()
     first, *others = [run.open_run(path) for path in (args.run, *args.others)]
@@ -59,9 +64,15 @@ def main() -> int | None:
     from cloudseg.results.sources import Pictures
 
     rules = postprocess.load(args.thresholds or first.evaluation / "thresholds.json")
-    wanted = list(dict.fromkeys(image for image, _ in submission.names(args.sample))) if args.sample else None
+    rows = list(submission.names(args.sample)) if args.sample else []
+    wanted = list(dict.fromkeys(image for image, _ in rows)) if args.sample else None
     source = Pictures(args.images, wanted, args.skip_damaged)
+    submission.refuse_names(source.names, args.format)
     with rank.started(first, stop) as own:
+        lacking = submission.missing(rows)
+        if lacking and own.comm.rank == 0:
+            text = f"{len(lacking)} rows of its images, such as {lacking[0]}: neither will {args.out} have them"
+            print(f"warning: {args.sample} lacks {text}", file=sys.stderr, flush=True)
         from cloudseg.results.prediction import predict
 
         predict(runs, args.weights, source, rules, args.out, args.format, args.sample, flips, args.report, own)

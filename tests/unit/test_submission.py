@@ -136,3 +136,37 @@ def test_a_full_submission_takes_little_memory(tmp_path):
         assert tracemalloc.get_traced_memory()[1] < 5e6
     finally:
         tracemalloc.stop()
+
+
+def test_names_that_need_quotes_are_written_as_csv_and_pass(tmp_path):
+    sample = tmp_path / "sample.csv"
+    names = ['"a,b.jpg', "c_d.jpg", '"e""f.jpg']
+    rows = [f"{name}_{label}" for name in names for label in CLASSES]
+    sample.write_text("Image_Label,EncodedPixels\n" + "".join(f"{r}{chr(34) * (r[0] == chr(34))},1 1\n" for r in rows))
+    submission.write(tmp_path / "submission.csv", submission.names(sample), mask)
+    assert '\n"a,b.jpg_Fish",\n' in (tmp_path / "submission.csv").read_text()
+    assert submission.check(tmp_path / "submission.csv", sample) == []
+
+
+def test_a_row_that_the_sample_has_twice_is_named(tmp_path, sample):
+    sample.write_text(sample.read_text() + "a.jpg_Fish,1 1\n")
+    with pytest.raises(UsageError, match="line 14: a.jpg_Fish is on line 2 already"):
+        list(submission.names(sample))
+
+
+def test_rows_that_an_image_lacks_are_listed():
+    assert submission.missing([("a.jpg", "Fish"), ("a.jpg", "Gravel"), ("a.jpg", "Flower")]) == ["a.jpg_Sugar"]
+
+
+@pytest.mark.parametrize(
+    ("size", "said"), [((320, 480), "320 pixels high, not 350"), ((525, 350), "along the rows"), ((350, 525), "")]
+)
+def test_masks_of_another_size_that_fit_are_told(tmp_path, size, said):
+    masks = [np.zeros(size, bool) for _ in range(6)]
+    for number, each in enumerate(masks):
+        each[20 + number : 90, 30 + number : 200] = True
+    rows = [f"{number}.jpg_{label}," for number in range(6) for label in CLASSES]
+    rows[::4] = [f"{row}{submission.rle.encode(each)}" for row, each in zip(rows[::4], masks, strict=True)]
+    (tmp_path / "submission.csv").write_text("\n".join(["Image_Label,EncodedPixels", *rows]) + "\n")
+    faults = submission.check(tmp_path / "submission.csv", None)
+    assert len(faults) == bool(said) and said in "".join(faults)
