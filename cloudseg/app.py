@@ -3,8 +3,9 @@
 python -m cloudseg.app --run runs/NAME
 python -m cloudseg.app --run runs/NAME --with runs/OTHER --port 8502
 
-Needs a run that `cloudseg.evaluate` has scored, and no GPU. It is heard on this machine only; from another one:
-ssh -L 8501:localhost:8501 USER@LOGIN, then open http://localhost:8501 there.
+Needs a run that `cloudseg.evaluate` has scored, and no GPU. Prints the URL to open. The URL holds a token, and nobody
+can use the app without it. It listens on this machine only; from another one: ssh -L 8501:localhost:8501 USER@LOGIN,
+then open the URL there.
 """
 
 from __future__ import annotations
@@ -22,12 +23,17 @@ def main() -> None:
     )
     parser.add_argument("--port", type=int, default=8501, help="(default %(default)s)")
     parser.add_argument("--address", default="127.0.0.1", help="where it listens (default %(default)s: this machine)")
+    parser.add_argument(
+        "--no-token",
+        action="store_true",
+        help="let in everybody who can connect, as behind a proxy that asks who it is",
+    )
     args = parser.parse_args()
 
-    from cloudseg.showcase import evaluated, server
+    from cloudseg.showcase import access, evaluated, server
 
-    runs = [evaluated.load(path) for path in (args.run, *args.others)]
-    server.serve(list(dict.fromkeys(each.run.path for each in runs)), args.address, args.port)
+    runs = list(dict.fromkeys(evaluated.load(path).run.path for path in (args.run, *args.others)))
+    server.serve(runs, args.address, args.port, None if args.no_token else access.new_token())
 
 
 if __name__ == "__main__":

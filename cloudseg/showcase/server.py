@@ -1,34 +1,54 @@
-"""Streamlit, started so that it serves the app and nothing else."""
+"""Streamlit, started in this process so that it serves the app and nothing else."""
 
 from __future__ import annotations
 
 import getpass
-import os
+import signal
 import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from types import FrameType
+from typing import Any, NoReturn
 
-from cloudseg.errors import UsageError
+from cloudseg.errors import DONE, UsageError
+from cloudseg.showcase import access
 from cloudseg.showcase.upload import MOST_MB
 
 SCRIPT = Path(__file__).with_name("main.py")
-ROOT = SCRIPT.parents[2]
 
 
-def serve(runs: Sequence[Path], address: str, port: int) -> NoReturn:
-    """Become the server. Raises UsageError if it could not listen there."""
+def serve(runs: Sequence[Path], address: str, port: int, token: str | None) -> None:
+    """Serve the app until a signal (Ctrl-C, SIGTERM) ends it, to whoever has the `token`; to everybody if it is None.
+
+    Raises UsageError if it could not listen there.
+    """
     check(address, port)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)  # the server's own handlers stop it, and then raise the signal again
+    from starlette.middleware import Middleware
+    from streamlit.starlette import App
+
+    # In this process, as every user of the machine can read the command line of another.
+    middleware = [Middleware(access.RequireToken, token=token)] if token else []
+    app = App(SCRIPT, middleware=middleware)
+    print(announcement(address, port, token), flush=True)
+    sys.argv = [str(SCRIPT), *map(str, runs)]  # what main.py gets
+    app.run(config=options(address, port))
+
+
+def announcement(address: str, port: int, token: str | None) -> str:
+    """What the user is told: the URL, and how to reach it from another machine."""
     local = address in ("127.0.0.1", "localhost", "::1")
-    print(f"open http://{'localhost' if local else address}:{port}")
+    host = "localhost" if local else f"[{address}]" if ":" in address else address
+    lines = [f"open http://{host}:{port}/" + (f"?{access.PARAMETER}={token}" if token else "")]
     if local:
-        print(f"from another machine, first: ssh -L {port}:localhost:{port} {getpass.getuser()}@{socket.gethostname()}")
-    print("Ctrl-C ends it", flush=True)
-    paths = os.environ.get("PYTHONPATH")
-    # Streamlit puts the script's folder on the path, not the one that the package is in.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *([paths] if paths else [])])}
-    os.execve(sys.executable, command(runs, address, port), environment)
+        lines.append(
+            f"from another machine, first: ssh -L {port}:localhost:{port} {getpass.getuser()}@{socket.gethostname()}"
+        )
+    if not token:
+        lines.append("--no-token: everybody who can connect to this port can look and upload")
+    return "\n".join([*lines, "Ctrl-C ends it"])
 
 
 def check(address: str, port: int) -> None:
@@ -44,24 +64,26 @@ def check(address: str, port: int) -> None:
         raise UsageError(f"{address}:{port}: {error.strerror}; try another: --port {port % 65535 + 1}") from error
 
 
-def command(runs: Sequence[Path], address: str, port: int) -> list[str]:
-    """The command line of the server. Its options win over any file of settings that Streamlit may find."""
-    options = {
+def options(address: str, port: int) -> dict[str, Any]:
+    """Streamlit's, by name. They win over any file of settings that Streamlit may find."""
+    return {
         "server.address": address,
         "server.port": port,
-        "server.headless": "true",
+        "server.headless": True,
         "server.maxUploadSize": MOST_MB,
         "server.fileWatcherType": "none",
-        "server.enableXsrfProtection": "true",
-        "server.enableCORS": "true",
-        "server.enableStaticServing": "false",
-        "browser.gatherUsageStats": "false",
-        "runner.magicEnabled": "false",  # it would show docstrings
+        "server.enableXsrfProtection": True,
+        "server.enableCORS": True,
+        "server.enableStaticServing": False,
+        "browser.gatherUsageStats": False,
+        "runner.magicEnabled": False,  # it would show docstrings
         "client.showErrorDetails": "none",
         "client.toolbarMode": "minimal",
-        "logger.hideWelcomeMessage": "true",  # to print it, Streamlit asks the internet for this machine's address
+        "logger.hideWelcomeMessage": True,  # to print it, Streamlit asks the internet for this machine's address
         "theme.base": "light",
         "theme.primaryColor": "#0072B2",
     }
-    flags = [f"--{name}={value}" for name, value in options.items()]
-    return [sys.executable, "-m", "streamlit", "run", str(SCRIPT), *flags, "--", *map(str, runs)]
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(DONE)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from cloudseg.data.labels import CLASSES
 from cloudseg.data.shards import TRUTH_SIZE
@@ -82,37 +86,65 @@ def picture(run: Path) -> Path:
     return next((run.parent / "demo" / "test_images").glob("*.jpg"))
 
 
-@pytest.fixture(scope="session")
-def address(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The app, started by the command that users type."""
+@dataclass(frozen=True)
+class App:
+    """A running app: `url` as it printed it, `address` without the token, `log` all that it printed."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    address: str
+    url: str
+
+    @property
+    def token(self) -> str:
+        return self.url.partition("token=")[2]
+
+
+@contextmanager
+def started(run: Path, log: Path, *options: str) -> Iterator[App]:
+    """The app, started by the command that users type, on a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    log = tmp_path_factory.mktemp("log") / "app.log"
-    url = f"http://127.0.0.1:{port}"
     with log.open("w") as out:
         server = subprocess.Popen(
-            [sys.executable, "-m", "cloudseg.app", "--run", str(run), "--port", str(port)],
+            [sys.executable, "-m", "cloudseg.app", "--run", str(run), "--port", str(port), *options],
             cwd=ROOT,
             env=environment(),
             stdout=out,
             stderr=subprocess.STDOUT,
         )
+    address = f"http://localhost:{port}"
     try:
         end = time.monotonic() + PATIENCE_S
-        while not answers(f"{url}/_stcore/health"):
+        while not answers(f"{address}/_stcore/health"):
             assert server.poll() is None and time.monotonic() < end, log.read_text()
             time.sleep(0.1)
-        yield url
+        printed = re.search(r"^open (\S+)$", log.read_text(), re.MULTILINE)
+        assert printed, log.read_text()
+        yield App(server, log, address, printed[1])
     finally:
         server.terminate()
         server.wait(PATIENCE_S)
+
+
+@pytest.fixture(scope="session")
+def app(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    with started(run, tmp_path_factory.mktemp("log") / "app.log") as app:
+        yield app
+
+
+@pytest.fixture(scope="session")
+def address(app: App) -> str:
+    return app.address
 
 
 def answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=5) as response:
             return response.status == 200
+    except urllib.error.HTTPError:
+        return True  # it is there, and refuses
     except OSError:
         return False
 
@@ -147,11 +179,18 @@ def install() -> None:
 
 
 @pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Page]:
-    """A window of the app's first page, with nothing remembered."""
-    context = browser.new_context(base_url=address, viewport={"width": 1400, "height": 900})
+def context(browser: Browser, app: App) -> Iterator[BrowserContext]:
+    """A browser with nothing remembered."""
+    context = browser.new_context(base_url=app.address, viewport={"width": 1400, "height": 900})
     context.set_default_timeout(PATIENCE_S * 1000)
-    page = context.new_page()
-    page.goto("/")
-    yield page
+    yield context
     context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, app: App) -> Page:
+    """A window of the app's first page, opened by the URL that the app printed."""
+    page = context.new_page()
+    page.goto(app.url)
+    expect(page).to_have_url(f"{app.address}/")
+    return page

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from starlette.requests import HTTPConnection
 
 from cloudseg import preflight, run
 from cloudseg.data.bits import pack
@@ -21,7 +22,7 @@ from cloudseg.results import postprocess
 from cloudseg.results.postprocess import Rule
 from cloudseg.results.sources import Samples
 from cloudseg.results.store import store_of
-from cloudseg.showcase import browsing, comparison, drawing, evaluated, exploration, live, server, upload
+from cloudseg.showcase import access, browsing, comparison, drawing, evaluated, exploration, live, server, upload
 from preprocess.images import ImageError
 from tests.random_shards import random_shards
 
@@ -97,16 +98,33 @@ def test_app_is_ready_to_serve_without_tensorflow():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-def test_server_is_heard_on_the_given_address_only_and_tells_nobody():
-    flags = server.command([Path("/runs/a")], "127.0.0.1", 8501)
-    assert flags[-2:] == ["--", "/runs/a"]
-    for flag in (
-        "--server.address=127.0.0.1",
-        "--browser.gatherUsageStats=false",
-        "--server.enableXsrfProtection=true",
-        f"--server.maxUploadSize={upload.MOST_MB}",
-    ):
-        assert flag in flags
+def test_server_listens_on_the_given_address_only_and_sends_no_statistics():
+    options = server.options("127.0.0.1", 8501)
+    assert options["server.address"] == "127.0.0.1"
+    assert options["browser.gatherUsageStats"] is False
+    assert options["server.enableXsrfProtection"] is True
+    assert options["server.maxUploadSize"] == upload.MOST_MB
+
+
+def test_every_start_of_the_app_has_a_token_of_its_own_that_nobody_guesses():
+    first, second = access.new_token(), access.new_token()
+    assert first != second and len(first) == 43  # 256 bits, six a character
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("localhost:9000", "cloudseg-app-9000"),  # as with ssh -L 9000:localhost:8501
+        ("[::1]:9000", "cloudseg-app-9000"),
+        ("[::1]", "cloudseg-app-default"),
+        ("app.site.fr", "cloudseg-app-default"),
+        ("localhost:9;x=1", "cloudseg-app-default"),
+        ("", "cloudseg-app-default"),
+    ],
+)
+def test_apps_on_two_ports_of_a_host_keep_two_cookies(host, name):
+    request = HTTPConnection({"type": "http", "headers": [(b"host", host.encode())]})
+    assert access.cookie_name(request) == name
 
 
 def test_port_that_is_taken_says_what_to_type():
