@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from cloudseg import output
+
 DONE = 0
 FAILED = 1
 USAGE = 2
@@ -43,7 +45,11 @@ class DataError(CloudsegError):
 
 
 def run_command(main: Callable[[], int | None]) -> NoReturn:
-    """Run a command line and leave with its exit code; a user's mistake is one line, not a traceback."""
+    """Run a command line and leave with its exit code; a user's mistake is one line, not a traceback.
+
+    Whether somebody reads what it prints changes neither its work nor its exit code.
+    """
+    output.drop_unread()
     try:
         sys.exit(main() or DONE)
     except CloudsegError as error:

@@ -10,11 +10,10 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cloudseg import run
+from cloudseg import output, run
 from cloudseg.cluster import state
 from cloudseg.errors import UsageError, run_command
 from cloudseg.run import EVALUATE, Run
@@ -80,7 +79,7 @@ def lines(log: Path, follow: bool, newest: Callable[[], Path], over: Callable[[]
                 else:
                     # Asked before the last look: what was written until then is seen.
                     ended = over() or newest() != log
-                    time.sleep(PERIOD_S)
+                    ended = output.reader_leaves(PERIOD_S) or ended
         if rest:
             yield rest
         if not follow or newest() == log:

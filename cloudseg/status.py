@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cloudseg import run
+from cloudseg import output, run
 from cloudseg.cluster import efficiency, state, text
 from cloudseg.cluster.efficiency import Efficiency
 from cloudseg.cluster.state import StageState
@@ -56,7 +56,8 @@ def main() -> None:
         print("\n".join(page(opened, states, remarks)), flush=True)
         if not args.watch or all(each.state in (state.DONE, *state.TROUBLE) for each in states):
             return
-        time.sleep(max(LEAST_PERIOD_S, args.every))
+        if output.reader_leaves(max(LEAST_PERIOD_S, args.every)):
+            return
 
 
 def page(opened: Run, states: Sequence[StageState], remarks: Sequence[str]) -> Iterator[str]:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+from cloudseg import output
 from cloudseg.run import Run
 
 VARIABLE = "CLOUDSEG_HOOK"
@@ -24,6 +25,7 @@ def run(of: Run, stage: str, how: str, reason: str = "") -> None:
         return
     told = {"RUN": str(of.path), "STAGE": stage, "ENDED": how, "REASON": reason}
     environment = {**os.environ, **{f"CLOUDSEG_{name}": value for name, value in told.items()}}
+    output.spare_children()
     try:
         code = subprocess.run(["bash", "-c", command], env=environment, timeout=MOST_S, check=False).returncode
         fault = f"exit code {code}" if code else ""
