@@ -96,6 +96,7 @@ def _read_ahead(
             faults.append(error)
             raise
 
+    @tf.autograph.experimental.do_not_convert
     def fetch(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
         arrays = tf.numpy_function(load, [step], [tf.uint8] * len(shapes))
         return tuple(tf.ensure_shape(array, shape) for array, shape in zip(arrays, shapes, strict=True))

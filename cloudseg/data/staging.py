@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from pathlib import Path
 
-from cloudseg.atomic import replacing
+from cloudseg.atomic import clear_leftovers, replacing
 from cloudseg.data.shards import MANIFEST, Manifest, ShardFile
 from cloudseg.errors import CloudsegError, DataError
 
@@ -22,6 +23,7 @@ def copy_to_node(manifest: Manifest, folder: Path) -> str:
     target = _target(manifest, folder)
     try:
         target.mkdir(parents=True, exist_ok=True)
+        clear_leftovers(target, "|".join(re.escape(name) for name in (MANIFEST, *(s.file for s in manifest.shards))))
         missing = [shard for shard in manifest.shards if not _is_there(target / shard.file, shard)]
         size, room = sum(shard.bytes for shard in missing), shutil.disk_usage(target).free
         if size > room:

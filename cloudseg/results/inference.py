@@ -69,7 +69,7 @@ def predictor(network: Network, flips: Iterable[tuple[int, ...]]) -> Callable[[n
     (n, C, 350, 525): the mean over `flips`, resized bilinearly."""
     ways = tuple(flips)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def graph(images: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
         total = 0.0
         for axes in ways:

@@ -132,7 +132,14 @@ class Horovod:
         return self.bucket_bytes == math.inf
 
     def broadcast(self, variables: list[tf.Variable]) -> None:
-        self._hvd.broadcast_variables(variables, root_rank=0)
+        # Horovod's own broadcast_variables is traced with AutoGraph, whose files stay in the temporary folder after
+        # SIGKILL.
+        @tf.function(autograph=False)
+        def assign() -> None:
+            for variable in variables:
+                variable.assign(self._hvd.broadcast(variable, root_rank=0))
+
+        assign()
 
     def gather(self, value: Any) -> list[Any]:
         # Horovod's own way for objects unpickles what comes over the network, and mixes up calls: eager collectives

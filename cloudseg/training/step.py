@@ -72,19 +72,19 @@ class Step:
             gradients = tape.gradient(scaled, variables)
             return [*gradients, own, pooled_sums(logits, targets, valid), *(s.read_value() for s in statistics)]
 
-        @tf.function
+        @tf.function(autograph=False)
         def begin() -> None:
             for value, variable in zip(origin, statistics, strict=True):
                 value.assign(variable)
             for total in kept:
                 total.assign(tf.zeros_like(total))
 
-        @tf.function
+        @tf.function(autograph=False)
         def add(images: tf.Tensor, masks: tf.Tensor) -> None:
             for total, value in zip(kept, one(images, masks), strict=True):
                 total.assign_add(value)
 
-        @tf.function
+        @tf.function(autograph=False)
         def last(
             images: tf.Tensor, masks: tf.Tensor, rate: tf.Tensor, number: tf.Tensor, stop: tf.Tensor
         ) -> tuple[tf.Tensor, ...]:

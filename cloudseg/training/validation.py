@@ -49,7 +49,7 @@ class Validator:
         self._shards, self._batch, self._comm, self._moves = shards, batch, comm, moves
         limits = tf.constant(thresholds, tf.float32)
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(autograph=False, reduce_retracing=True)
         def measure(images: tf.Tensor, masks: tf.Tensor, truth: tf.Tensor) -> tuple[tf.Tensor, ...]:
             logits = network.logits(images, training=False)
             targets, valid = unpack(masks)
