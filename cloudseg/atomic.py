@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import sys
 import threading
@@ -86,6 +87,18 @@ def create(path: Path, content: bytes) -> bool:
     finally:
         temporary.unlink(missing_ok=True)
     return True
+
+
+def link(source: Path, path: Path) -> None:
+    """Replace `path` by a hard link to `source`, or by a copy where the file system has no links.
+
+    Raises CloudsegError if it cannot be written.
+    """
+    with replacing(path) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
 
 
 def clear_leftovers(folder: Path, of: str) -> None:

@@ -120,6 +120,7 @@ class Run:
         return self.stage(stage) / "history.csv"
 
     def best_weights(self, stage: str) -> Path:
+        """Where a stage leaves its best weights when it is done; DONE.json names the file."""
         return self.stage(stage) / "best.weights.h5"
 
     def done_file(self, stage: str) -> Path:

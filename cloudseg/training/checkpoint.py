@@ -12,10 +12,11 @@ import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
 
+import h5py
 import numpy as np
 import tensorflow as tf
+from keras.src.saving import saving_lib
 
 from cloudseg.atomic import patiently, replacing, write_json
 from cloudseg.errors import CloudsegError, DataError, Lost
@@ -44,24 +45,41 @@ class Progress:
     dices: Sequence[float] = ()
     val_losses: Sequence[float] = ()
     """Of each epoch done, from validation."""
+    best_epoch: int = 0
+    """The epoch with the best weights, from 1; 0 while there are none."""
+    weights: str = ""
+    """Name of the file of the best weights, which lies beside the checkpoint; on rank 0."""
+    weights_sha256: str = ""
+
+    @property
+    def best_dice(self) -> float:
+        """Dice of the best weights; -1 while there are none."""
+        return self.dices[self.best_epoch - 1] if self.best_epoch else -1.0
 
 
-def save_weights(path: Path, model: tf.keras.Model) -> None:
-    """Write a Keras weights file (name ends in .weights.h5), whole or not at all.
+def weights_name(epoch: int) -> str:
+    """Name of the file of the best weights if `epoch`, from 1, has them."""
+    return f"epoch-{epoch:04d}.weights.h5"
 
-    Raises CloudsegError if it cannot be written.
+
+def save_weights(path: Path, model: tf.keras.Model, fence: Callable[[], None] = lambda: None) -> str:
+    """Write a Keras weights file (name ends in .weights.h5), whole or not at all; returns its sha256.
+
+    `fence` is called before the file gets its name. Raises what `fence` raises, and CloudsegError if the file cannot be
+    written.
     """
-    size = sum(4 * int(tf.size(variable)) for variable in model.variables)
-    # First on the node's own disk: HDF5 does not survive one that fills, or a file server that fails, while it writes.
-    own = Path(gettempdir())
-    if shutil.disk_usage(own).free < size * 1.1:
-        check_room(path, size)
-        own = path.parent
-    with TemporaryDirectory(dir=own, prefix=".cloudseg-") as folder:
-        made = Path(folder, path.name)
-        model.save_weights(made)
-        with replacing(path) as temporary:
-            shutil.copyfile(made, temporary)
+    # In memory: HDF5 does not survive a disk that fills, or a file server that fails, while it writes; and a copy on
+    # the node's own disk would stay there after SIGKILL. Keras's public function writes to a path only.
+    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
+        store = saving_lib.H5IOStore(file.id, mode="w")
+        saving_lib._save_state(model, weights_store=store, assets_store=None, inner_path="", visited_trackables=set())
+        file.flush()
+        content = file.id.get_file_image()
+    check_room(path, len(content))
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+        fence()
+    return hashlib.sha256(content).hexdigest()
 
 
 def load_weights(path: Path, model: tf.keras.Model) -> None:
@@ -108,7 +126,8 @@ def load(path: Path, model: tf.keras.Model, optimizer: tf.keras.optimizers.Optim
 
 
 def newest(folder: Path) -> tuple[Path, Progress] | None:
-    """The arrays' file and the progress of the newest checkpoint that is whole, None if there is none.
+    """The arrays' file and the progress of the newest checkpoint that is whole, its best weights too; None if there is
+    none.
 
     A damaged one is named in a warning and the one before it is taken.
     """
@@ -117,9 +136,10 @@ def newest(folder: Path) -> tuple[Path, Progress] | None:
             table = json.loads(record.read_text())
             arrays, digest = folder / Path(table.pop("arrays")).name, table.pop("sha256")
             progress = Progress(**table)
-            if sha256(arrays) == digest:
-                return arrays, progress
-            problem = f"{arrays.name} has another sha256 than written"
+            _check(arrays, digest)
+            if progress.weights:
+                _check(folder / Path(progress.weights).name, progress.weights_sha256)
+            return arrays, progress
         except (ValueError, KeyError, TypeError, AttributeError, OSError, DataError) as error:
             problem = str(error)
         print(f"warning: checkpoint {record} is damaged ({problem}); taking the one before it", file=sys.stderr)
@@ -134,11 +154,11 @@ def check_room(path: Path, size: int) -> None:
 
 
 class Saver:
-    """Writes the checkpoints of a stage, one at a time, while training goes on.
+    """Writes the checkpoints of a stage, one at a time, while training goes on; and its best weights.
 
-    The newest `keep` stay, so there are never more than keep + 1 files of arrays. To be made by the only process that
-    writes to `folder`, as it clears away what a killed one left half done; `fence` is called before a checkpoint
-    counts, and raises Lost if that is no longer so.
+    The newest `keep` stay, with the best weights that they name, so there are never more than keep + 1 files of arrays,
+    and as many of weights. To be made by the only process that writes to `folder`, as it clears away what a killed one
+    left half done; `fence` is called before a file counts, and raises Lost if that is no longer so.
     """
 
     def __init__(self, folder: Path, keep: int, fence: Callable[[], None]) -> None:
@@ -168,6 +188,17 @@ class Saver:
         self.wait()
         self._arrays = arrays
         patiently(lambda: self._write(arrays, progress))
+
+    def save_best(self, epoch: int, model: tf.keras.Model) -> tuple[str, str]:
+        """Write the weights of `model` as those of `epoch`, from 1; returns the file's name and sha256, for the
+        checkpoints to come.
+
+        Raises CloudsegError if the file cannot be written; Lost if this process is not the only one.
+        """
+        self.wait()
+        self._clear_weights()  # of an epoch whose checkpoint could not be written
+        name = weights_name(epoch)
+        return name, save_weights(self._folder / name, model, self._fence)
 
     def wait(self) -> None:
         """Until what was started is written."""
@@ -201,10 +232,35 @@ class Saver:
             self._fence()
         # Last: arrays without a record do not count.
         write_json(path.with_suffix(".json"), {**dataclasses.asdict(progress), "arrays": path.name, "sha256": digest})
-        for old in sorted(self._folder.glob("step-*.json"))[: -self._keep]:
+        records = sorted(self._folder.glob("step-*.json"))
+        # Those of later steps were damaged, and training went on from before them.
+        kept = [record for record in records if record.stem <= path.stem][-self._keep :]
+        for old in set(records) - set(kept):
             old.unlink()
             old.with_suffix(".npz").unlink(missing_ok=True)
+        self._clear_weights()
         self.seconds = time.monotonic() - began
+
+    def _clear_weights(self) -> None:
+        """Remove the weights that no checkpoint names."""
+        named = {_named(record) for record in self._folder.glob("step-*.json")}
+        for path in self._folder.glob("epoch-*.weights.h5"):
+            if path.name not in named:
+                path.unlink(missing_ok=True)
+
+
+def _named(record: Path) -> str:
+    """The weights that a checkpoint names; "" if it is damaged or of a version that named none."""
+    try:
+        return str(json.loads(record.read_text())["weights"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _check(path: Path, digest: str) -> None:
+    """Raises DataError if the file is not there or has another sha256."""
+    if sha256(path) != digest:
+        raise DataError(f"{path.name} has another sha256 than written")
 
 
 def _variables(model: tf.keras.Model, optimizer: tf.keras.optimizers.Optimizer) -> dict[str, tf.Variable]:

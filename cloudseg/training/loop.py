@@ -8,14 +8,16 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from cloudseg.atomic import patiently, write_json
+from cloudseg.atomic import link, patiently, write_json
 from cloudseg.data.labels import CLASSES
 from cloudseg.data.order import epoch_order, rank_share
-from cloudseg.errors import CloudsegError, Stopped
+from cloudseg.errors import CloudsegError, DataError, Stopped
 from cloudseg.nets import freeze, scores
 from cloudseg.run import Run
 from cloudseg.training import checkpoint, history, optimizers, parts, placement, schedule, start
@@ -83,6 +85,9 @@ class Trainer:
         self._saver, self._fence = None, fence
         run.stage(stage).mkdir(parents=True, exist_ok=True)
         if self.comm.rank == 0:
+            # Of a process that was killed: nobody else writes here while the stage is claimed.
+            for leftover in run.stage(stage).glob(".tmp-*"):
+                leftover.unlink(missing_ok=True)
             self._saver = checkpoint.Saver(run.checkpoints(stage), self.settings.checkpoint.keep, fence)
             patiently(lambda: start.record(run, stage, self.comm, self.plan, self.network, digest))
         say(
@@ -135,12 +140,8 @@ class Trainer:
             validation = self._validate()
             validating = time.monotonic() - began
             row = self._row(epoch, validation)
-            best = row["dice"] > max(self.progress.dices, default=-1.0)
             self._saving_s = 0.0
-            if best and self.comm.rank == 0:
-                self._fence()
-                with self._saving():
-                    patiently(lambda: checkpoint.save_weights(self.run.best_weights(self.stage), self.network.model))
+            best = self._save_best(epoch) if row["dice"] > self.progress.best_dice else {}
         self.progress = dataclasses.replace(
             self.progress,
             epoch=epoch,
@@ -148,6 +149,7 @@ class Trainer:
             sums=(),
             dices=[*self.progress.dices, row["dice"]],
             val_losses=[*self.progress.val_losses, validation.loss],
+            **best,
         )
         if self.comm.rank == 0:
             self._fence()
@@ -168,16 +170,16 @@ class Trainer:
         """Write what says that the stage is done, and from what to what it went."""
         if self._saver is not None:
             self._saver.wait()
-            best = self.run.best_weights(self.stage)
+            best = self._hand_on()
             table = {
                 "stage": self.stage,
-                "dice": max(self.progress.dices),
-                "best_epoch": self.progress.dices.index(max(self.progress.dices)) + 1,
+                "dice": self.progress.best_dice,
+                "best_epoch": self.progress.best_epoch,
                 "epochs": self.progress.epoch,
                 "steps": self.progress.step,
                 "ranks": self.progress.ranks,
                 "weights": best.name,
-                "weights_sha256": checkpoint.sha256(best),
+                "weights_sha256": self.progress.weights_sha256,
                 "started_from": self.origin,
                 "settings_sha256": self.run.settings_digest(),
                 "encoder_layers_trained": list(self.plan.encoder_layers),
@@ -261,6 +263,34 @@ class Trainer:
 
     def _snapshot(self, saver: checkpoint.Saver) -> checkpoint.Arrays:
         return checkpoint.snapshot(self.network.model, self.optimizer, saver.spare())
+
+    def _save_best(self, epoch: int) -> dict[str, Any]:
+        """Write the weights of `epoch`, from 1; returns what the checkpoints from now on say of them."""
+        saver, name, digest = self._saver, "", ""
+        if saver is not None:
+            with self._saving():
+                name, digest = patiently(lambda: saver.save_best(epoch, self.network.model))
+        return {"best_epoch": epoch, "weights": name, "weights_sha256": digest}
+
+    def _hand_on(self) -> Path:
+        """Give the best weights the name under which users find them.
+
+        Raises DataError if they are damaged, or if a checkpoint of an earlier version does not tell which they are.
+        """
+        checkpoints, best = self.run.checkpoints(self.stage), self.run.best_weights(self.stage)
+        if not self.progress.best_epoch:
+            raise DataError(
+                f"all epochs of stage {self.stage} are done, but {best} is not of its last checkpoint; delete "
+                f"{checkpoints}/step-{self.progress.step:07d}.json, and the same command goes on from the one before"
+            )
+        self._fence()
+        patiently(lambda: link(checkpoints / self.progress.weights, best))
+        if checkpoint.sha256(best) != self.progress.weights_sha256:
+            raise DataError(
+                f"{checkpoints / self.progress.weights} has another sha256 than written; the same command goes on from "
+                "the newest checkpoint whose weights are whole"
+            )
+        return best
 
     @contextmanager
     def _saving(self) -> Iterator[None]:

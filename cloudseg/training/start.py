@@ -6,13 +6,14 @@ import dataclasses
 import hashlib
 import os
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from cloudseg import provenance
-from cloudseg.atomic import write_json
+from cloudseg.atomic import link, write_json
 from cloudseg.attempt import own_job
 from cloudseg.errors import CloudsegError, DataError, UsageError
 from cloudseg.nets import names, weights
@@ -55,10 +56,12 @@ def load_best(run: Run, stage: str, model: tf.keras.Model) -> str:
 
     Raises DataError if they are not those that the stage wrote.
     """
-    path: Path = run.best_weights(stage)
     done = run.done(stage)
+    if done is None:
+        raise DataError(f"{run.done_file(stage)} is not there: stage {stage} has no best weights yet")
+    path = run.stage(stage) / Path(done["weights"]).name
     digest = checkpoint.sha256(path)
-    if done is None or digest != done["weights_sha256"]:
+    if digest != done["weights_sha256"]:
         raise DataError(f"{path} is not what stage {stage} wrote: its sha256 is {digest}, not that of DONE.json")
     checkpoint.load_weights(path, model)
     return digest
@@ -100,6 +103,7 @@ def resume(
             path, progress = found
             if progress.ranks == ranks:
                 checkpoint.load(path, model, optimizer)
+                progress = _with_best(run, stage, path.with_suffix(".json"), progress)
     progress = Progress(**comm.gather(dataclasses.asdict(progress))[0])
     if progress.ranks != ranks:
         raise UsageError(
@@ -108,6 +112,26 @@ def resume(
             f"work: CLOUDSEG_RANKS={progress.ranks} (launch --elastic)"
         )
     return progress
+
+
+def _with_best(run: Run, stage: str, record: Path, progress: Progress) -> Progress:
+    """`progress` with its best weights, also if its checkpoint is of a version that did not name them."""
+    if progress.best_epoch or not progress.dices:
+        return progress
+    best = run.best_weights(stage)
+    # That version replaced the file in place: one that is newer than the checkpoint is of an epoch after it.
+    if not best.exists() or best.stat().st_mtime_ns > record.stat().st_mtime_ns:
+        print(
+            f"warning: {best} is not of {record}, which is older; the best weights are chosen among the epochs from "
+            f"{progress.epoch + 1} on",
+            file=sys.stderr,
+        )
+        return progress
+    epoch = progress.dices.index(max(progress.dices)) + 1
+    own = run.checkpoints(stage) / checkpoint.weights_name(epoch)
+    link(best, own)
+    digest = checkpoint.sha256(own)
+    return dataclasses.replace(progress, best_epoch=epoch, weights=own.name, weights_sha256=digest)
 
 
 def record(run: Run, stage: str, comm: Comm, plan: Plan, network: Network, data: str) -> None:
