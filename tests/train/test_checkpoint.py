@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import threading
@@ -77,6 +78,77 @@ def test_one_that_must_be_there_is_an_error_after_a_while(tmp_path, arrays, monk
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("usage", (), {"free": 10}))
     with pytest.raises(CloudsegError, match="MB are free"):
         Saver(tmp_path, 1, lambda: None).write(arrays, progress(1))
+
+
+def save_best_of(saver: Saver, epoch: int, model: tf.keras.Model, step: int) -> Progress:
+    """What an epoch does that is the best so far, up to its checkpoint."""
+    name, digest = saver.save_best(epoch, model)
+    dices = [0.1 * done for done in range(1, epoch + 1)]
+    return dataclasses.replace(progress(step), best_epoch=epoch, weights=name, weights_sha256=digest, dices=dices)
+
+
+def test_best_weights_are_kept_as_long_as_a_checkpoint_names_them(tmp_path, arrays, small):
+    saver = Saver(tmp_path, 2, lambda: None)
+    for epoch in range(1, 5):
+        found = save_best_of(saver, epoch, small[0], epoch)
+        assert len(list(tmp_path.glob("epoch-*"))) <= 2 + 1
+        saver.write(arrays, found)
+    assert sorted(path.name for path in tmp_path.glob("epoch-*")) == ["epoch-0003.weights.h5", "epoch-0004.weights.h5"]
+    saver.write(arrays, dataclasses.replace(found, step=5))
+    saver.write(arrays, dataclasses.replace(found, step=6))
+    assert [path.name for path in tmp_path.glob("epoch-*")] == ["epoch-0004.weights.h5"]
+
+
+def test_best_weights_whose_checkpoint_finds_no_room_do_not_add_up(tmp_path, arrays, small):
+    saver = Saver(tmp_path, 2, lambda: None)
+    saver.write(arrays, save_best_of(saver, 1, small[0], 1))
+    for epoch in range(2, 6):
+        save_best_of(saver, epoch, small[0], epoch)
+    assert sorted(path.name for path in tmp_path.glob("epoch-*")) == ["epoch-0001.weights.h5", "epoch-0005.weights.h5"]
+
+
+@pytest.mark.parametrize("fault", ["cut", "gone"])
+def test_a_checkpoint_whose_best_weights_are_damaged_is_not_taken(tmp_path, arrays, small, fault, capsys):
+    saver = Saver(tmp_path, 2, lambda: None)
+    saver.write(arrays, save_best_of(saver, 1, small[0], 1))
+    saver.write(arrays, save_best_of(saver, 2, small[0], 2))
+    weights = tmp_path / "epoch-0002.weights.h5"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    if fault == "gone":
+        weights.unlink()
+    assert checkpoint.newest(tmp_path)[1].best_epoch == 1
+    assert "step-0000002.json is damaged (" in capsys.readouterr().err
+
+
+def test_damaged_checkpoints_from_before_which_a_stage_went_on_do_not_count_as_kept(tmp_path, arrays, small):
+    saver = Saver(tmp_path, 2, lambda: None)
+    for step in (10, 20, 30):
+        saver.write(arrays, progress(step))
+    (tmp_path / "step-0000030.npz").write_bytes(b"damaged")
+    for step in (22, 24):
+        saver.write(arrays, progress(step))
+    assert sorted(path.name for path in tmp_path.glob("*.json")) == ["step-0000022.json", "step-0000024.json"]
+
+
+def test_best_weights_are_the_file_that_keras_writes(tmp_path, small):
+    model, _ = small
+    model.save_weights(tmp_path / "keras.weights.h5")
+    digest = checkpoint.save_weights(tmp_path / "ours.weights.h5", model)
+    assert digest == checkpoint.sha256(tmp_path / "keras.weights.h5") == checkpoint.sha256(tmp_path / "ours.weights.h5")
+
+
+def test_who_lost_the_stage_leaves_the_best_weights_as_they_are(tmp_path, arrays, small):
+    model, _ = small
+    Saver(tmp_path, 1, lambda: None).save_best(1, model)
+    before = (tmp_path / "epoch-0001.weights.h5").read_bytes()
+
+    def fence() -> None:
+        raise Lost("taken over")
+
+    model.layers[0].kernel.assign_add(tf.ones_like(model.layers[0].kernel))
+    with pytest.raises(Lost, match="taken over"):
+        checkpoint.save_weights(tmp_path / "epoch-0001.weights.h5", model, fence)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
 
 
 def test_weights_for_which_the_disk_has_no_room_are_an_error_and_the_old_ones_stay(disk, small):
