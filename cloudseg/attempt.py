@@ -1,8 +1,8 @@
 """One start of a job's ranks: the folder where they meet, show that they live, and say why they ended.
 
-RUN/jobs/attempts/KEY/ holds rendezvous.json while they meet, rank-N.json while rank N lives, and end-N.json when it
-ended for another reason than being done. Whoever starts the ranks reads the ends and removes the folder. The folder is
-its owner's alone: what stands in it decides whom a rank talks to.
+RUN/jobs/attempts/KEY/ holds rendezvous.json while they meet, rank-N.json while rank N lives, `stop` once a
+rank was asked to stop, and end-N.json when rank N ended for another reason than being done. Whoever starts the ranks
+reads the ends and removes the folder. The folder is its owner's alone: what stands in it decides whom a rank talks to.
 """
 
 from __future__ import annotations
@@ -64,6 +64,11 @@ class Attempt:
     def address(self, rank: int) -> Path:
         """Whence a rank will call while all meet."""
         return self.folder / f"address-{rank}.json"
+
+    @property
+    def stop(self) -> Path:
+        """Is there once a rank was asked to stop: then all are to."""
+        return self.folder / "stop"
 
     def pulse(self, rank: int) -> Path:
         return self.folder / f"rank-{rank}.json"

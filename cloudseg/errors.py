@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from cloudseg import output
+from cloudseg.signals import stop
 
 DONE = 0
 FAILED = 1
@@ -45,16 +46,22 @@ class DataError(CloudsegError):
 
 
 def run_command(main: Callable[[], int | None]) -> NoReturn:
-    """Run a command line and leave with its exit code; a user's mistake is one line, not a traceback.
-
-    Whether somebody reads what it prints changes neither its work nor its exit code.
-    """
+    """Run a command line and leave with its exit code; a user's mistake is one line, not a traceback, and so is a
+    stop signal. Whether somebody reads what it prints changes neither its work nor its exit code."""
     output.drop_unread()
     try:
-        sys.exit(main() or DONE)
+        stop.interrupt()
+        code = main() or DONE
     except CloudsegError as error:
         print(f"{'' if isinstance(error, Stopped) else 'error: '}{error}", file=sys.stderr, flush=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr, flush=True)
-        sys.exit(130)
+        code = error.exit_code
+    except (KeyboardInterrupt, Exception) as error:
+        # Compiled modules that are interrupted while they are imported raise an ImportError.
+        if not isinstance(error, KeyboardInterrupt) and not stop.interrupted:
+            raise
+        stop.ignore()
+        print("stopped; the same command goes on from here", file=sys.stderr, flush=True)
+        code = STOPPED
+    finally:
+        stop.ignore()  # Python takes its handlers away before it ends, and a signal would then decide the exit code
+    sys.exit(code)

@@ -15,8 +15,8 @@ from pathlib import Path
 from cloudseg import run
 from cloudseg.cluster import efficiency
 from cloudseg.errors import UsageError, run_command
+from cloudseg.signals import stop
 from cloudseg.training import rank
-from cloudseg.training.signals import StopFlag
 
 
 def main() -> None:
@@ -28,8 +28,6 @@ def main() -> None:
     args = parser.parse_args()
     if bool(args.others) != bool(args.out):
         raise UsageError("--with RUN ... and --out DIR go together: results of several runs have a folder of their own")
-    stop = StopFlag()
-    stop.install()
     runs = [run.open_run(path) for path in (args.run, *args.others)]
 
     with rank.started(runs[0], stop) as own:

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from cloudseg import run
 from cloudseg.errors import FAILED, UsageError, run_command
+from cloudseg.signals import stop
 from cloudseg.training import rank
-from cloudseg.training.signals import StopFlag
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,8 +52,6 @@ def main() -> int | None:
         raise UsageError(f"{args.out} is a folder: give the submission's file, --out submission.csv")
     if args.format != "csv" and args.out.is_file():
         raise UsageError(f"{args.out} is a file: give a folder for the {args.format} files, --out masks")
-    stop = StopFlag()
-    stop.install()
     first, *others = [run.open_run(path) for path in (args.run, *args.others)]
     runs = [member for each in (first, *others) for member in each.members()]
     flips = args.flips

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from cloudseg import config, run
 from cloudseg.errors import run_command
+from cloudseg.signals import stop
 from cloudseg.training import rank
-from cloudseg.training.signals import StopFlag
 
 
 def main() -> None:
@@ -21,8 +21,6 @@ def main() -> None:
     parser.add_argument("--stage", required=True, help="a stage of the run, by name or number")
     config.add_arguments(parser)
     args = parser.parse_args()
-    stop = StopFlag()
-    stop.install()
     prepared = run.prepare(args.run, config.from_arguments(args))
 
     stage = prepared.find(args.stage)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import mmap
 import os
 import queue
-import signal
 import socket
 import subprocess
 import sys
@@ -25,9 +24,8 @@ from cloudseg.data.batches import Augment, batch_arrays, batch_bytes, fill
 from cloudseg.data.memory import Slots, reuse_freed_memory
 from cloudseg.data.shards import Manifest, Shards
 from cloudseg.errors import CloudsegError
+from cloudseg.signals import blocked
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-"""By which Slurm or Ctrl-C asks a step to stop. Workers leave them alone: batches of its last step are to come."""
 WAITING = 4
 """Slots beyond one a worker: batches that are made and not yet used."""
 
@@ -100,16 +98,15 @@ class _Worker:
 
     def __init__(self, job: Job, memory: int) -> None:
         ours, theirs = socket.socketpair()
-        # Blocked signals are inherited, so a worker is safe from the start.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", _START, str(theirs.fileno()), str(memory)],
-                pass_fds=(theirs.fileno(), memory),
-                env=os.environ | {"PYTHONPATH": _with_package(os.environ.get("PYTHONPATH", ""))},
-            )
+            # Workers leave stop signals alone for good: batches of the last step are to come.
+            with blocked():
+                self.process = subprocess.Popen(
+                    [sys.executable, "-c", _START, str(theirs.fileno()), str(memory)],
+                    pass_fds=(theirs.fileno(), memory),
+                    env=os.environ | {"PYTHONPATH": _with_package(os.environ.get("PYTHONPATH", ""))},
+                )
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             theirs.close()
         self.connection = Connection(ours.detach())
         self.connection.send(job)

@@ -7,9 +7,9 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import tensorflow as tf
@@ -42,11 +42,12 @@ def train_stage(run: Run, stage: str, rank: Rank) -> None:
             say(rank.comm, f"stage {stage} is done: {run.done_file(stage)}")
             return
         trainer = Trainer(run, stage, rank, fence)
-        with trainer.feed:
-            while not trainer.at_end():
-                trainer.train_epoch()
-                trainer.close_epoch()
-        trainer.finish()
+        with trainer.unsaved:
+            with trainer.feed:
+                while not trainer.at_end():
+                    trainer.train_epoch()
+                    trainer.close_epoch()
+            trainer.finish()
 
 
 class Trainer:
@@ -78,11 +79,14 @@ class Trainer:
         compressed = self.settings.compression == "fp16"
         self._step = Step(self.network, self.optimizer, loss, self.comm, self._micro_batches, compressed)
         self._validate = Validator(
-            self.network, loss, self.shards, held_out, self.settings.batch, self.comm, [0.5], rank.pulse.moves
-        )
+            self.network, loss, self.shards, held_out, self.settings.batch, self.comm, [0.5], rank.pulse.moves,
+            rank.stop.heard,
+        )  # fmt: skip
         self._speed, self._events = Speed(), Events(run.events(stage))
         self._saving_s = 0.0
         self._saver, self._fence = None, fence
+        self.unsaved = ExitStack()
+        """To be entered. From the first step on, a stop signal waits for the end of a step, where all ranks save."""
         run.stage(stage).mkdir(parents=True, exist_ok=True)
         if self.comm.rank == 0:
             # Of a process that was killed: nobody else writes here while the stage is claimed.
@@ -117,6 +121,8 @@ class Trainer:
             rate = self._rate(self.progress.step)
             outcome = self._step(batches, rate, self.progress.step, self.rank.stop.asked)
             self._advance(outcome.loss, outcome.sums)
+            if not self.rank.stop.deferring:
+                self.unsaved.enter_context(self.rank.stop.noted())
             in_vain = in_vain and optimizers.overflowed_unscaled(self.optimizer)
             if outcome.stopping:
                 self._stop()
@@ -136,7 +142,7 @@ class Trainer:
         epoch = self.progress.epoch + 1
         self.rank.pulse.beat(f"validation of epoch {epoch}", self.progress.step)
         began = time.monotonic()
-        with optimizers.averaged(self.optimizer, self.trainable):
+        with self._saved_if_stopped(), optimizers.averaged(self.optimizer, self.trainable):
             validation = self._validate()
             validating = time.monotonic() - began
             row = self._row(epoch, validation)
@@ -299,7 +305,15 @@ class Trainer:
         yield
         self._saving_s += time.monotonic() - began
 
-    def _stop(self) -> None:
+    @contextmanager
+    def _saved_if_stopped(self) -> Iterator[None]:
+        """Validation that stops begins anew when the stage goes on; the steps of its epoch are kept."""
+        try:
+            yield
+        except Stopped:
+            self._stop()
+
+    def _stop(self) -> NoReturn:
         """Save, wait until all is written, and leave."""
         self.rank.pulse.beat("saving before it stops", self.progress.step)
         if self._saver is not None:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from cloudseg import attempt
 from cloudseg.errors import CloudsegError, Lost, Stopped
 from cloudseg.run import Run
-from cloudseg.training import placement
+from cloudseg.signals import StopFlag
+from cloudseg.training import placement, stopping
 from cloudseg.training.pulse import Pulse
-from cloudseg.training.signals import StopFlag
 
 if TYPE_CHECKING:
     from cloudseg.training.comm import Comm
@@ -33,46 +33,54 @@ class Rank:
 
 @contextlib.contextmanager
 def started(run: Run, stop: StopFlag) -> Iterator[Rank]:
-    """Meet the other ranks. Imports TensorFlow. `stop` should be installed already: importing takes its time.
+    """Meet the other ranks. Imports TensorFlow.
 
     If what is done within ends with an error, the reason is left in the attempt's folder. Raises Lost for what other
-    ranks are the reason of.
+    ranks are the reason of, and Stopped if all were asked to stop.
     """
     place = placement.read(os.environ)
     own = attempt.own(run.jobs)
     number, size = (place.rank, place.size) if place else (0, 1)
     pulse = Pulse(own, number, size)
     pulse.start()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    import tensorflow as tf
+    with stopping.together(own, number, stop):
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
+        import tensorflow as tf
 
-    from cloudseg.training import comm
+        from cloudseg.training import comm
 
-    try:
-        yield Rank(comm.start(own), stop, pulse, own)
-    except (Stopped, Lost) as error:
-        own.end(number, attempt.STOPPED if isinstance(error, Stopped) else attempt.LOST, str(error))
-        raise
-    except CloudsegError as error:
-        own.end(number, attempt.FAILED, str(error))
-        raise
-    except tf.errors.OpError as error:
-        if not comm.speaks_of_others(error):
-            own.end(number, attempt.LOST if comm.may_pass(error) else attempt.FAILED, error.message)
+        try:
+            yield Rank(comm.start(own), stop, pulse, own)
+        except Stopped as error:
+            own.end(number, attempt.STOPPED, str(error))
             raise
-        reason = f"rank {number} ends because another rank did: {pulse.explain()}"
-        own.end(number, attempt.LOST, reason)
-        raise Lost(reason) from None
-    except Exception as error:
-        how = attempt.LOST if isinstance(error, OSError) else attempt.FAILED
-        own.end(number, how, "".join(traceback.format_exception_only(error)).strip())
-        raise
-    else:
-        if attempt.VARIABLE not in os.environ and number == 0:
-            own.remove()  # nobody waits to read it
-    finally:
-        pulse.stop()
+        except Lost as error:
+            # Ranks that were all asked to stop do not leave at once; the last ones find themselves alone.
+            own.end(number, attempt.STOPPED if stop.heard() else attempt.LOST, str(error))
+            raise
+        except CloudsegError as error:
+            own.end(number, attempt.FAILED, str(error))
+            raise
+        except tf.errors.OpError as error:
+            if not comm.speaks_of_others(error):
+                own.end(number, attempt.LOST if comm.may_pass(error) else attempt.FAILED, error.message)
+                raise
+            if stop.heard():
+                own.end(number, attempt.STOPPED, stopping.REASON)
+                raise Stopped(stopping.REASON) from None
+            reason = f"rank {number} ends because another rank did: {pulse.explain()}"
+            own.end(number, attempt.LOST, reason)
+            raise Lost(reason) from None
+        except Exception as error:
+            how = attempt.LOST if isinstance(error, OSError) else attempt.FAILED
+            own.end(number, how, "".join(traceback.format_exception_only(error)).strip())
+            raise
+        else:
+            if attempt.VARIABLE not in os.environ and number == 0:
+                own.remove()  # nobody waits to read it
+        finally:
+            pulse.stop()
 
 
 def on_first(rank: Rank, work: Callable[[], None]) -> None:

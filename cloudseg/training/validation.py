@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from cloudseg.data.feed import validation_batches
 from cloudseg.data.shards import Shards
+from cloudseg.errors import Stopped
 from cloudseg.nets.losses import Loss
 from cloudseg.nets.masks import unpack
 from cloudseg.nets.metrics import pixel_counts, pooled_sums
@@ -30,7 +31,10 @@ class Validation:
 
 
 class Validator:
-    """Measures a network on fixed samples; traced once, used after every epoch. Calls `moves` after every batch."""
+    """Measures a network on fixed samples; traced once, used after every epoch. Calls `moves` after every batch.
+
+    Raises Stopped, on all ranks alike, when `stopping` says so on one of them.
+    """
 
     def __init__(
         self,
@@ -42,11 +46,13 @@ class Validator:
         comm: Comm,
         thresholds: Sequence[float],
         moves: Callable[[], None] = lambda: None,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         # Ranks take whole batches, which are the same for any number of ranks: an image's logits may differ in their
         # last bit with what else is in its batch.
         self._batches = [samples[i : i + batch] for i in range(0, len(samples), batch)]
         self._shards, self._batch, self._comm, self._moves = shards, batch, comm, moves
+        self._stopping = stopping
         limits = tf.constant(thresholds, tf.float32)
 
         @tf.function(autograph=False, reduce_retracing=True)
@@ -69,7 +75,11 @@ class Validator:
             loss, counts, sums = self._measure(images, masks, truth)
             own.append((float(loss) * len(images), counts.numpy().tolist(), sums.numpy().astype(np.float64).tolist()))
             self._moves()
-        everyone = self._comm.gather(own)
+            if self._stopping():
+                break
+        everyone = self._comm.gather(None if self._stopping() else own)
+        if None in everyone:
+            raise Stopped("validation stopped on a signal")
         size = self._comm.size
         # In the order of the batches, as sums of floats depend on it.
         losses, counts, sums = zip(*(everyone[i % size][i // size] for i in range(len(self._batches))), strict=True)

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from cloudseg.run import open_run
+from cloudseg.signals import StopFlag
 from cloudseg.training import rank
-from cloudseg.training.signals import StopFlag
 
 run, out = open_run(Path(sys.argv[1])), Path(sys.argv[2])
 # The first stage starts from nothing; here it trains the encoder too, so that all BatchNorm statistics move.

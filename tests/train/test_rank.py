@@ -9,8 +9,8 @@ from cloudseg.attempt import Attempt
 from cloudseg.config import Settings
 from cloudseg.errors import CloudsegError
 from cloudseg.run import Run
+from cloudseg.signals import StopFlag
 from cloudseg.training import comm, rank
-from cloudseg.training.signals import StopFlag
 
 
 @pytest.mark.parametrize(
