@@ -47,6 +47,7 @@ from cloudseg.data import sizes
 from cloudseg.data.shards import Manifest
 from cloudseg.errors import UsageError, run_command
 from cloudseg.run import Run
+from cloudseg.signals import stop
 
 LAUNCHED = "launched.json"
 KEPT = (
@@ -305,8 +306,8 @@ def queueing(prepared: Run, args: argparse.Namespace) -> Iterator[None]:
     prepared.jobs.mkdir(parents=True, exist_ok=True)
     refusal = "wait until it has queued its jobs; if it is gone, delete that file"
     # Of two launches at once, one looks and queues, and the other then sees that it has.
-    with lock.held(prepared.jobs / "launch.lock", "", lambda owner: False, refusal):
-        yield
+    with lock.held(prepared.jobs / "launch.lock", "", lambda owner: False, refusal), stop.noted():
+        yield  # a job that is queued and not yet written down would be queued again
 
 
 def announce(name: str, job: slurm.Job, number: str) -> None:

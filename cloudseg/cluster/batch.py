@@ -20,6 +20,7 @@ from cloudseg.cluster import commands, hook, queue, restarts, sites, slurm, step
 from cloudseg.cluster.restarts import INTERRUPTED, Outcome
 from cloudseg.errors import DONE, CloudsegError, Stopped, UsageError
 from cloudseg.run import EVALUATE, Run
+from cloudseg.signals import stop
 
 PAUSE_S = 2.0
 """Before ranks that were lost are started again on this machine."""
@@ -32,8 +33,11 @@ def run_stage(path: Path, stage: str, ranks: int | None = None) -> None:
     """Run `stage` (or "evaluate") of the run at `path` to its end.
 
     Its ranks are the tasks of this Slurm job, or `ranks` processes here. Then comes the user's hook, if there is one.
-    Raises Stopped if it stopped on a signal and could not be requeued, CloudsegError if it failed.
+    Raises Stopped if it stopped on a signal and could not be requeued, or if this process was asked to stop before;
+    CloudsegError if it failed.
     """
+    if stop.asked:
+        raise Stopped(f"stopped before stage {stage}; the same command goes on from there")
     opened = run.open_run(path)
     opened.jobs.mkdir(parents=True, exist_ok=True)
     try:
@@ -56,7 +60,8 @@ def _until_it_ends(opened: Run, stage: str, ranks: int | None) -> None:
             flush=True,
         )
     while True:
-        ended = _try(opened, stage, None if in_slurm else ranks or 1)
+        with stop.noted():
+            ended = _try(opened, stage, None if in_slurm else ranks or 1)
         if ended.how == "done":
             return
         if ended.how == INTERRUPTED:
@@ -82,7 +87,7 @@ def _try(opened: Run, stage: str, ranks: int | None) -> Outcome:
         arguments = ["-m", *module, "--run", str(opened.path)]
         code: int | None
         if ranks is not None:
-            code = steps.local(arguments, ranks, meeting.key)
+            code = steps.local(arguments, ranks, meeting)
         else:
             code = steps.srun(arguments, sites.load(None).srun, meeting.key, _seconds_left())
         ends, reached = meeting.ends(), meeting.reached()
@@ -96,9 +101,12 @@ def _try(opened: Run, stage: str, ranks: int | None) -> Outcome:
         # There may be results of an evaluation from before.
         done = opened.done(stage) is not None and (code == DONE or stage != EVALUATE)
         ended = restarts.outcome(code, ends, done)
+        if ranks is not None and stop.asked and ended.how != "done":
+            ended = Outcome(attempt.STOPPED, "stopped on a signal")
     if ended.again and ranks is None and _is_ending(state := _state()):
         ended = Outcome(INTERRUPTED, f"Slurm is ending this job ({state})")
-    ended = restarts.bounded(ended, (before, after), opened.tries(stage))
+    if ranks is None or ended.how != attempt.STOPPED:  # nothing starts it again here
+        ended = restarts.bounded(ended, (before, after), opened.tries(stage))
     restarts.record(opened.attempts(stage), ended, (before, after), reached, began)
     if code == UsageError.exit_code:
         raise UsageError(f"stage {stage} failed: {ended.reason}")

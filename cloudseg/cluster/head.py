@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 from cloudseg import run
-from cloudseg.cluster import slurm
+from cloudseg.cluster import slurm, steps
 from cloudseg.cluster.sites import Site
 from cloudseg.cluster.slurm import Job
-from cloudseg.errors import CloudsegError
+from cloudseg.errors import STOPPED, CloudsegError, Stopped
 
 SHARDS = 32
 """Unless --shards says otherwise; as many as jobs/preprocess.slurm makes."""
@@ -48,7 +46,10 @@ def job(source: Source, site: Site, folder: Path, exports: tuple[tuple[str, str]
 
 
 def run_here(source: Source) -> None:
-    """Make the shards on this machine. Raises CloudsegError if that fails; why was said then."""
-    code = subprocess.run([sys.executable, "-m", "preprocess", *source.command()], check=False).returncode
+    """Make the shards on this machine. Raises CloudsegError if that fails; why was said then. Raises Stopped if a
+    signal stopped it."""
+    code = steps.alone(["-m", "preprocess", *source.command()])
+    if code == STOPPED:
+        raise Stopped("preprocessing stopped on a signal; the same command goes on from there")
     if code:
         raise CloudsegError(f"preprocessing ended with exit code {code}, see above; the same command goes on")

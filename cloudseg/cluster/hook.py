@@ -29,6 +29,9 @@ def run(of: Run, stage: str, how: str, reason: str = "") -> None:
     try:
         code = subprocess.run(["bash", "-c", command], env=environment, timeout=MOST_S, check=False).returncode
         fault = f"exit code {code}" if code else ""
+    except KeyboardInterrupt:
+        print(f"warning: the hook was stopped on a signal: {command}", file=sys.stderr, flush=True)
+        raise
     except (OSError, subprocess.TimeoutExpired) as error:
         fault = f"ended after {MOST_S:.0f} s" if isinstance(error, subprocess.TimeoutExpired) else str(error)
     if fault:

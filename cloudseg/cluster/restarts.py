@@ -14,7 +14,7 @@ from typing import Any
 
 from cloudseg.atomic import patiently
 from cloudseg.attempt import FAILED, LOST, STOPPED, End, own_job
-from cloudseg.errors import UsageError
+from cloudseg.errors import Stopped, UsageError
 
 FRUITLESS = 2
 """Tries in a row without progress after which a stage has failed."""
@@ -39,11 +39,13 @@ def outcome(code: int, ends: Sequence[End], done: bool) -> Outcome:
     its ranks when they left."""
     if done:
         return Outcome("done")
-    for how in (FAILED, LOST, STOPPED):
+    # Ranks that were asked to stop may leave others that were not, or not yet, alone.
+    for how in (FAILED, STOPPED, LOST):
         if found := [end for end in ends if end.how == how]:
             break
     else:
-        how, found = (FAILED if code == UsageError.exit_code else LOST), []
+        # Lost ranks say so; one that a signal stopped while it started may not.
+        how, found = {UsageError.exit_code: FAILED, Stopped.exit_code: STOPPED}.get(code, LOST), []
     reason = (
         "; ".join(dict.fromkeys(end.reason for end in found)) or f"its ranks ended with exit code {code}, see above"
     )
@@ -55,11 +57,13 @@ def outcome(code: int, ends: Sequence[End], done: bool) -> Outcome:
 def bounded(now: Outcome, steps: tuple[int, int], earlier: Sequence[dict[str, Any]]) -> Outcome:
     """`now`, or a failure if this try and those before it brought nothing: `steps` (of the evaluation, files of
     probabilities) done before and after this one, `earlier` ends as the file of tries has them. Tries that Slurm ended
-    do not count."""
+    do not count, nor those outside of Slurm that were told to stop."""
     if not now.again or steps[1] > steps[0]:
         return now
     fruitless = 1
-    for end in reversed([end for end in earlier if end["how"] != INTERRUPTED]):
+    for end in reversed(earlier):
+        if end["how"] == INTERRUPTED or (end["how"] == STOPPED and end["job"] is None):
+            continue
         if end["how"] not in (STOPPED, LOST) or end["to_step"] > end["from_step"]:
             break
         fruitless += 1

@@ -9,21 +9,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from types import FrameType
 
 from cloudseg import attempt
+from cloudseg.attempt import Attempt
 from cloudseg.cluster import commands
 from cloudseg.errors import DONE, STOPPED, UsageError
+from cloudseg.signals import blocked, stop
 
 GRACE_S = 30
-"""How long the other ranks may take to end when one has ended."""
+"""How long the other ranks may take to end when one has ended, as srun's --wait has it."""
 
 
 def srun(arguments: Sequence[str], extra: Sequence[str], key: str, timeout: float | None = None) -> int | None:
     """Run `python ARGUMENTS` as every task of this Slurm job, as the attempt `key`; returns the step's exit code, or
     None if it runs on after `timeout` seconds."""
     command = [*srun_command(os.environ, extra), sys.executable, "-u", *arguments]
-    with _Forwarding():  # to nobody: Slurm signals its tasks itself, and srun takes a SIGTERM as "kill them"
+    with stop.noted():  # and not passed on: Slurm signals its tasks itself, and srun takes a SIGTERM as "kill them"
         process = subprocess.Popen(command, env={**commands.step_environment(os.environ), attempt.VARIABLE: key})
         try:
             return _exit_code(process.wait(timeout))
@@ -66,36 +67,74 @@ def usable_nodes(planned: int, nodes: int, tasks_per_node: int) -> int:
     raise UsageError(f"the work of {planned} ranks cannot be dealt evenly to nodes of {tasks_per_node} ranks")
 
 
-def local(arguments: Sequence[str], ranks: int, key: str | None = None) -> int:
-    """Run `python ARGUMENTS` as `ranks` processes of this machine, as the attempt `key`; returns 0, 75 if all stopped,
-    else the first failure's exit code. If one dies, the others get GRACE_S to end by themselves."""
-    step = {attempt.VARIABLE: key or attempt.new_key({}), "CLOUDSEG_SIZE": str(ranks)}
-    with _Forwarding() as forwarding:
-        forwarding.to = [
-            subprocess.Popen(
-                [sys.executable, "-u", *arguments],
-                env={**os.environ, **step, "CLOUDSEG_RANK": str(rank)},
-                preexec_fn=_die_with_parent,
-                stdin=subprocess.DEVNULL,
-            )
-            for rank in range(ranks)
-        ]
-        return _wait(forwarding.to)
+def local(arguments: Sequence[str], ranks: int, meeting: Attempt | None = None) -> int:
+    """Run `python ARGUMENTS` as `ranks` processes of this machine, as the attempt `meeting`; returns 0, 75 if all
+    stopped, else the first failure's exit code. If one ends, the others get GRACE_S to end by themselves.
+
+    A stop signal is passed on to all, and then the exit code is 75, whatever it did to them, unless all were done.
+    Ranks begin with stop signals blocked; `cloudseg/__init__.py` unblocks them.
+    """
+    key = meeting.key if meeting else attempt.new_key({})
+    step = {**os.environ, attempt.VARIABLE: key, "CLOUDSEG_SIZE": str(ranks)}
+    return _run([(arguments, {**step, "CLOUDSEG_RANK": str(rank)}) for rank in range(ranks)], meeting)
 
 
-def _wait(processes: list[subprocess.Popen[bytes]]) -> int:
-    failed_at, failure = None, DONE
+def alone(arguments: Sequence[str]) -> int:
+    """Run `python ARGUMENTS` as one process of this machine that is no rank; returns its exit code, as `local` does."""
+    return _run([(arguments, dict(os.environ))])
+
+
+def _run(wanted: Sequence[tuple[Sequence[str], dict[str, str]]], meeting: Attempt | None = None) -> int:
+    """Run `python ARGUMENTS` for each pair of arguments and environment variables."""
+    processes: list[subprocess.Popen[bytes]] = []
+    with stop.noted():
+        try:
+            for arguments, environ in wanted:
+                if stop.asked:
+                    break
+                processes.append(_start(arguments, environ))
+            code = _wait(processes, meeting)
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+        if stop.asked:
+            codes = [process.returncode for process in processes]
+            return DONE if len(codes) == len(wanted) and not any(codes) else STOPPED
+    return code
+
+
+def _start(arguments: Sequence[str], environ: dict[str, str]) -> subprocess.Popen[bytes]:
+    with blocked():  # until its handlers are there, a signal would kill it
+        return subprocess.Popen(
+            [sys.executable, "-u", *arguments], env=environ, preexec_fn=_die_with_parent, stdin=subprocess.DEVNULL
+        )
+
+
+def _wait(processes: list[subprocess.Popen[bytes]], meeting: Attempt | None) -> int:
+    passed_on, ended_at, failure = False, None, DONE
     while None in (codes := [process.poll() for process in processes]):
-        bad = [code for code in codes if code not in (None, DONE, STOPPED)]
-        if bad and failed_at is None:
+        if not passed_on and (stop.asked or _stopped_early(codes, meeting)):
+            passed_on = True
+            for process in processes:
+                process.terminate()
+        if ended_at is None and any(code is not None for code in codes):
+            ended_at = time.monotonic()
+        if not failure and (bad := [code for code in codes if code not in (None, DONE, STOPPED)]):
             # Of several at once a signal is the cause, and an error of Horovod's the consequence.
-            failed_at, failure = time.monotonic(), _exit_code(min(bad))
-        if failed_at is not None and time.monotonic() - failed_at > GRACE_S:
+            failure = _exit_code(min(bad))
+        if ended_at is not None and time.monotonic() - ended_at > GRACE_S:
             for process in processes:
                 process.kill()
         time.sleep(0.1)
     ended = [_exit_code(process.returncode) for process in processes]
-    return failure or next((code for code in ended if code not in (DONE, STOPPED)), max(ended))
+    return failure or next((code for code in ended if code not in (DONE, STOPPED)), max(ended, default=DONE))
+
+
+def _stopped_early(codes: Sequence[int | None], meeting: Attempt | None) -> bool:
+    """Whether a rank stopped on a signal before it could tell the others; one that is lost leaves its reason."""
+    stopped = {rank for rank, code in enumerate(codes) if code == STOPPED}
+    return meeting is not None and bool(stopped) and bool(stopped - {end.rank for end in meeting.ends()})
 
 
 def _exit_code(returncode: int) -> int:
@@ -107,29 +146,3 @@ def _die_with_parent() -> None:
     """Ranks must not train on, unseen, when what started them is killed."""
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-
-
-class _Forwarding:
-    """While entered, stop signals do not end this process but go to those in `to`, which save and leave."""
-
-    def __init__(self) -> None:
-        self.to: list[subprocess.Popen[bytes]] = []
-
-    def __enter__(self) -> _Forwarding:
-        self._before = {
-            number: signal.signal(number, self._forward)
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-        }
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _forward(self, number: int, frame: FrameType | None) -> None:
-        # A terminal's Ctrl-C reaches the processes of the terminal by itself.
-        if number == signal.SIGINT and sys.stdin.isatty():
-            return
-        for process in self.to:
-            if process.poll() is None:
-                process.send_signal(number)

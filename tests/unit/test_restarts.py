@@ -27,6 +27,8 @@ def end(how: str, reason: str = "r", rank: int = 0) -> End:
         (137, [], False, "lost"),
         (1, [], False, "lost"),
         (2, [], False, "failed"),
+        (75, [], False, "stopped"),
+        (75, [end("lost"), end("stopped", rank=1)], False, "stopped"),
     ],
 )
 def test_what_ranks_said_decides_and_else_the_exit_code(code, ends, done, how):

@@ -55,8 +55,9 @@ def test_ranks_do_not_outlive_what_started_them(tmp_path):
 
 def test_a_stop_signal_reaches_the_ranks_and_is_waited_for(tmp_path):
     rank = (
-        "import pathlib, signal, sys, time\n"
-        "signal.signal(signal.SIGTERM, lambda *a: sys.exit(75))\n"
+        "import pathlib, time\n"
+        "from cloudseg.signals import stop\n"
+        "stop.end_at_once()\n"
         f"pathlib.Path({str(tmp_path / 'ready')!r}).touch()\n"
         "time.sleep(60)"
     )
@@ -66,6 +67,24 @@ def test_a_stop_signal_reaches_the_ranks_and_is_waited_for(tmp_path):
     try:
         assert wait_for((tmp_path / "ready").exists)
         starter.terminate()
+        assert starter.wait(30) == 75
+    finally:
+        starter.kill()
+
+
+def test_a_second_ctrl_c_ends_ranks_that_do_not_leave(tmp_path):
+    rank = f"import pathlib, time; pathlib.Path({str(tmp_path / 'ready')!r}).touch(); time.sleep(60)"
+    code = (
+        "from cloudseg.cluster import steps\nfrom cloudseg.errors import run_command\n"
+        f"run_command(lambda: steps.local(['-c', {rank!r}], 1))"
+    )
+    starter = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        assert wait_for((tmp_path / "ready").exists)
+        starter.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            starter.wait(1)
+        starter.send_signal(signal.SIGINT)
         assert starter.wait(30) == 75
     finally:
         starter.kill()
