@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 import sys
 import threading
 import time
@@ -18,6 +16,7 @@ import cv2
 from cloudseg.atomic import clear_leftovers
 from cloudseg.data.labels import Rejection
 from cloudseg.data.memory import reuse_freed_memory
+from cloudseg.data.pool import Context, kill_all
 from cloudseg.data.shards import MANIFEST
 from cloudseg.errors import CloudsegError, UsageError
 from preprocess.assemble import REJECTED, assemble
@@ -57,7 +56,11 @@ def build(settings: Settings, shard_index: int | None, workers: int, strict: boo
             f"{len(wanted) - len(missing)} of {len(wanted)} shards were made before and are kept",
             file=sys.stderr,
         )
-    _build_missing([_job(settings, plan, i, strict) for i in missing], workers)
+    try:
+        _build_missing([_job(settings, plan, i, strict) for i in missing], workers)
+    except KeyboardInterrupt:
+        clear_leftovers(settings.out, of=OUTPUTS)  # of workers that were ended
+        raise
     images = sum(len(plan.shards[i]) for i in missing)
     others = [i for i in range(len(plan.shards)) if i not in wanted]
     if others and _is_whole(settings.out, plan) and not (settings.out / MANIFEST).exists():
@@ -101,10 +104,7 @@ def _build_missing(jobs: list[ShardJob], workers: int) -> None:
 
 
 def _build_in_pool(jobs: list[ShardJob], workers: int, progress: Progress) -> None:
-    # Spawned, not forked: OpenCV's threads do not survive a fork, and waiting for them in the child never
-    # ends.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _start_worker, (os.getpid(),)) as pool:
+    with ProcessPoolExecutor(workers, Context(), _start_worker, (os.getpid(),)) as pool:
         try:
             # As many shards as keep every process equally busy; the rest image by image.
             alone = len(jobs) // workers * workers
@@ -117,6 +117,9 @@ def _build_in_pool(jobs: list[ShardJob], workers: int, progress: Progress) -> No
                 "a worker process was killed (out of memory?). What is finished is kept; the same "
                 "command goes on from here, with a smaller --workers if memory is short"
             ) from error
+        except KeyboardInterrupt:
+            kill_all()  # a shard may take minutes
+            raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -133,11 +136,9 @@ def _counting(over: Map, progress: Progress) -> Map:
 
 
 def _start_worker(parent: int) -> None:
-    """One thread per process, Ctrl-C left to the parent, and no life after its death (kill -9 tells
-    nobody)."""
+    """One thread per process, and no life after the parent's death (kill -9 tells nobody)."""
     cv2.setNumThreads(1)
     reuse_freed_memory()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -10,15 +10,15 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing import get_context, parent_process
+from multiprocessing import parent_process
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from signal import SIG_IGN, SIGINT, signal
 
 import cv2
 import numpy as np
 
 from cloudseg.data.labels import CLASSES, HEADER
+from cloudseg.data.pool import Context
 from cloudseg.data.rle import encode
 from cloudseg.data.synthetic.folder import (
     RECORD,
@@ -143,8 +143,7 @@ def _in_parallel(work: Callable[[Picture], str], jobs: list[Picture], processes:
     if processes == 1:
         yield from map(work, jobs)
         return
-    # spawn, not fork: a forked child can hang on a lock that one of OpenCV's threads held.
-    pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=_begin_worker)
+    pool = ProcessPoolExecutor(processes, Context(), initializer=_begin_worker)
     try:
         yield from pool.map(work, jobs)
     except BrokenProcessPool as error:
@@ -157,7 +156,6 @@ def _in_parallel(work: Callable[[Picture], str], jobs: list[Picture], processes:
 
 
 def _begin_worker() -> None:
-    signal(SIGINT, SIG_IGN)
     cv2.setNumThreads(1)
     parent = parent_process()
     if parent:
