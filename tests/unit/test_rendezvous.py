@@ -91,5 +91,7 @@ def test_a_file_that_is_half_written_is_no_sign_of_life(meeting):
 def test_what_earlier_starts_of_a_job_left_goes_and_nothing_else(tmp_path):
     for key in ("7-aa", "77-bb", "local-cc"):
         Attempt.of(tmp_path, key)
-    attempt.remove_earlier(tmp_path, "7")
+    attempt.remove_earlier(tmp_path, {"SLURM_JOB_ID": "7"})  # a job of the user, who may be at work
+    assert (tmp_path / "attempts" / "7-aa").exists()
+    attempt.remove_earlier(tmp_path, {"SLURM_JOB_ID": "7", "CLOUDSEG_JOB": "7"})
     assert sorted(path.name for path in (tmp_path / "attempts").iterdir()) == ["77-bb", "local-cc"]
