@@ -25,6 +25,9 @@ class Context(SpawnContext):
 
 
 def kill_all() -> None:
-    """End the processes that this one has started, whatever they are at."""
-    for process in multiprocessing.active_children():
+    """End the processes that this one has started, whatever they are at, and wait until they are gone."""
+    processes = multiprocessing.active_children()
+    for process in processes:
         process.kill()
+    for process in processes:
+        process.join()
