@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cloudseg import run
 from cloudseg.cluster import commands, queue, state
-from cloudseg.errors import CloudsegError, run_command
+from cloudseg.errors import CloudsegError, run_command, to_type
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     if answer.returncode:
         raise CloudsegError(f"scancel: {answer.stderr.strip()}")
     print(f"cancelled: {', '.join(f'{name} {number}' for name, number in active)}")
-    print(f"go on later: python -m cloudseg.resume {opened.path}")
+    print(f"go on later: {to_type('cloudseg.resume', opened.path)}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -43,6 +44,11 @@ class Lost(CloudsegError):
 
 class DataError(CloudsegError):
     """A data file is damaged or does not belong to the others."""
+
+
+def to_type(command: str, *words: object) -> str:
+    """`python -m COMMAND WORDS`, quoted for the shell: how messages say what to type next."""
+    return shlex.join(["python", "-m", command, *map(str, words)])
 
 
 def run_command(main: Callable[[], int | None]) -> NoReturn:

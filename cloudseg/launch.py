@@ -45,13 +45,15 @@ from cloudseg.cluster.head import SHARDS, Source
 from cloudseg.config import Settings
 from cloudseg.data import sizes
 from cloudseg.data.shards import Manifest
-from cloudseg.errors import UsageError, run_command
+from cloudseg.errors import UsageError, run_command, to_type
 from cloudseg.run import Run
 from cloudseg.signals import stop
 
 LAUNCHED = "launched.json"
+NO_DATA = "DATA"
+"""The data set of plans and scripts where none is named."""
 KEPT = (
-    "site", "nodes", "tasks_per_node", "partition", "time", "elastic", "mail", "hook", "no_snapshot",
+    "cluster", "site", "nodes", "tasks_per_node", "partition", "time", "elastic", "mail", "hook", "no_snapshot",
     "csv", "images", "size", "shards",
 )  # fmt: skip
 """What `resume` asks for again."""
@@ -131,7 +133,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
     """Those of the run if it is there, else those it would get; data need not be there yet."""
     if (args.run / "run.toml").exists():
         return run.open_run(args.run).settings
-    return config.resolve([*config.from_environment(), *given(args)], default_data="DATA")
+    return config.resolve([*config.from_environment(), *given(args)], default_data=NO_DATA)
 
 
 def given(args: argparse.Namespace) -> list[tuple[str, Mapping[str, Any]]]:
@@ -172,6 +174,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if settings.folds:
         launch_folds(prepared, args, in_slurm)
         return
+    require_before([prepared], args.stages, args.head is not None)
     left = remaining(prepared, args.stages)
     if not left:
         print(f"{', '.join(args.stages)}: all done in {args.run}; results: {prepared.metrics}")
@@ -181,6 +184,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         with queueing(prepared, args):
             queue_chain(prepared, left, args)
     else:
+        keep(prepared, args)
         run_stages(prepared, left, args.tasks_per_node or 1)
         print(f"results: {prepared.metrics}")
 
@@ -192,7 +196,9 @@ def head_of(args: argparse.Namespace, settings: Settings) -> Source | None:
         return None
     args.stages.remove(run.PREPROCESS)
     if not args.csv or not args.images:
-        raise UsageError("--stages preprocess: from what? add: --csv train.csv --images train_images")
+        named = settings.data != str(Path(NO_DATA).resolve())
+        data = "" if named else f" --data {NO_DATA}"
+        raise UsageError(f"--stages preprocess: from what? add: --csv train.csv --images train_images{data}")
     for path in (args.csv, args.images):
         if not path.exists() and not (args.plan or args.dry_run):
             raise UsageError(f"{path} is not there")
@@ -205,17 +211,25 @@ def check(prepared: Run, args: argparse.Namespace) -> None:
 
 
 def remaining(prepared: Run, chosen: list[str]) -> list[str]:
-    """Those of `chosen` that are not done. Raises UsageError if what they start from is neither done nor chosen."""
+    """Those of `chosen` that are not done."""
     left = [stage for stage in chosen if not prepared.done(stage)]
     if left and run.EVALUATE in chosen:  # what there is of one was of an earlier stage
         left = [stage for stage in left if stage != run.EVALUATE] + [run.EVALUATE]
-    for stage in left:
-        before = prepared.before(stage) if stage != run.EVALUATE else None
-        if before and before not in left and not prepared.done(before):
-            raise UsageError(
-                f"stage {stage} starts from stage {before}, which is not done; type: --stages {before},{','.join(left)}"
-            )
     return left
+
+
+def require_before(runs: Sequence[Run], chosen: Sequence[str], head: bool) -> None:
+    """Raises UsageError, with all stages that are to be named, if what those of `chosen` start from is in one of `runs`
+    neither done nor chosen; `head` says whether preprocessing comes before them."""
+    training = [(each, stage) for each in runs for stage in chosen if stage != run.EVALUATE and not each.done(stage)]
+    lacking = [(before, stage) for each, stage in training for before in each.lacking(stage) if before not in chosen]
+    if lacking:
+        before, stage = lacking[0]
+        wanted = {*chosen, *(name for name, _ in lacking)}
+        named = [run.PREPROCESS] * head + [name for name in runs[0].chain if name in wanted]
+        raise UsageError(
+            f"stage {stage} starts from stage {before}, which is not done; type: --stages {','.join(named)}"
+        )
 
 
 def queue_head(prepared: Run, args: argparse.Namespace, code: str) -> str:
@@ -255,7 +269,9 @@ def launch_folds(whole: Run, args: argparse.Namespace, in_slurm: bool) -> None:
     """Queue, or run here, what is left of a cross-validation."""
     check(whole, args)
     training = [stage for stage in args.stages if stage != run.EVALUATE]
-    left = {member.settings.fold: remaining(member, training) for member in folds.prepare(whole, args.head is not None)}
+    members = folds.prepare(whole, args.head is not None)
+    require_before(members, training, args.head is not None)
+    left = {member.settings.fold: remaining(member, training) for member in members}
     judging = run.EVALUATE in args.stages and (any(left.values()) or not whole.done(run.EVALUATE))
     if not any(left.values()) and not judging:
         print(f"{', '.join(args.stages)}: all done in {args.run}; results: {whole.metrics}")
@@ -263,6 +279,7 @@ def launch_folds(whole: Run, args: argparse.Namespace, in_slurm: bool) -> None:
         with queueing(whole, args):
             queue_folds(whole, left, judging, args)
     else:
+        keep(whole, args)
         for fold, stages in left.items():
             print(f"fold {fold}: {', '.join(stages) or 'all done'}", flush=True)
             run_stages(run.open_run(whole.member(fold)), stages, args.tasks_per_node or 1)
@@ -280,13 +297,13 @@ def queue_folds(whole: Run, left: dict[int, list[str]], judging: bool, args: arg
         if more := left[fold][last + 1 :]:
             raise UsageError(
                 f"fold {fold} has {', '.join(held[fold])} in the queue; {', '.join(more)} can be queued when that has "
-                f"ended, or after: python -m cloudseg.cancel {args.run}"
+                f"ended, or after: {to_type('cloudseg.cancel', args.run)}"
             )
         listed = ", ".join(f"{stage} {number}" for stage, number in held[fold].items())
         print(f"fold {fold} is queued already, and not queued twice: {listed}")
         left.pop(fold)
     if not any(left.values()) and (held[None] or not judging):
-        print(f"stop them first with: python -m cloudseg.cancel {args.run}")
+        print(f"stop them first with: {to_type('cloudseg.cancel', args.run)}")
         return
     stages = [*dict.fromkeys(stage for each in left.values() for stage in each), *([run.EVALUATE] if judging else [])]
     code = snapshot.code(whole.path, args.no_snapshot)
@@ -327,12 +344,19 @@ def kept(args: argparse.Namespace) -> dict[str, Any]:
     return {key: str(value.resolve()) if isinstance(value, Path) else value for key, value in values.items()}
 
 
+def keep(prepared: Run, args: argparse.Namespace) -> None:
+    """Write for `resume` how it was launched."""
+    prepared.jobs.mkdir(parents=True, exist_ok=True)
+    atomic.write_json(prepared.jobs / LAUNCHED, kept(args))
+
+
 def epilogue(prepared: Run, args: argparse.Namespace, order: str) -> None:
     """Keep for `resume` how it was launched, and say what to type next."""
-    atomic.write_json(prepared.jobs / LAUNCHED, kept(args))
+    keep(prepared, args)
     print(order)
-    print(f"watch: python -m cloudseg.status {args.run} --watch")
-    print(f"follow: python -m cloudseg.logs {args.run} --follow\nstop all: python -m cloudseg.cancel {args.run}")
+    print(f"watch: {to_type('cloudseg.status', args.run, '--watch')}")
+    print(f"follow: {to_type('cloudseg.logs', args.run, '--follow')}")
+    print(f"stop all: {to_type('cloudseg.cancel', args.run)}")
 
 
 def queue_chain(prepared: Run, left: list[str], args: argparse.Namespace) -> None:
@@ -343,7 +367,7 @@ def queue_chain(prepared: Run, left: list[str], args: argparse.Namespace) -> Non
     if active:
         listed = ", ".join(f"{stage} {number}" for stage, number in active.items())
         print(f"{args.run}: these jobs are queued already, so nothing is queued twice: {listed}")
-        print(f"stop them first with: python -m cloudseg.cancel {args.run}")
+        print(f"stop them first with: {to_type('cloudseg.cancel', args.run)}")
         return
     code = snapshot.code(prepared.path, args.no_snapshot)
     todo = planning.stage_jobs(prepared.path, left, args, code, prepared.settings)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cloudseg import output, run
 from cloudseg.cluster import state
-from cloudseg.errors import UsageError, run_command
+from cloudseg.errors import UsageError, run_command, to_type
 from cloudseg.run import EVALUATE, Run
 
 PERIOD_S = 1.0
@@ -43,7 +43,9 @@ def main() -> None:
         opened = run.open_run(opened.member(args.fold))
     log = opened.jobs / f"{opened.find(args.stage)}.log" if args.stage else latest(opened)
     if not log.exists():
-        raise UsageError(f"{log} is not there: no job of this stage has started; python -m cloudseg.status {args.run}")
+        raise UsageError(
+            f"{log} is not there: no job of this stage has started; type: {to_type('cloudseg.status', args.run)}"
+        )
     follows = (lambda: latest(opened)) if not args.stage else lambda: log
     for line in lines(log, args.follow, follows, lambda: opened.done(EVALUATE) is not None):
         if args.rank is None:

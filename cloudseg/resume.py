@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from cloudseg import launch, run
@@ -23,7 +24,11 @@ def main() -> None:
         prog="python -m cloudseg.resume", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", nargs="?", type=Path, default=Path(run.DEFAULT), help="(default %(default)s)")
-    args, changes = parser.parse_known_args()
+    words = sys.argv[1:]
+    named = bool(words) and not words[0].startswith("-")
+    # The others are launch's: only launch knows which of its options take a word.
+    own, changes = words[:named], words[named:]
+    args = parser.parse_args([*own, *({"-h", "--help"} & {*changes})])
     opened = run.open_run(args.run)
     # A fold was launched with the others.
     options = earlier(opened.jobs / launch.LAUNCHED) or earlier(run.jobs_folder(opened.path.parent) / launch.LAUNCHED)

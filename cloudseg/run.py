@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import hashlib
 import json
+import shlex
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,13 +15,17 @@ from typing import Any
 from cloudseg import atomic, config, preflight, provenance
 from cloudseg.config import Settings
 from cloudseg.data.shards import MANIFEST
-from cloudseg.errors import UsageError
+from cloudseg.errors import UsageError, to_type
 
 DEFAULT = "runs/default"
 PREPROCESS = "preprocess"
 """What may come before the first stage: the shards."""
 EVALUATE = "evaluate"
 """What comes after the last stage, and has a DONE file of its own."""
+STUDY = "study.json"
+"""The file that tells the folder of a learning-rate study, which holds runs and is none."""
+OTHER = "runs/OTHER"
+"""What messages call a run that is yet to begin."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +41,8 @@ class Run:
         return chain(self.settings)
 
     def members(self) -> tuple[Run, ...]:
-        """The runs whose stages make up this one: of a cross-validation one a fold, else itself."""
+        """The runs whose stages make up this one: of a cross-validation one a fold, else itself. Raises UsageError,
+        with what to type, if a fold's is not there."""
         return tuple(open_run(self.member(fold)) for fold in self.settings.folds) or (self,)
 
     def member(self, fold: int) -> Path:
@@ -100,6 +106,21 @@ class Run:
         """The stage whose weights this one starts from, None for the first."""
         index = self.settings.stages.index(stage)
         return self.settings.stages[index - 1] if index else None
+
+    def lacking(self, stage: str) -> list[str]:
+        """The stages that must be done before this one and are not, the nearest first."""
+        found: list[str] = []
+        before = self.before(stage)
+        while before and not self.done(before):
+            found.append(before)
+            before = self.before(before)
+        return found
+
+    def anew(self, *changes: str) -> str:
+        """What to type for another run with these settings but for `changes`, as "precision=float32"."""
+        options = [option for change in changes for option in ("--set", change)]
+        file = self.path / "run.toml"
+        return to_type("cloudseg.launch", "--stages", "all", "--config", file, "--run", OTHER, *options)
 
     def find(self, stage: str) -> str:
         """A stage of the chain from its name or its number, from 1. Raises UsageError if there is none."""
@@ -179,20 +200,43 @@ def jobs_folder(run: Path) -> Path:
 def open_run(path: Path) -> Run:
     """A run that exists. Raises UsageError, with what to type, if it does not."""
     if not (path / "run.toml").exists():
-        raise UsageError(
-            f"{path}/run.toml is not there; start the run first: "
-            f"python -m cloudseg.launch --stages all --run {path} --data DATA"
-        )
+        _refuse_study(path)
+        whole = _whole_of(path)
+        options = ["--run", whole] if whole else ["--run", path, "--data", "DATA"]
+        start = to_type("cloudseg.launch", "--stages", "all", *options)
+        raise UsageError(f"{path}/run.toml is not there; start the run first: {start}")
     if path.stat().st_mode & stat.S_IWOTH:
-        raise UsageError(f"everybody may write to {path}, and jobs run what lies there; type: chmod o-w {path}")
+        command = shlex.join(["chmod", "o-w", str(path)])
+        raise UsageError(f"everybody may write to {path}, and jobs run what lies there; type: {command}")
     table = config.read_toml(path / "run.toml")
     made = table.pop("made", {})
     return Run(path.resolve(), config.build(Settings, table, str(path / "run.toml")), made)
 
 
-def prepare(path: Path, given: list[tuple[str, Mapping[str, Any]]], data_to_come: bool = False) -> Run:
+def _refuse_study(path: Path) -> None:
+    """Raises UsageError, with what to type, if `path` is the folder of a study."""
+    if (path / STUDY).exists():
+        raise UsageError(
+            f"{path} is a learning-rate study, not a run; its trials are runs, and its table: "
+            + to_type("cloudseg.study", "--run", path)
+        )
+
+
+def _whole_of(path: Path) -> Path | None:
+    """The cross-validation of which the run at `path`, there or not, is a fold's; None if there is none."""
+    whole = path.parent
+    if not (whole / "run.toml").exists():
+        return None
+    folds = config.read_toml(whole / "run.toml").get("folds", ())
+    return whole if path.name in {f"fold-{fold}" for fold in folds} else None
+
+
+def prepare(
+    path: Path, given: list[tuple[str, Mapping[str, Any]]], data_to_come: bool = False, advice: str = ""
+) -> Run:
     """The run at `path`: made with the `given` settings if it is new, compared with them if it is there. Its data set
-    must be there unless it is `data_to_come`.
+    must be there unless it is `data_to_come`. `advice` says what to do about other settings, where it is not to go on
+    without them.
 
     Safe when many ranks or two launchers do it at once: the first to link its `run.toml` wins, the others
     compare theirs with it. The environment only fills in for a run that is new.
@@ -201,6 +245,7 @@ def prepare(path: Path, given: list[tuple[str, Mapping[str, Any]]], data_to_come
     """
     file = path / "run.toml"
     if not file.exists():
+        _refuse_study(path)
         settings = config.resolve([*config.from_environment(), *given])
         (preflight.check_settings if data_to_come else preflight.check)(settings)
         path.mkdir(parents=True, exist_ok=True)
@@ -220,9 +265,14 @@ def prepare(path: Path, given: list[tuple[str, Mapping[str, Any]]], data_to_come
             raise UsageError(
                 f"{file} holds other settings, and a run keeps those it began with:\n  "
                 + "\n  ".join(differing)
-                + f"\ngo on with: --run {path} and no settings; or begin another: --run runs/OTHER"
+                + f"\n{advice or keep_settings(path)}"
             )
     return run
+
+
+def keep_settings(path: Path) -> str:
+    """What to do where the command line names other settings than the run, or study, at `path` has."""
+    return f"go on with: {shlex.join(['--run', str(path)])} and no settings; or begin another: --run {OTHER}"
 
 
 def parser(command: str, description: str | None) -> argparse.ArgumentParser:

@@ -21,7 +21,7 @@ from cloudseg import output, run
 from cloudseg.cluster import efficiency, state, text
 from cloudseg.cluster.efficiency import Efficiency
 from cloudseg.cluster.state import StageState
-from cloudseg.errors import UsageError, run_command
+from cloudseg.errors import UsageError, run_command, to_type
 from cloudseg.run import Run
 
 LEAST_PERIOD_S = 10
@@ -117,10 +117,16 @@ def advice(opened: Run, states: Sequence[StageState]) -> str:
     if all(each.state == state.DONE for each in states):
         return f"all done; the results: {opened.metrics if opened.settings.folds else opened.report}"
     if any(each.state in state.TROUBLE for each in states):
-        return f"go on from the first stage that is not done: python -m cloudseg.resume {path}"
+        return f"go on from the first stage that is not done: {to_type('cloudseg.resume', path)}"
     if any(each.state in (state.RUNNING, state.QUEUED, state.REQUEUED) for each in states):
-        return f"follow: python -m cloudseg.logs {path} --follow; stop all: python -m cloudseg.cancel {path}"
-    return f"start: python -m cloudseg.launch --stages all --run {path}"
+        follow = to_type("cloudseg.logs", path, "--follow")
+        return f"follow: {follow}; stop all: {to_type('cloudseg.cancel', path)}"
+    if opened.has_data():
+        return f"start: {to_type('cloudseg.launch', '--stages', 'all', '--run', path)}"
+    source = ("--csv", "train.csv", "--images", "train_images")
+    return (
+        f"make the shards and start: {to_type('cloudseg.launch', '--stages', 'preprocess,all', *source, '--run', path)}"
+    )
 
 
 def last_lines(log: Path, count: int = LAST_LINES) -> list[str]:

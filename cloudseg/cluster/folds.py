@@ -31,11 +31,12 @@ def parse(text: str) -> tuple[int, ...]:
 
 def prepare(whole: Run, data_to_come: bool) -> tuple[Run, ...]:
     """The runs of the folds: made if they are not there, else compared with the whole, as `run.prepare` does."""
-    table = config.to_table(whole.settings)
+    table, file = config.to_table(whole.settings), whole.path / "run.toml"
     table.pop("folds")
     for fold in whole.settings.folds:
-        given = (str(whole.path / "run.toml"), {**table, "fold": fold})
-        run.prepare(whole.member(fold), [given], data_to_come)
+        given = (str(file), {**table, "fold": fold})
+        advice = f"{file} has these: make the two agree, or begin another cross-validation: {whole.anew()}"
+        run.prepare(whole.member(fold), [given], data_to_come, advice)
     return whole.members()
 
 

@@ -35,17 +35,20 @@ def asked(args: argparse.Namespace) -> bool:
     """Whether it is a study that is to be launched, and no chain. Raises UsageError for arguments that do not go
     together."""
     if args.study and args.stages:
-        raise UsageError("--study and --stages exclude each other; leave out one of them")
+        raise UsageError("--study and --stages exclude each other; leave out --stages, or all that is of the study")
     if args.study and args.csv:
         raise UsageError("--csv is for --stages preprocess,all; make the shards first, or leave it out")
     if args.study and args.folds:
         raise UsageError("--study trains on one fold; leave out --folds, or name the fold: --set fold=2")
+    if not args.study and (args.values or args.epochs is not None):
+        add = "--study lr" if args.values else "--study lr --values 1e-2,1e-3"
+        raise UsageError(
+            f"--values and --epochs are of a study; add: {add}{', in place of --stages' if args.stages else ''}"
+        )
     if not args.study and not args.stages:
         raise UsageError("nothing to launch is named; type: --stages all, or: --study lr --values 1e-2,1e-3")
     if args.study and not args.values:
         raise UsageError("--study lr: its rates are missing; type, for example: --values 1e-2,1e-3,1e-4")
-    if not args.study and (args.values or args.epochs is not None):
-        raise UsageError("--values and --epochs are of a study; add: --study lr, in place of --stages")
     if args.epochs is not None and args.epochs < 1:
         raise UsageError(f"--epochs: must be at least 1, not {args.epochs}")
     return bool(args.study)

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import math
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -19,10 +20,9 @@ from typing import Any
 
 from cloudseg import atomic, config, lock, run
 from cloudseg.cluster import batch
-from cloudseg.errors import CloudsegError, Stopped, UsageError
+from cloudseg.errors import CloudsegError, Stopped, UsageError, to_type
 
 DEFAULT = "runs/study-lr"
-FILE = "study.json"
 PATIENCE_S = 120.0
 """How long a launch waits for another one of the same study, which copies the code and calls sbatch twice."""
 
@@ -84,20 +84,19 @@ def parse_rates(text: str) -> tuple[float, ...]:
 def open_study(path: Path) -> Study:
     """A study that exists. Raises UsageError, with what to type, if it does not."""
     try:
-        table = json.loads((path / FILE).read_text())
+        table = json.loads((path / run.STUDY).read_text())
     except FileNotFoundError:
-        raise UsageError(
-            f"{path / FILE} is not there; start the study first: "
-            f"python -m cloudseg.launch --study lr --values 1e-2,1e-3 --run {path} --data DATA"
-        ) from None
+        start = to_type("cloudseg.launch", "--study", "lr", "--values", "1e-2,1e-3", "--run", path, "--data", "DATA")
+        raise UsageError(f"{path / run.STUDY} is not there; start the study first: {start}") from None
     return Study(path.resolve(), table["stage"], tuple(trial["lr"] for trial in table["trials"]))
 
 
 def plan(path: Path, rates: tuple[float, ...], given: Layers) -> Study:
     """The study at `path` with `rates` added, nothing written; a new one is of the recipe that `given` names."""
     if (path / "run.toml").exists():
-        raise UsageError(f"{path} is a run; a study wants a folder of its own, for example: --run {DEFAULT}")
-    if (path / FILE).exists():
+        other = shlex.join(["--run", f"{path}-study"])
+        raise UsageError(f"{path} is a run; a study wants a folder of its own, for example: {other}")
+    if (path / run.STUDY).exists():
         study = open_study(path)
     else:
         settings = config.resolve([*config.from_environment(), *given], default_data="DATA")
@@ -140,10 +139,10 @@ def prepare(study: Study, given: Layers, epochs: int | None) -> None:
         layers.append(("--epochs", {"stage": {study.stage: {"epochs": epochs}}}))
     for index, rate in enumerate(study.rates):
         layers.append(("--values", {"stage": {study.stage: {"lr": rate}}}))
-        trial = run.prepare(study.trial(index), layers)
+        trial = run.prepare(study.trial(index), layers, advice=run.keep_settings(study.path))
         layers = [(str(trial.path / "run.toml"), config.to_table(trial.settings))]
     trials = [{"lr": rate, "run": study.trial(index).name} for index, rate in enumerate(study.rates)]
-    atomic.write_json(study.path / FILE, {"study": "lr", "stage": study.stage, "trials": trials})
+    atomic.write_json(study.path / run.STUDY, {"study": "lr", "stage": study.stage, "trials": trials})
 
 
 def train(study: Study, index: int, ranks: int | None = None) -> None:

@@ -138,8 +138,14 @@ def test_a_stage_that_goes_on_with_fewer_ranks_has_them_do_the_work_of_all(prepa
 
 
 def test_a_stage_whose_start_is_missing_is_refused_with_what_to_type(prepared):
-    with pytest.raises(UsageError, match="--stages frozen,partial"):
-        launch.remaining(prepared, ["partial"])
+    with pytest.raises(UsageError, match="--stages frozen,partial,full,evaluate$"):
+        launch.require_before([prepared], ["full", "evaluate"], head=False)
+    with pytest.raises(UsageError, match="--stages preprocess,frozen,partial$"):
+        launch.require_before([prepared], ["partial"], head=True)
+    finish(prepared, "frozen")
+    with pytest.raises(UsageError, match="--stages partial,full$"):
+        launch.require_before([prepared], ["full"], head=False)
+    launch.require_before([prepared], ["partial", "full", "evaluate"], head=False)
 
 
 @pytest.fixture
