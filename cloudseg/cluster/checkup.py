@@ -52,7 +52,7 @@ def wait(folder: Path, number: str, patience_s: float, say: Callable[[str], None
             commands.cancel([number])
             raise CloudsegError(
                 f"job {number} had not ended after {patience_s / 60:.0f} min and was cancelled: {now or 'not known'}; "
-                "longer: --wait MINUTES"
+                f"to wait longer: --wait {max(10, 2 * patience_s / 60):.0f}"
             )
         time.sleep(POLL_S)
 
@@ -129,4 +129,6 @@ def partition(name: str) -> dict[str, str]:
 
 def asked(site: sites.Site, changes: dict[str, Any]) -> Resources:
     """What the job asks for: what training does, but for minutes."""
-    return dataclasses.replace(site.train, **{"time": "00:15:00", **changes})
+    need = dataclasses.replace(site.train, **changes)
+    limit = site.partitions.get(need.partition, sites.Partition())
+    return dataclasses.replace(need, time=sites.shorter(limit.time, "00:15:00"))

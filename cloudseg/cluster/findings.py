@@ -147,7 +147,7 @@ def of_signals(heard: Mapping[str, float], ranks: int, requeued_s: float | None)
     else:
         yield Finding(
             "signals", FAULT, f"USR2 reached {len(heard)} of {ranks} ranks",
-            "stages cannot save before the walltime: checkpoint often, --set checkpoint.every_minutes=2",
+            "stages cannot save before the walltime: checkpoint often, new runs with --set checkpoint.every_minutes=2",
         )  # fmt: skip
     if requeued_s is not None:
         yield Finding("requeue", FINE, f"the job went back into the queue and ran again after {requeued_s:.0f} s")

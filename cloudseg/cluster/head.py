@@ -10,7 +10,7 @@ from cloudseg import run
 from cloudseg.cluster import slurm, steps
 from cloudseg.cluster.sites import Site
 from cloudseg.cluster.slurm import Job
-from cloudseg.errors import STOPPED, CloudsegError, Stopped
+from cloudseg.errors import STOPPED, USAGE, CloudsegError, Stopped, UsageError, to_type
 
 SHARDS = 32
 """Unless --shards says otherwise; as many as jobs/preprocess.slurm makes."""
@@ -46,10 +46,14 @@ def job(source: Source, site: Site, folder: Path, exports: tuple[tuple[str, str]
 
 
 def run_here(source: Source) -> None:
-    """Make the shards on this machine. Raises CloudsegError if that fails; why was said then. Raises Stopped if a
-    signal stopped it."""
+    """Make the shards on this machine. Raises CloudsegError, or UsageError, if that fails; why was said then. Raises
+    Stopped if a signal stopped it."""
     code = steps.alone(["-m", "preprocess", *source.command()])
     if code == STOPPED:
         raise Stopped("preprocessing stopped on a signal; the same command goes on from there")
+    if code == USAGE:
+        # Of its options launch has a few only.
+        command = to_type("preprocess", *source.command())
+        raise UsageError(f"preprocessing refused this, see above; with further options type first: {command}")
     if code:
         raise CloudsegError(f"preprocessing ended with exit code {code}, see above; the same command goes on")

@@ -7,6 +7,7 @@ import glob
 import hashlib
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from cloudseg.cluster import scaling, sites
 from cloudseg.cluster.scaling import Link, Machine
 from cloudseg.cluster.sites import Site
 from cloudseg.config import nearest
-from cloudseg.errors import UsageError
+from cloudseg.errors import UsageError, to_type
 
 FOLDER = Path("runs/doctor")
 """Where doctor leaves what it measured."""
@@ -85,20 +86,29 @@ def load(site: str, folder: Path) -> Iterator[tuple[Path, Measured]]:
         try:
             yield path, Measured(**json.loads(path.read_text()))
         except (ValueError, TypeError):
-            raise UsageError(f"{path} is not what doctor writes; delete it, and measure again with doctor") from None
+            delete = shlex.join(["rm", str(path)])
+            raise UsageError(
+                f"{path} is not what doctor writes; type: {delete}; then measure again with cloudseg.doctor"
+            ) from None
 
 
 def known(name: str | None, precision: str, folder: Path = FOLDER, partition: str | None = None) -> Known:
     """The site called `name`, with links as doctor measured them in `partition` (else the site's), if it has since the
     site's file, Horovod or the shell's variables last changed."""
-    site, stem = sites.load(name), sites.file(name).stem
+    site, file = sites.load(name), sites.file(name)
+    stem = file.stem
+    again = to_type(
+        "cloudseg.doctor",
+        *("--site", stem if file.parent == sites.FOLDER.resolve() else file),
+        *(("--partition", partition) if partition else ()),
+    )
     now, found, notes = conditions(site, partition), [], []
     for path, each in load(stem, folder):
         changed = [key for key, value in now.items() if each.conditions.get(key) != value]
         if not each.gpu:
             notes.append(f"{path}: measured between CPUs, which says nothing of GPUs")
         elif changed:
-            notes.append(f"{path}: measured with another {', '.join(changed)}; measure again: doctor --site {stem}")
+            notes.append(f"{path}: measured with another {', '.join(changed)}; measure again: {again}")
         else:
             found.append(each)
     return Known(as_measured(machine(site, precision), found), found, notes)

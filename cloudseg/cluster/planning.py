@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,8 +13,9 @@ from typing import Any
 
 from cloudseg import run
 from cloudseg.cluster import estimate, head, hook, restarts, sites, slurm, text
+from cloudseg.cluster.sites import Resources
 from cloudseg.config import Settings
-from cloudseg.errors import UsageError
+from cloudseg.errors import UsageError, to_type
 
 
 def stage_jobs(
@@ -55,16 +58,33 @@ def begun(folder: Path, stage: str, settings: Settings, job: slurm.Job) -> tuple
     Raises UsageError if they cannot share it evenly.
     """
     runs = [run.Run(folder / f"fold-{fold}", settings) for fold in settings.folds] or [run.Run(folder, settings)]
-    ranks = {restarts.ranks(each.checkpoints(stage)) for each in runs if not each.done(stage)} - {None, job.ranks}
-    if not ranks:
-        return ()
-    planned = ranks.pop()
-    if ranks or planned is None or planned % job.ranks:
+    began = {each.path: restarts.ranks(each.checkpoints(stage)) for each in runs if not each.done(stage)}
+    ranks = {path: number for path, number in began.items() if number}
+    if len(set(ranks.values())) > 1:
+        # An array has one number of ranks for all of its tasks.
+        first, number = next(iter(ranks.items()))
+        nodes, tasks = sharing(number, job.resources)
+        options = ["--run", first, "--nodes", nodes, "--tasks-per-node", tasks]
+        raise UsageError(
+            f"folds of stage {stage} began on different numbers of ranks "
+            f"({', '.join(f'{path.name} on {number}' for path, number in ranks.items())}); go on with each alone, "
+            f"first: {to_type('cloudseg.launch', '--stages', stage, *options)}"
+        )
+    planned = next(iter(ranks.values()), job.ranks)
+    if planned % job.ranks:
+        nodes, tasks = sharing(planned, job.resources)
         raise UsageError(
             f"stage {stage} began on {planned} ranks and goes on with as many, or with fewer that can share their work "
-            f"evenly, not with {job.ranks}; type others: --nodes, --tasks-per-node"
+            f"evenly, not with {job.ranks}; type: --nodes {nodes} --tasks-per-node {tasks}"
         )
-    return ((slurm.PLANNED_RANKS, str(planned)),)
+    return ((slurm.PLANNED_RANKS, str(planned)),) if planned != job.ranks else ()
+
+
+def sharing(planned: int, most: Resources) -> tuple[int, int]:
+    """Nodes and tasks a node, not more than `most` has, that are as many ranks as can share the work of `planned`
+    evenly."""
+    shapes = itertools.product(range(1, most.nodes + 1), range(1, most.tasks_per_node + 1))
+    return max((shape for shape in shapes if planned % math.prod(shape) == 0), key=math.prod)
 
 
 def exports_of(args: argparse.Namespace, code: str) -> tuple[tuple[str, str], ...]:

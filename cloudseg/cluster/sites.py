@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from cloudseg import config
@@ -71,14 +72,35 @@ class Site:
 
 
 def refuse(site: Site, need: Resources) -> None:
-    """Raises UsageError, with the limit, for what the site would refuse, or leave in the queue for ever."""
-    gpus = need.nodes * need.gpus_per_node
+    """Raises UsageError, with all limits that are passed and the options that keep to them, for what the site would
+    refuse, or leave in the queue for ever."""
+    if not (faults := [*_passed(site, need)]):
+        return
+    fits = _within(site, need)
+    changes = {
+        f"--nodes {fits.nodes}": fits.nodes != need.nodes,
+        f"--tasks-per-node {fits.tasks_per_node}": (fits.tasks_per_node, fits.gpus_per_node)
+        != (need.tasks_per_node, need.gpus_per_node),
+        f"--time {fits.time}": fits.time != need.time,
+    }
+    changed = " ".join(option for option, differs in changes.items() if differs)
+    if any(_passed(site, fits)):
+        advice = "name another with --partition, or lower what the site file asks for"
+    else:
+        advice = f"type: {changed}"
+    if need.time != fits.time:
+        advice += " (a stage that needs more goes back into the queue, and on, by itself)"
+    raise UsageError(f"{'; '.join(faults)}; {advice}")
+
+
+def _passed(site: Site, need: Resources) -> Iterator[str]:
+    """The limits that `need` passes, in words."""
+    gpus, limit = need.nodes * need.gpus_per_node, site.partitions.get(need.partition, Partition())
     if site.gpus_per_user and gpus > site.gpus_per_user:
-        raise UsageError(
+        yield (
             f"{need.nodes} nodes x {need.gpus_per_node} GPUs are {gpus}, and this site gives a user "
-            f"{site.gpus_per_user} at a time; type: --nodes {max(1, site.gpus_per_user // need.gpus_per_node)}"
+            f"{site.gpus_per_user} at a time"
         )
-    limit = site.partitions.get(need.partition, Partition())
     asked = {
         "nodes": (need.nodes, limit.nodes),
         "GPUs a node": (need.gpus_per_node, limit.gpus_per_node),
@@ -86,13 +108,36 @@ def refuse(site: Site, need: Resources) -> None:
     }
     for what, (number, most) in asked.items():
         if most and number > most:
-            raise UsageError(f"partition {need.partition} has {most} {what}, and {number} are asked for")
-    longest, walltime = (times.seconds(text) for text in (limit.time, need.time))
-    if limit.time and longest is not None and (walltime is None or walltime > longest):
-        raise UsageError(
-            f"partition {need.partition} gives a job {limit.time}, and {need.time} is asked for; type: "
-            f"--time {limit.time} (a stage that needs more goes back into the queue, and on, by itself)"
-        )
+            yield f"partition {need.partition} has {most} {what}, and {number} are asked for"
+    if shorter(limit.time, need.time) != need.time:
+        yield f"partition {need.partition} gives a job {limit.time}, and {need.time} is asked for"
+
+
+def _within(site: Site, need: Resources) -> Resources:
+    """`need` with fewer nodes, tasks a node (and as many GPUs) and less time, as far as the limits want that. One of
+    each is the least, also where that is too much."""
+    limit, gpus = site.partitions.get(need.partition, Partition()), need.gpus_per_node
+    of_gpus = [most for most in (limit.gpus_per_node, site.gpus_per_user) if most and gpus]
+    of_cpus = [limit.cpus_per_node // need.cpus_per_task] if limit.cpus_per_node else []
+    tasks = max(1, min([need.tasks_per_node, *of_gpus, *of_cpus]))
+    if gpus and (tasks < need.tasks_per_node or gpus > min([gpus, *of_gpus])):
+        gpus = tasks  # where the number of tasks is said, jobs ask for a GPU each
+    of_nodes = [limit.nodes] if limit.nodes else []
+    if site.gpus_per_user and gpus:
+        of_nodes.append(site.gpus_per_user // gpus)
+    return dataclasses.replace(
+        need,
+        nodes=max(1, min([need.nodes, *of_nodes])),
+        tasks_per_node=tasks,
+        gpus_per_node=gpus,
+        time=shorter(limit.time, need.time),
+    )
+
+
+def shorter(limit: str, walltime: str) -> str:
+    """`walltime`, or the `limit` of a partition where that is less; both as sbatch takes them."""
+    longest, asked = times.seconds(limit), times.seconds(walltime)
+    return limit if limit and longest is not None and (asked is None or asked > longest) else walltime
 
 
 def require_account(site: Site) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
 from pathlib import Path
 
@@ -52,6 +53,9 @@ def script(job: Job) -> str:
     # Of a range of nodes Slurm takes the most there are, but only one if it is told of one task a node.
     elastic = job.elastic and need.nodes > 1
     lead = SIGNAL_LEAD_S if walltime is None else min(SIGNAL_LEAD_S, int(walltime // 4))
+    for option in job.sbatch:  # sbatch heeds the last one
+        if match := re.fullmatch(r"--signal=\S+@(\d+)", option):
+            lead = int(match[1])
     exports = [*job.exports, ("CLOUDSEG_LEAD_S", str(lead))]
     if elastic and PLANNED_RANKS not in dict(job.exports):
         exports.append((PLANNED_RANKS, str(job.ranks)))
@@ -73,7 +77,10 @@ def script(job: Job) -> str:
     ]
     for option in options:
         if not option.isprintable() or set(option) & set(" \"'\\"):
-            raise UsageError(f"sbatch takes no blanks, quotes or control characters in {option!r}; choose another path")
+            way = "choose another value"
+            if option.startswith("--output="):
+                way = "choose another folder, with --run (of doctor: --folder)"
+            raise UsageError(f"sbatch takes no blanks, quotes or control characters in {option!r}; {way}")
     lines = [
         "#!/usr/bin/env bash",
         *(f"# {line}".rstrip() for line in job.comment),

@@ -38,7 +38,8 @@ def take(folder: Path) -> Path:
         largest = max(files, key=lambda path: sizes[path])
         raise UsageError(
             f"the code is {sum(sizes.values()) / 1e6:.0f} MB and would be copied into every run; the largest is "
-            f"{largest} ({sizes[largest] / 1e6:.0f} MB): move it elsewhere, or run the code as it lies: --no-snapshot"
+            f"{largest} ({sizes[largest] / 1e6:.0f} MB): move it elsewhere, or have launch run the code as it lies: "
+            "--no-snapshot"
         )
     digest = hashlib.sha256()
     for path in files:

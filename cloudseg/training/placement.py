@@ -91,7 +91,7 @@ def short_of_time(environ: Mapping[str, str], validation_s: float, save_s: float
         return ""
     return (
         f"warning: the signal comes {lead:.0f} s before the end of the job, and to stop may take {need:.0f} s; have it "
-        f"sent earlier: sbatch --signal=USR2@{2 * need:.0f}, or `sbatch` in the site file"
+        f'sent earlier: sbatch = ["--signal=USR2@{2 * need:.0f}"] in the site file'
     )
 
 

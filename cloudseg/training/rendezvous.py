@@ -139,7 +139,7 @@ def own_address(nodes: int) -> str:
         if wanted not in addresses:
             raise CloudsegError(
                 f"CLOUDSEG_INTERFACE={wanted}: this node has {', '.join(sorted(addresses))}; "
-                "set `interface` in the site file"
+                "name one of them as CLOUDSEG_INTERFACE under [environment] in the site file"
             )
         return addresses[wanted]
     with contextlib.suppress(OSError):

@@ -103,7 +103,7 @@ def test_what_was_measured_under_other_conditions_is_named_and_not_taken_up(chan
     left(tmp_path, conditions={**links.conditions(sites.load("ruche")), changed: was})
     known = links.known("ruche", "float32", tmp_path)
     assert known.measured == []
-    assert f"measured with another {changed}; measure again: doctor --site ruche" in known.notes[0]
+    assert f"measured with another {changed}; measure again: python -m cloudseg.doctor --site ruche" in known.notes[0]
 
 
 def test_a_partition_of_its_own_has_a_measurement_of_its_own(tmp_path):
@@ -127,7 +127,7 @@ def test_what_an_earlier_version_measured_does_not_count_and_what_is_damaged_is_
     known = links.known("ruche", "float32", tmp_path)
     assert known.measured == [] and len(known.notes) == 1
     (tmp_path / "links-ruche-2x1.json").write_text('{"nodes": 2')
-    with pytest.raises(UsageError, match=r"links-ruche-2x1.json is not what doctor writes; delete it"):
+    with pytest.raises(UsageError, match=r"links-ruche-2x1.json is not what doctor writes; type: rm "):
         links.known("ruche", "float32", tmp_path)
 
 

@@ -113,7 +113,7 @@ def test_an_elastic_job_takes_fewer_nodes_and_knows_how_many_ranks_it_was_meant_
 
 @pytest.mark.parametrize("path", ["runs/a b", "runs/a\n#SBATCH --wrap=evil", 'runs/"a'])
 def test_a_path_that_would_become_other_options_is_refused(path):
-    with pytest.raises(UsageError, match="choose another path"):
+    with pytest.raises(UsageError, match="choose another folder, with --run"):
         slurm.script(slurm.stage_job("full", RUCHE, "runs/r", f"{path}/log"))
 
 
