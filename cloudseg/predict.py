@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 
 from cloudseg import run
-from cloudseg.errors import FAILED, UsageError, run_command
+from cloudseg.errors import FAILED, UsageError, run_command, to_type
 from cloudseg.signals import stop
 from cloudseg.training import rank
 
@@ -45,13 +46,16 @@ def main() -> int | None:
     if args.check:
         return check(args.check, args.sample)
     if not args.images or not args.out:
-        raise UsageError("give the pictures and where the masks go: --images DIR --out submission.csv")
+        out = "submission.csv" if args.format == "csv" else "masks"
+        raise UsageError(f"give the pictures and where the masks go: --images DIR --out {out}")
     if args.sample and args.format != "csv":
         raise UsageError(f"--sample is for submissions, not for --format {args.format}")
     if args.format == "csv" and args.out.is_dir():
-        raise UsageError(f"{args.out} is a folder: give the submission's file, --out submission.csv")
+        file = shlex.quote(str(args.out / "submission.csv"))
+        raise UsageError(f"{args.out} is a folder: give the submission's file, --out {file}")
     if args.format != "csv" and args.out.is_file():
-        raise UsageError(f"{args.out} is a file: give a folder for the {args.format} files, --out masks")
+        folder = shlex.quote(f"{args.out}-{args.format}")
+        raise UsageError(f"{args.out} is a file: give a folder for the {args.format} files, --out {folder}")
     first, *others = [run.open_run(path) for path in (args.run, *args.others)]
     runs = [member for each in (first, *others) for member in each.members()]
     flips = args.flips
@@ -61,7 +65,11 @@ def main() -> int | None:
     from cloudseg.results import postprocess, submission
     from cloudseg.results.sources import Pictures
 
-    rules = postprocess.load(args.thresholds or first.evaluation / "thresholds.json")
+    thresholds = args.thresholds or first.evaluation / "thresholds.json"
+    if not thresholds.exists():
+        evaluate = to_type("cloudseg.evaluate", "--run", first.path)
+        raise UsageError(f"{thresholds} is not there; type: {evaluate}")
+    rules = postprocess.load(thresholds)
     rows = list(submission.names(args.sample)) if args.sample else []
     wanted = list(dict.fromkeys(image for image, _ in rows)) if args.sample else None
     source = Pictures(args.images, wanted, args.skip_damaged)

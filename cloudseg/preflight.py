@@ -67,6 +67,7 @@ def check_settings(settings: Settings) -> None:
                 f"stages: {name!r} is no name for a stage: small letters, digits, - and _; not {RESERVED[0]}"
             )
         _check_stage(f"stage.{name}", settings.stage[name])
+    _check_weight_decay(settings)
 
 
 def _check_positive_weight(settings: Settings) -> None:
@@ -103,5 +104,14 @@ def _check_stage(key: str, stage: Stage) -> None:
         if not least <= (value := getattr(stage, field)) <= most:
             upper = "" if most == math.inf else f" and at most {most}"
             raise UsageError(f"{key}.{field}: must be at least {least}{upper}, not {value:g}")
-    if stage.weight_decay and stage.optimizer != "adamw":
-        raise UsageError(f"{key}.weight_decay: {stage.optimizer} does not use it; add --set {key}.optimizer=adamw")
+        if value == math.inf:
+            raise UsageError(f"{key}.{field}: must be finite")
+
+
+def _check_weight_decay(settings: Settings) -> None:
+    stages = {name: settings.stage[name] for name in settings.stages}
+    wrong = [name for name, stage in stages.items() if stage.weight_decay and stage.optimizer != "adamw"]
+    if wrong:
+        add = " ".join(f"--set stage.{name}.optimizer=adamw" for name in wrong)
+        optimizer = stages[wrong[0]].optimizer
+        raise UsageError(f"stage.{wrong[0]}.weight_decay: {optimizer} does not use it; add {add}")

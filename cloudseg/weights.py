@@ -22,14 +22,17 @@ from cloudseg.nets.weights import cached
 def encoder_of(name: str) -> str:
     """The encoder meant by its own name or a network's. Raises UsageError if it has no weights to fetch."""
     if name in names.OWN:
-        raise UsageError(f"{name} has no pretrained encoder, so there is nothing to fetch: --set weights=none")
+        raise UsageError(
+            f"{name} has no pretrained encoder, so there is nothing to fetch; launch trains it with "
+            f"--set network={name} --set weights=none"
+        )
     encoder = names.parse(name)[1] if "-" in name else name
     if encoder not in names.ENCODERS:
         raise UsageError(f"there is no encoder {encoder!r}{nearest(encoder, names.ENCODERS)}")
     if encoder not in IMAGENET:
         raise UsageError(
             f"no digest is published for the weights of {encoder}, so they are not fetched; "
-            f"bring a file of your own to {cached(encoder)}, or --set weights=FILE"
+            f"bring a file of your own to {cached(encoder)}, or name one to launch: --set weights=FILE"
         )
     return encoder
 

@@ -53,7 +53,9 @@ def network(name: str, batchnorm: bool = True) -> NetworkRows:
     _, encoder = names.parse(name)
     table = _load()
     if name not in table["networks"]:
-        raise UsageError(f"network: {FILE} does not say what the layers of {name!r} cost; type: make costs")
+        raise UsageError(
+            f"network: {FILE} does not say what the layers of {name!r} cost; type: make costs NETWORKS={name}"
+        )
     found = table["networks"][name]
     decoder = found["decoder"] if batchnorm else found.get("decoder_without_batchnorm", found["decoder"])
     return NetworkRows(_read(table["encoders"][encoder])[: found["encoder_layers"]], _read(decoder))

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from cloudseg.errors import DataError, UsageError
+from cloudseg.errors import DataError, UsageError, to_type
 from cloudseg.nets.imagenet import IMAGENET
 
 
@@ -23,22 +23,24 @@ def require(weights: str, encoder: str) -> None:
     if weights == "none":
         return
     file = cached(encoder) if weights == "imagenet" else Path(weights)
+    fetch = to_type("cloudseg.weights", "fetch", encoder)
     if file.exists():
         if weights == "imagenet" and encoder in IMAGENET and not IMAGENET[encoder].matches(file):
-            raise DataError(
-                f"{file} is damaged, or of another encoder; on the login node: "
-                f"python -m cloudseg.weights fetch {encoder}"
-            )
+            raise DataError(f"{file} is damaged, or of another encoder; on the login node: {fetch}")
         return
     if weights != "imagenet":
-        raise UsageError(f"weights: {file} is not there; name a file, or --set weights=none")
+        raise UsageError(
+            f"weights: {file} is not there; put it there, or begin a new run from another, --set weights=FILE, or from "
+            "random weights: --set weights=none"
+        )
     if encoder not in IMAGENET:
         raise UsageError(
-            f"weights: no download is known for the encoder {encoder!r}; put its file at {file}, or --set weights=none"
+            f"weights: no download is known for the encoder {encoder!r}; put its file at {file}, or begin a new run "
+            "from random weights: --set weights=none"
         )
     raise UsageError(
-        f"weights: {file} is not there, and jobs do not download; on the login node: "
-        f"python -m cloudseg.weights fetch {encoder}   (or start from random weights: --set weights=none)"
+        f"weights: {file} is not there, and jobs do not download; on the login node: {fetch}   (or begin a new run "
+        "from random weights: --set weights=none)"
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from cloudseg import atomic
 from cloudseg.data.labels import CLASSES
 from cloudseg.data.shards import Manifest, Shards
-from cloudseg.errors import UsageError
+from cloudseg.errors import UsageError, to_type
 from cloudseg.nets import scores
 from cloudseg.results import inference, postprocess, report, scoring
 from cloudseg.results.blend import Blend
@@ -60,9 +60,8 @@ def finished(run: Run) -> list[str]:
     """The stages that are done. Raises UsageError if none is."""
     stages = [stage for stage in run.settings.stages if run.done(stage)]
     if not stages:
-        raise UsageError(
-            f"{run.path}: no stage is done yet; type: python -m cloudseg.launch --stages all --run {run.path}"
-        )
+        launch = to_type("cloudseg.launch", "--stages", "all", "--run", run.path)
+        raise UsageError(f"{run.path}: no stage is done yet; type: {launch}")
     return stages
 
 
@@ -136,11 +135,13 @@ def _several(runs: Sequence[Run], weights: Sequence[float] | None, out: Path, fl
 
 def _check_equal(folds: Sequence[Run]) -> None:
     """Raises UsageError if some folds of a cross-validation have come further than others."""
-    last = {run.path.name: finished(run)[-1] for run in folds}
-    if len(set(last.values())) > 1:
+    done = {run.path.name: [stage for stage in run.settings.stages if run.done(stage)] for run in folds}
+    last = {name: stages[-1] if stages else "none" for name, stages in done.items()}
+    if len(set(last.values())) > 1 or "none" in last.values():
         raise UsageError(
-            f"folds have come to different stages: {', '.join(f'{name} to {stage}' for name, stage in last.items())}; "
-            f"type: python -m cloudseg.resume {folds[0].path.parent}"
+            f"folds have come to different stages, or to none: "
+            f"{', '.join(f'{name} to {stage}' for name, stage in last.items())}; "
+            f"type: {to_type('cloudseg.resume', folds[0].path.parent)}"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pandas as pd
 from cloudseg import run
 from cloudseg.data.labels import CLASSES
 from cloudseg.data.shards import Manifest, Shards
-from cloudseg.errors import DataError, UsageError
+from cloudseg.errors import DataError, UsageError, to_type
 from cloudseg.results import postprocess
 from cloudseg.results.postprocess import Rule
 from cloudseg.results.sources import Samples
@@ -67,9 +68,13 @@ def load(path: Path) -> Evaluated:
     """Raises UsageError, with what to type, if there is no such run or its evaluation is lacking or of other weights or
     data; DataError if what it wrote is damaged."""
     found = run.open_run(path)
-    evaluate = f"python -m cloudseg.evaluate --run {path}"
+    if found.settings.folds:
+        fold = shlex.join(["--run", str(found.member(found.settings.folds[0]))])
+        raise UsageError(f"{path} is a cross-validation; the app shows one of its folds: {fold}")
+    evaluate = to_type("cloudseg.evaluate", "--run", path)
     if not any(found.done(stage) for stage in found.settings.stages):
-        raise UsageError(f"{path}: no stage is done yet; type: python -m cloudseg.launch --stages all --run {path}")
+        launch = to_type("cloudseg.launch", "--stages", "all", "--run", path)
+        raise UsageError(f"{path}: no stage is done yet; type: {launch}")
     if not found.metrics.exists():
         raise UsageError(f"{path} is not scored yet; type: {evaluate}")
     manifest = Manifest.load(found.settings.data)

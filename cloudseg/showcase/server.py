@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import signal
 import socket
@@ -61,7 +62,18 @@ def check(address: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(place)
     except OSError as error:
-        raise UsageError(f"{address}:{port}: {error.strerror}; try another: --port {port % 65535 + 1}") from error
+        advice = "name an address of this machine: --address 127.0.0.1"
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            advice = f"try another: --port {_free_port(address)}"
+        raise UsageError(f"{address}:{port}: {error.strerror}; {advice}") from error
+
+
+def _free_port(address: str) -> int:
+    """One at which nobody listens now."""
+    family, kind, protocol, _, place = socket.getaddrinfo(address, 0, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.bind(place)
+        return int(probe.getsockname()[1])
 
 
 def options(address: str, port: int) -> dict[str, Any]:

@@ -132,7 +132,7 @@ class Trainer:
             # Each such step is left out, so that this would go on to the end with a loss that looks well.
             raise CloudsegError(
                 f"stage {self.stage}, epoch {epoch + 1}: the gradients of every step overflow in float16 and nothing "
-                "trains; in a new run: --run runs/OTHER --set precision=float32"
+                f"trains; begin a new run: {self.run.anew('precision=float32')}"
             )
         self._speed.images = len(share) * own * size
         self._speed.trained()
@@ -243,7 +243,7 @@ class Trainer:
         if not math.isfinite(loss):
             raise CloudsegError(
                 f"stage {self.stage}, epoch {self.progress.epoch + 1}, step {self.progress.step}: the loss is {loss}; "
-                f"try a lower rate in a new run: --run runs/OTHER --set stage.{self.stage}.lr={self.recipe.lr / 10:g}"
+                f"try a lower rate in a new run: {self.run.anew(f'stage.{self.stage}.lr={self.recipe.lr / 10:g}')}"
             )
         before = np.array(self.progress.sums or np.zeros(sums.size))
         self.progress = dataclasses.replace(

@@ -15,7 +15,7 @@ import tensorflow as tf
 from cloudseg import provenance
 from cloudseg.atomic import link, write_json
 from cloudseg.attempt import own_job
-from cloudseg.errors import CloudsegError, DataError, UsageError
+from cloudseg.errors import CloudsegError, DataError, UsageError, to_type
 from cloudseg.nets import names, weights
 from cloudseg.nets.freeze import Plan
 from cloudseg.nets.models import Network
@@ -39,13 +39,15 @@ def fill(run: Run, stage: str, network: Network) -> dict[str, Any]:
     done = run.done(before)
     if done is None:
         raise UsageError(
-            f"stage {stage} starts from stage {before}, which is not done; "
-            f"type: python -m cloudseg.launch --stages {before},{stage} --run {run.path}"
+            f"stage {stage} starts from stage {before}, which is not done; type: "
+            + to_type(
+                "cloudseg.launch", "--stages", ",".join([*reversed(run.lacking(stage)), stage]), "--run", run.path
+            )
         )
     if done["settings_sha256"] != run.settings_digest():
         raise UsageError(
             f"{run.path}/run.toml is not what it was when stage {before} ended: put it back, or begin another run with "
-            f"it: --config {run.path}/run.toml --run runs/OTHER"
+            f"it: {run.anew()}"
         )
     digest = load_best(run, before, network.model)
     return {"stage": before, "weights_sha256": digest}
@@ -106,10 +108,11 @@ def resume(
                 progress = _with_best(run, stage, path.with_suffix(".json"), progress)
     progress = Progress(**comm.gather(dataclasses.asdict(progress))[0])
     if progress.ranks != ranks:
+        fewer = f", or have these do their work: export CLOUDSEG_RANKS={progress.ranks}"
         raise UsageError(
             f"{run.checkpoints(stage)} is of {progress.ranks} ranks and this step has {ranks}; start it on as many "
-            "(sbatch --nodes, --ntasks-per-node; or launch --nodes, --tasks-per-node), or say that fewer may do their "
-            f"work: CLOUDSEG_RANKS={progress.ranks} (launch --elastic)"
+            f"(on one machine: launch --tasks-per-node {progress.ranks}; in a Slurm job of your own: sbatch --nodes, "
+            f"--ntasks-per-node){fewer if progress.ranks % comm.size == 0 else ''}"
         )
     return progress
 

@@ -49,6 +49,7 @@ def test_what_can_work_passes():
         ("stage.full.optimizer=adamv", "stage.full.optimizer: there is no 'adamv'; did you mean 'adam"),
         ("stage.full.schedule=cosinus", "did you mean 'cosine'"),
         ("stage.full.accumulate=0", "stage.full.accumulate: must be at least 1, not 0"),
+        ("stage.full.lr=inf", "stage.full.lr: must be finite"),
         ("stage.full.weight_decay=0.1", "adam does not use it; add --set stage.full.optimizer=adamw"),
         ("positive_weight=[2.0]", "loss 'bce_dice' does not use it"),
         ("fold=1", "has no image to validate"),

@@ -132,8 +132,9 @@ def test_port_that_is_taken_says_what_to_type():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(UsageError, match=f"--port {port % 65535 + 1}"):
+        with pytest.raises(UsageError, match="--port [0-9]+$") as refused:
             server.check("127.0.0.1", port)
+        server.check("127.0.0.1", int(str(refused.value).split()[-1]))
 
 
 @pytest.mark.parametrize(("address", "port"), [("127.0.0.1", 0), ("127.0.0.1", 65536), ("192.0.2.1", 8501)])
