@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cloudseg.data.shards import MANIFEST
 from cloudseg.errors import UsageError
+from preprocess.fingerprint import to_delete
 from preprocess.images import ImageError, read_file
 from preprocess.plan import Plan
 from preprocess.write import read_record
@@ -32,12 +33,12 @@ def refuse_changed(out: Path, plan: Plan, shards: Iterable[int], threads: int) -
             if digests[i].get(planned.labels.name) != digest
         ]
     if changed:
-        others = sorted({str(out / Path(records[i]["file"]["file"]).with_suffix(".*")) for i, _ in changed})
+        others = sorted({f"{Path(records[i]['file']['file']).stem}.*" for i, _ in changed})
         more = f" (nor are {len(changed) - 1} more)" if len(changed) > 1 else ""
         raise UsageError(
             f"{changed[0][1]} is not the image that {records[changed[0][0]]['file']['file']} was made of{more}. Give "
-            f"another folder with --out, or delete what was made of other images first: rm -f {' '.join(others)} "
-            f"{out / MANIFEST}"
+            f"another folder with --out, or delete what was made of other images first: "
+            f"{to_delete(out, *others, MANIFEST)}"
         )
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 from cloudseg.atomic import create
-from cloudseg.data.shards import MANIFEST
+from cloudseg.data.shards import FINGERPRINT, MANIFEST
 from cloudseg.errors import UsageError
 
-FINGERPRINT = "fingerprint.json"
 FLAGS = {
     "format": "the shards' format",
     "labels": "the kind of label table",
@@ -48,9 +48,15 @@ def refuse_other(out: Path, fingerprint: dict[str, Any]) -> None:
         ]
         if differing:
             raise UsageError(
-                f"{out} holds shards made otherwise ({path.name}: {'; '.join(differing)}). Give another "
-                f"folder with --out, or delete them first: rm {out}/shard-*-of-*.* {out}/{{manifest,fingerprint}}.json"
+                f"{out} holds shards made otherwise ({path.name}: {'; '.join(differing)}). Give another folder with "
+                f"--out, or delete them first: {to_delete(out, 'shard-*-of-*.*', FINGERPRINT, MANIFEST)}"
             )
+
+
+def to_delete(out: Path, *patterns: str) -> str:
+    """What to type to delete files of `out`, some of which may not be there; `patterns` as the shell takes them."""
+    folder = shlex.quote(str(out))
+    return " ".join(["rm -f", *(f"{folder}/{pattern}" for pattern in patterns)])
 
 
 def _difference(key: str, there: Any, here: Any) -> str:

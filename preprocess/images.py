@@ -106,7 +106,8 @@ def _check_size(size: tuple[int, int], any_size: bool) -> None:
     height, width = size
     if size != SOURCE_SIZE and not any_size:
         raise ImageError(
-            f"is {width}x{height} in place of {SOURCE_SIZE[1]}x{SOURCE_SIZE[0]} (--allow-resize takes it as it is)"
+            f"is {width}x{height} in place of {SOURCE_SIZE[1]}x{SOURCE_SIZE[0]} (--allow-resize, with a new folder as "
+            "--out, takes it as it is)"
         )
 
 

@@ -64,12 +64,20 @@ def make_plan(settings: Settings) -> Plan:
             f"{len(rejected)} rejected{example}. Check --images and --csv (or --boxes)"
         )
     shards = settings.shards or _default_shards(len(images), settings.size)
-    for flag, number in (("--shards", shards), ("--folds", settings.folds)):
-        if number > len(images):
-            raise UsageError(f"{flag} {number}: there are {len(images)} images only, give at most {len(images)}")
+    if len(images) < 2:
+        raise UsageError(
+            f"only {images[0].name} has labels and a JPEG: at least 2 images are needed, one to validate with"
+        )
+    asked = {"--shards": shards, "--folds": settings.folds}
+    if many := [flag for flag, number in asked.items() if number > len(images)]:
+        said = ", ".join(f"{flag} {asked[flag]}" for flag in many)
+        most = " ".join(f"{flag} {len(images)}" for flag in many)
+        raise UsageError(f"{said}: there are {len(images)} images only, give at most {most}")
     if _stored_bytes(len(images), settings.size) > shards * MOST_SHARD_BYTES:
         least = -(-_stored_bytes(len(images), settings.size) // MOST_SHARD_BYTES)
-        raise UsageError(f"--shards {shards}: a shard is made in memory and should stay small, give at least {least}")
+        raise UsageError(
+            f"--shards {shards}: a shard is made in memory and should stay small, give at least --shards {least}"
+        )
     fold = assign_folds(images, settings.folds, settings.seed)
     dealt = [
         PlannedImage(labels, settings.images / labels.name, fold[labels.name])

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from cloudseg.data.shards import MAKE, MANIFEST, Manifest, Shards
+from cloudseg.data.shards import MANIFEST, Manifest, Shards, remake
 from cloudseg.errors import CloudsegError, DataError
 from preprocess.progress import Progress
 from preprocess.write import read_record
@@ -30,7 +30,7 @@ def verify(folder: Path, workers: int) -> str:
             faults += found
             progress.advance(manifest.shards[i].count)
     if faults:
-        again = f"delete each damaged file and the .json beside it, then make it again: {MAKE} {folder}"
+        again = f"delete each damaged file and the .json beside it, then make it again: {remake(folder)}"
         raise DataError("\n".join([*faults, again]))
     size = sum(shard.bytes for shard in manifest.shards) / 1e6
     return f"{len(manifest.samples)} samples in {len(manifest.shards)} shards, {size:.0f} MB: every digest is right"

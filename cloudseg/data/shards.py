@@ -24,14 +24,15 @@ from typing import Any
 import numpy as np
 from isal.isal_zlib import crc32
 
-from cloudseg.errors import DataError, UsageError
+from cloudseg.errors import DataError, UsageError, to_type
 
 FORMAT = 3
 """Version of the format; also to be raised when the same input would give other pixels."""
 TRUTH_SIZE = (350, 525)
 """Height and width at which the competition scores."""
 MANIFEST = "manifest.json"
-MAKE = "python -m preprocess --csv train.csv --images DIR --out"
+FINGERPRINT = "fingerprint.json"
+"""What a folder's shards are made from and how; preprocess writes it before the first shard."""
 
 
 def shard_file(index: int, count: int) -> str:
@@ -103,14 +104,15 @@ class Manifest:
         try:
             text = path.read_bytes()
         except OSError as error:
-            state = "is not there" if isinstance(error, (FileNotFoundError, NotADirectoryError)) else error.strerror
-            raise UsageError(f"{path} {state}; make the shards first: {MAKE} {folder}") from error
+            if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+                raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+            raise UsageError(f"{path} is not there; make the shards first: {remake(folder)}") from error
         try:
             content = json.loads(text)
             if content["format"] != FORMAT:
                 raise UsageError(
                     f"{path} is of format {content['format']}, this program reads {FORMAT}; make the shards "
-                    f"again in a new folder: {MAKE} NEW"
+                    f"again in a new folder: {remake(folder, 'NEW')}"
                 )
             return cls(
                 folder=Path(folder),
@@ -130,7 +132,7 @@ class Manifest:
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise DataError(
                 f"{path} is damaged ({type(error).__name__}: {error}); the command that made the shards "
-                f"writes it again: {MAKE} {folder}"
+                f"writes it again: {remake(folder)}"
             ) from error
 
     def indices(self, fold: int, training: bool) -> np.ndarray:
@@ -140,6 +142,30 @@ class Manifest:
             raise UsageError(f"fold {fold}: {self.folder} has folds 0 to {self.folds - 1}")
         folds = np.array([sample.fold for sample in self.samples], np.int64)
         return np.flatnonzero((folds == fold) != training)
+
+
+def remake(folder: Path | str, out: Path | str | None = None) -> str:
+    """What to type to make the shards of `folder`, into `out` or there: as they were made before, as far as its
+    fingerprint or manifest tells."""
+    options: list[str] = []
+    table = "--csv", "train.csv"
+    for file in (FINGERPRINT, MANIFEST):
+        try:
+            was = json.loads((Path(folder) / file).read_bytes())["fingerprint"]
+            for name in ("size", "shards", "folds", "seed"):
+                options += [f"--{name}", str(was[name])]
+            if was["allow_resize"]:
+                options.append("--allow-resize")
+            content, _, label_size = was.get("labels", "").partition(" of ")
+            if content == "boxes":
+                table = "--boxes", "FILE"
+            if label_size:
+                options += ["--label-size", label_size]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            options = []
+            continue
+        break
+    return to_type("preprocess", *table, "--images", "DIR", "--out", out or folder, *options)
 
 
 class Shards:
@@ -198,7 +224,7 @@ class Shards:
         path = folder / self.manifest.shards[sample.shard].file
         return DataError(
             f"{path} is damaged at sample {sample.index} ({sample.name}): {reason}; delete this file and "
-            f"make it again: {MAKE} {folder}"
+            f"make it again: {remake(folder)}"
         )
 
     def _find(self, number: int) -> tuple[_Shard, int]:
@@ -222,13 +248,13 @@ class _Shard:
             if size != entry.bytes:
                 raise DataError(
                     f"{path} has {size} bytes in place of {entry.bytes}; the command that made it makes it again: "
-                    f"{MAKE} {manifest.folder}"
+                    f"{remake(manifest.folder)}"
                 )
             self.bytes = np.asarray(np.memmap(path, np.uint8, mode="r"))
         except OSError as error:
             raise DataError(
                 f"{path} cannot be read ({error.strerror}); if it is gone, the command that made it makes it again: "
-                f"{MAKE} {manifest.folder}"
+                f"{remake(manifest.folder)}"
             ) from error
         self.image = self._view(entry.image, (entry.count, *manifest.size, 3))
         self.mask = self._view(entry.mask, (entry.count, *manifest.size))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cloudseg.atomic import clear_leftovers, replacing
 from cloudseg.data.shards import MANIFEST, Manifest, ShardFile
-from cloudseg.errors import CloudsegError, DataError
+from cloudseg.errors import CloudsegError, DataError, to_type
 
 PIECE = 8 << 20
 
@@ -68,4 +68,4 @@ def _copy(source: Path, target: Path, shard: ShardFile) -> None:
             digest.update(piece)
             writer.write(piece)
         if digest.hexdigest() != shard.sha256:
-            raise DataError(f"{source} is damaged: see python -m preprocess --verify {source.parent}")
+            raise DataError(f"{source} is damaged: type: {to_type('preprocess', '--verify', source.parent)}")

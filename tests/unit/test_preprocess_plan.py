@@ -75,7 +75,7 @@ def many_images(folder: Path, count: int) -> Settings:
 
 def test_shards_too_large_for_memory_are_refused_with_the_least_number(tmp_path: Path) -> None:
     settings = many_images(tmp_path, 50)  # 572 MB of pixels; a shard has 256 MB at most
-    with pytest.raises(UsageError, match=r"--shards 2: .* give at least 3"):
+    with pytest.raises(UsageError, match=r"--shards 2: .* give at least --shards 3"):
         make_plan(dataclasses.replace(settings, shards=2))
     assert len(make_plan(dataclasses.replace(settings, shards=3)).shards) == 3
 

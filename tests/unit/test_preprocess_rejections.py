@@ -42,7 +42,11 @@ REJECTIONS = {
     "nothing": ("10", "Image_Label", "there is no underscore"),
     "missing.jpg": ("11", "image", "there is no such JPEG in the image folder"),
     "truncated.jpg": ("12", "image", "is damaged: Premature end of JPEG file"),
-    "small.jpg": ("13", "image", "is 96x64 in place of 2100x1400 (--allow-resize takes it as it is)"),
+    "small.jpg": (
+        "13",
+        "image",
+        "is 96x64 in place of 2100x1400 (--allow-resize, with a new folder as --out, takes it as it is)",
+    ),
     "text.jpg": ("14", "image", "is not a JPEG file"),
     "unlabelled.jpg": ("", "image", "the label table has no row for it"),
 }
