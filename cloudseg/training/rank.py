@@ -62,20 +62,20 @@ def started(run: Run, stop: StopFlag) -> Iterator[Rank]:
         except CloudsegError as error:
             own.end(number, attempt.FAILED, str(error))
             raise
-        except tf.errors.OpError as error:
+        except Exception as error:
+            if stop.heard():  # compiled code that is interrupted raises errors of its own, and so do its peers
+                own.end(number, attempt.STOPPED, stopping.REASON)
+                raise Stopped(stopping.REASON) from None
+            if not isinstance(error, tf.errors.OpError):
+                how = attempt.LOST if isinstance(error, OSError) else attempt.FAILED
+                own.end(number, how, "".join(traceback.format_exception_only(error)).strip())
+                raise
             if not comm.speaks_of_others(error):
                 own.end(number, attempt.LOST if comm.may_pass(error) else attempt.FAILED, error.message)
                 raise
-            if stop.heard():
-                own.end(number, attempt.STOPPED, stopping.REASON)
-                raise Stopped(stopping.REASON) from None
             reason = f"rank {number} ends because another rank did: {pulse.explain()}"
             own.end(number, attempt.LOST, reason)
             raise Lost(reason) from None
-        except Exception as error:
-            how = attempt.LOST if isinstance(error, OSError) else attempt.FAILED
-            own.end(number, how, "".join(traceback.format_exception_only(error)).strip())
-            raise
         else:
             if attempt.VARIABLE not in os.environ and number == 0:
                 own.remove()  # nobody waits to read it
