@@ -46,9 +46,7 @@ def test_sbatch_does_what_launch_says_in_a_shell_with_defaults_and_within_a_job(
     assert "SBATCH_PARTITION, SBATCH_TIMELIMIT" in said.stderr.replace("SBATCH_NO_REQUEUE, ", "")
 
 
-@pytest.mark.parametrize(
-    "defaults", [{"SQUEUE_STATES": "RUNNING"}, {"SQUEUE_PARTITION": "cpu_short"}, {"SQUEUE_FORMAT": "%j"}]
-)
+@pytest.mark.parametrize("defaults", [{"SQUEUE_STATES": "RUNNING"}, {"SQUEUE_PARTITION": "cpu_short"}])
 def test_a_chain_in_the_queue_is_seen_whatever_squeue_shows_by_default(chain, type_, slurm, tmp_path, defaults):
     chain("--stages", "all")
     again = chain("--stages", "all", **defaults)
@@ -58,16 +56,6 @@ def test_a_chain_in_the_queue_is_seen_whatever_squeue_shows_by_default(chain, ty
     assert {stage["state"] for stage in json.loads(said.stdout)["stages"]} == {"queued"}
     type_("cloudseg.cancel", tmp_path / "r", **slurm.environ, **defaults)
     assert slurm.calls("scancel") == ["scancel 104 103 102 101"]
-
-
-def test_a_fold_in_the_queue_is_seen_whatever_squeue_shows_by_default(chain, slurm):
-    folds = ["--stages", "frozen", "--folds", "0,1"]
-    chain(*folds)
-    slurm.forget()
-    slurm.holds("101_0", "PENDING")
-    slurm.holds("101_1", "PENDING")
-    chain(*folds, SQUEUE_STATES="RUNNING")
-    assert len(slurm.calls("sbatch")) == 1
 
 
 def test_trials_in_the_queue_are_seen_whatever_squeue_shows_by_default(type_, slurm, tmp_path, data):
