@@ -277,7 +277,7 @@ def test_a_damaged_picture_stops_it_and_loses_nothing(chain, folder, tmp_path):
         (("--out", "x.csv"), "--images DIR --out submission.csv"),
         (("--images", "nowhere", "--out", "x.csv"), "nowhere is not a folder"),
         (("--images", ".", "--out", "x", "--format", "png", "--sample", "s.csv"), "--sample is for submissions"),
-        (("--check", "nowhere.csv"), "nowhere.csv: cannot be read"),
+        (("--check", "nowhere.csv"), "nowhere.csv cannot be read"),
     ],
 )
 def test_wrong_commands_are_one_line(chain, arguments, said):
@@ -287,7 +287,7 @@ def test_wrong_commands_are_one_line(chain, arguments, said):
 
 def test_a_run_that_was_not_evaluated_has_no_rules(copy, folder, tmp_path):
     said = type_("predict", "--run", copy, "--images", folder, "--out", tmp_path / "x.csv", expect=2)
-    assert "thresholds.json is not there; python -m cloudseg.evaluate writes it" in said
+    assert "thresholds.json is not there; type: python -m cloudseg.evaluate --run" in said
 
 
 def test_weights_that_are_not_those_of_the_stage_are_refused(copy):
