@@ -26,7 +26,7 @@ def test_a_damaged_measurement_is_named_and_no_traceback(type_, tmp_path):
     options = ["--site", SITE, "--measured", tmp_path, *settings("network=vanilla", "weights=none")]
     process = type_("cloudseg.scaling", *options, expect=2)
     assert process.stderr.startswith("error: ") and len(process.stderr.splitlines()) == 1
-    assert f"links-{SITE}-2x1.json is not what doctor writes; delete it" in process.stderr
+    assert f"links-{SITE}-2x1.json is not what doctor writes; type: rm" in process.stderr
 
 
 def test_the_pace_of_a_run_on_this_machines_cpus_is_not_taken_for_that_of_gpus(type_, run, data):
