@@ -77,7 +77,9 @@ def foresee(scored: evaluated.Evaluated) -> None:
     store = scored.stores[scored.stage]
     rising = np.linspace(0, 255, TRUTH_SIZE[1]).astype(np.uint8)
     for part, numbers in enumerate(store.parts()):
-        store.write(part, np.broadcast_to(rising, (len(numbers), len(CLASSES), *TRUTH_SIZE)))
+        probability = np.broadcast_to(rising, (len(numbers), len(CLASSES), *TRUTH_SIZE))
+        images = [scored.samples.read(number, scored.samples.image(number).shape[:2]) for number in numbers]
+        store.write(part, probability, images)
 
 
 @pytest.fixture(scope="session")
