@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudseg import provenance
-from cloudseg.cluster import checkup, commands, findings, links, planning, sites, slurm, snapshot, text
+from cloudseg.cluster import checkup, commands, findings, links, planning, sbatch, sites, slurm, snapshot, text
 from cloudseg.cluster.findings import FAULT, FINE, Finding
 from cloudseg.config import Settings
 from cloudseg.errors import FAILED, DataError, UsageError, run_command
@@ -82,9 +81,9 @@ def here(site: sites.Site, args: argparse.Namespace) -> Iterator[Finding]:
         yield Finding("weights", findings.NOTE, "not there", str(error).partition("on the login node: ")[2])
     except DataError as error:
         yield Finding("weights", FAULT, *str(error).split("; on the login node: "))
-    if args.here and shutil.which("sbatch") is None:
+    if args.here and not sbatch.is_there():
         return
-    if shutil.which("sbatch") is None:
+    if not sbatch.is_there():
         yield Finding("Slurm", FAULT, "no sbatch on this machine", "log in where jobs are submitted, or: --here")
         return
     yield Finding("Slurm", FINE, commands.ask(["sbatch", "--version"]) or "")

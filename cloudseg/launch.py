@@ -18,8 +18,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-import os
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +27,6 @@ from typing import Any
 from cloudseg import atomic, config, lock, prediction, preflight, run
 from cloudseg.cluster import (
     batch,
-    commands,
     folds,
     head,
     links,
@@ -145,7 +142,7 @@ def given(args: argparse.Namespace) -> list[tuple[str, Mapping[str, Any]]]:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     args.run = args.run or Path(trials.DEFAULT if args.study else run.DEFAULT)
-    in_slurm = args.cluster == "slurm" or (args.cluster == "auto" and shutil.which("sbatch") is not None)
+    in_slurm = args.cluster == "slurm" or (args.cluster == "auto" and sbatch.is_there())
     if study.asked(args):
         study.launch(args, in_slurm, planning.stage_jobs)
         return
@@ -315,11 +312,7 @@ def queue_folds(whole: Run, left: dict[int, list[str]], judging: bool, args: arg
 @contextlib.contextmanager
 def queueing(prepared: Run, args: argparse.Namespace) -> Iterator[None]:
     """While within, no other launch queues jobs of this run. Raises UsageError where it could not be queued."""
-    if shutil.which("sbatch") is None:
-        raise UsageError("--cluster slurm: there is no sbatch on this machine; type: --cluster local")
-    sites.require_account(sites.load(args.site))
-    if ignored := commands.ignored(os.environ):
-        print(f"note: {', '.join(ignored)}: not heeded; options and the site file decide", file=sys.stderr)
+    sbatch.require(sites.load(args.site))
     prepared.jobs.mkdir(parents=True, exist_ok=True)
     refusal = "wait until it has queued its jobs; if it is gone, delete that file"
     # Of two launches at once, one looks and queues, and the other then sees that it has.

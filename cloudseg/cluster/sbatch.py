@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from pathlib import Path
 
 from cloudseg import atomic
-from cloudseg.cluster import commands, slurm
+from cloudseg.cluster import commands, sites, slurm
+from cloudseg.cluster.sites import Site
 from cloudseg.cluster.slurm import Job
-from cloudseg.errors import CloudsegError
+from cloudseg.errors import CloudsegError, UsageError
+
+
+def is_there() -> bool:
+    """Whether jobs can be submitted from this machine."""
+    return shutil.which("sbatch") is not None
+
+
+def require(site: Site) -> None:
+    """Say which of the user's variables do not reach sbatch. Raises UsageError, with what to type, where there is no
+    sbatch, or no account is named and `site` wants one."""
+    if not is_there():
+        raise UsageError("--cluster slurm: there is no sbatch on this machine; type: --cluster local")
+    sites.require_account(site)
+    if ignored := commands.ignored(os.environ):
+        print(f"note: {', '.join(ignored)}: not heeded; options and the site file decide", file=sys.stderr)
 
 
 def submit(job: Job, file: Path) -> str:

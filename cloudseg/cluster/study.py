@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import json
 import shlex
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -144,8 +143,7 @@ def dry_run(
 
 def submit(study: Study, left: list[int], args: argparse.Namespace, stage_jobs: StageJobs) -> None:
     """Submit the trials `left` that are not queued already, and their comparison; within `trials.changing`."""
-    if shutil.which("sbatch") is None:
-        raise UsageError("--cluster slurm: there is no sbatch on this machine; type: --cluster local")
+    sbatch.require(sites.load(args.site))
     active = queued(study)
     for index in sorted(active.keys() & set(left)):
         print(f"learning rate {study.rates[index]:g} is queued already, job {active[index]}, and not queued twice")

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from cloudseg.data.labels import CLASSES
+
 ROOT = Path(__file__).resolve().parents[2]
 Type = Callable[..., subprocess.CompletedProcess[str]]
 VARIABLES = ("CLOUDSEG_", "SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_", "HOROVOD_")
@@ -77,6 +79,15 @@ def run(data: Path) -> Path:
     path = data.parent / "run"
     options = ["--stages", "all", "--cluster", "local", "--run", path, "--data", data]
     type_command("cloudseg.launch", *options, *settings(*TINY, *ONE_EPOCH))
+    return path
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    """For `predict --thresholds`: masks of nearly all pixels that have data, so that polygons tell the mean probability
+    of a picture."""
+    path = tmp_path / "rules.json"
+    path.write_text(json.dumps({name: {"threshold": 0.01} for name in CLASSES}))
     return path
 
 

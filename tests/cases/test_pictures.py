@@ -11,19 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cloudseg.data.labels import CLASSES
 from tests.cases.conftest import Type
 
-CLASSES = ("Fish", "Flower", "Gravel", "Sugar")
 HEIGHT, WIDTH = 140, 210
 GDAL_NODATA = 42113
-
-
-@pytest.fixture
-def rules(tmp_path: Path) -> Path:
-    """Masks of all pixels that have data, or nearly."""
-    path = tmp_path / "rules.json"
-    path.write_text(json.dumps({name: {"threshold": 0.01} for name in CLASSES}))
-    return path
 
 
 @pytest.fixture

@@ -65,7 +65,8 @@ def test_trials_in_the_queue_are_seen_whatever_squeue_shows_by_default(type_, sl
     slurm.forget()
     slurm.holds("101_0", "PENDING")
     slurm.holds("101_1", "PENDING")
-    type_("cloudseg.launch", *study, **slurm.environ, SQUEUE_STATES="RUNNING")
+    again = type_("cloudseg.launch", *study, **slurm.environ, SQUEUE_STATES="RUNNING", SBATCH_QOS="long")
+    assert "note: SBATCH_QOS: not heeded" in again.stderr
     assert len(slurm.calls("sbatch")) == 2  # the array and the job that compares
 
 

@@ -12,16 +12,6 @@ from PIL import Image
 
 from tests.cases.conftest import Type
 
-CLASSES = ("Fish", "Flower", "Gravel", "Sugar")
-
-
-@pytest.fixture
-def rules(tmp_path: Path) -> Path:
-    """Masks of whole pictures, so that polygons tell the mean probability of a picture."""
-    path = tmp_path / "rules.json"
-    path.write_text(json.dumps({name: {"threshold": 0.05} for name in CLASSES}))
-    return path
-
 
 @pytest.fixture
 def scenes(demo: Path) -> list[Image.Image]:

@@ -65,6 +65,7 @@ def test_every_reason_of_slurms_is_told_in_words():
 @pytest.mark.parametrize(
     ("reason", "words"),
     [
+        ("Priority", "others come first"),
         ("InvalidQOS", "its quality of service is not valid"),
         ("JobHoldMaxRequeue", "requeued as often as the cluster allows"),
         ("PartitionConfig", "asks for more than the partition gives"),

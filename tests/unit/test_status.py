@@ -275,18 +275,5 @@ def test_sacct_is_read_with_every_try():
     }
 
 
-@pytest.mark.parametrize(
-    ("reason", "said"),
-    [
-        ("Priority", "others come first"),
-        ("QOSMaxGRESPerUser", "you are at a limit"),
-        ("ReqNodeNotAvail, UnavailableNodes:node3", "down or reserved"),
-        ("SomethingNew", "waits: SomethingNew"),
-    ],
-)
-def test_reasons_are_told_in_words(reason, said):
-    assert said in queue.reason(job("PENDING", reason), {})
-
-
 def test_spans_are_short():
     assert [text.span(seconds) for seconds in (4.4, 61, 3600 * 26 + 59)] == ["4 s", "1 min", "26 h 00"]

@@ -259,6 +259,13 @@ def test_a_study_is_an_array_and_a_job_after_it(slurm, tmp_path, monkeypatch, ca
     assert "stop all: scancel 41 42" in text
 
 
+def test_trials_are_not_queued_where_jobs_must_name_an_account(slurm, tmp_path, monkeypatch):
+    monkeypatch.delenv("SBATCH_ACCOUNT", raising=False)
+    with pytest.raises(UsageError, match="type first: export SBATCH_ACCOUNT=PROJECT@v100"):
+        typed(monkeypatch, tmp_path / "s", "--values", "1e-2", "--data", "/shards", "--site", "jeanzay")
+    assert (slurm / "calls").read_text() == ""
+
+
 def test_trials_that_are_queued_are_not_queued_twice_and_new_ones_are(slurm, tmp_path, monkeypatch, capsys):
     typed(monkeypatch, tmp_path / "s", "--values", "1e-2,1e-3", "--data", "/shards")
     (slurm / "queue").write_text("40_7|RUNNING\n41_1|PENDING\n42|PENDING\n")
