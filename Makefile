@@ -49,10 +49,10 @@ long: env
 
 # jobs/ holds what the launcher renders for the default site; a test compares.
 jobs-files: env
-	@$(PYTHON) -c "import pathlib; from cloudseg.cluster import sites, slurm; \
-	  [pathlib.Path('jobs', name).write_text(text) for name, text in slurm.handwritten(sites.load('ruche')).items()]"
+	@$(PYTHON) -c "import pathlib; from cloudseg.slurm import script, sites; \
+	  [pathlib.Path('jobs', name).write_text(text) for name, text in script.handwritten(sites.load('ruche')).items()]"
 
 # What the layers of each network cost, for plans; tests hold the table against the networks. A quarter of an hour, or
 # more; with NETWORKS="small unet-vgg16" only these are made anew.
 costs: env
-	@$(PYTHON) -m cloudseg.nets.cost $(NETWORKS)
+	@$(PYTHON) -m cloudseg.nets.count_cost $(NETWORKS)

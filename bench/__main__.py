@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 
 from bench import options
-from cloudseg.atomic import write_json
-from cloudseg.errors import run_command
+from cloudseg.core.atomic import write_json
+from cloudseg.core.errors import run_command
 
 BENCHMARKS = ("preprocess", "feed", "storage", "step", "checkpoint", "scaling", "links", "search")
 """Each a package beside this file: `DOES`, `EXAMPLE` and `add_arguments`, and `run` in its module of that name."""

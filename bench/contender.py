@@ -17,7 +17,7 @@ import psutil
 
 from bench.memory import Peak
 from bench.report import Pair
-from cloudseg.errors import CloudsegError
+from cloudseg.core.errors import CloudsegError
 
 LOOK_S = 2.0
 """Between two looks at the memory of a contender that measures."""

@@ -7,7 +7,7 @@ import os
 from argparse import ArgumentParser
 from pathlib import Path
 
-from cloudseg.data import sizes
+from cloudseg.data import image_size
 
 CORES = len(os.sched_getaffinity(0))
 
@@ -36,7 +36,7 @@ def data(parser: ArgumentParser) -> None:
 
 def size(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--size", type=sizes.argument, default="320x480", metavar="HxW", help="of the images (default %(default)s)"
+        "--size", type=image_size.argument, default="320x480", metavar="HxW", help="of the images (default %(default)s)"
     )
 
 

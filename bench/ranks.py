@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cloudseg.cluster import steps
-from cloudseg.errors import CloudsegError
+from cloudseg.core.errors import CloudsegError
+from cloudseg.job import launcher
 
 T = TypeVar("T")
 JOB, ANSWER = "job.json", "answer.json"
@@ -25,7 +25,7 @@ def ask(module: str, job: Any, kind: Callable[..., T], ranks: int, folder: Path)
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / JOB, job)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    code = steps.local(["-m", "bench.rank", module, str(folder)], ranks)
+    code = launcher.local(["-m", "bench.rank", module, str(folder)], ranks)
     if code:
         raise CloudsegError(f"the ranks failed with exit code {code}; the reason is above")
     return _read(folder / ANSWER, kind)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.contender import say
-from cloudseg.errors import CloudsegError, UsageError
+from cloudseg.core.errors import CloudsegError, UsageError
 
 DISTINCT = 64
 """Generated images at most; more samples than that are the same images under other names."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from cloudseg.data.order import epoch_order, rank_share
+from cloudseg.core.recipes import Stage
+from cloudseg.data.sample_order import epoch_order, rank_share
 from cloudseg.nets import freeze, losses, models
 from cloudseg.training import optimizers
 from cloudseg.training.comm import Comm
-from cloudseg.training.stages import Stage
 from cloudseg.training.step import Step
 
 RATE = 1e-4

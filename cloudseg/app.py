@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cloudseg import run
-from cloudseg.errors import run_command
+from cloudseg.core import run
+from cloudseg.core.errors import run_command
 
 
 def main() -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cloudseg import run
-from cloudseg.cluster import commands, queue, state
-from cloudseg.errors import CloudsegError, run_command, to_type
+from cloudseg.core import run
+from cloudseg.core.errors import CloudsegError, run_command, to_type
+from cloudseg.monitor import state
+from cloudseg.slurm import commands, queue
 
 
 def main() -> None:

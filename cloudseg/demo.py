@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from cloudseg.errors import CloudsegError, UsageError, run_command
+from cloudseg.core.errors import CloudsegError, UsageError, run_command
 
 MOST_PROCESSES = 16
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cloudseg import run
-from cloudseg.cluster import efficiency
-from cloudseg.errors import UsageError, run_command
-from cloudseg.signals import stop
+from cloudseg.core import run
+from cloudseg.core.errors import UsageError, run_command
+from cloudseg.core.signals import stop
+from cloudseg.monitor import efficiency
 from cloudseg.training import rank
 
 

@@ -13,10 +13,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cloudseg import output, run
-from cloudseg.cluster import state
-from cloudseg.errors import UsageError, run_command, to_type
-from cloudseg.run import EVALUATE, Run
+from cloudseg.core import output, run
+from cloudseg.core.errors import UsageError, run_command, to_type
+from cloudseg.core.run import EVALUATE, Run
+from cloudseg.monitor import state
 
 PERIOD_S = 1.0
 LABEL = re.compile(r"^ *(\d+): ")

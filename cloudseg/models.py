@@ -13,7 +13,7 @@ import argparse
 import logging
 import os
 
-from cloudseg.errors import UsageError, run_command
+from cloudseg.core.errors import UsageError, run_command
 from cloudseg.nets import names
 
 FIVE = ("vanilla", "unet-vgg16", "unet-resnet34", "unet-resnet18", "linknet-efficientnetb1")

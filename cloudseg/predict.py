@@ -18,9 +18,9 @@ import shlex
 import sys
 from pathlib import Path
 
-from cloudseg import run
-from cloudseg.errors import FAILED, UsageError, run_command, to_type
-from cloudseg.signals import stop
+from cloudseg.core import run
+from cloudseg.core.errors import FAILED, UsageError, run_command, to_type
+from cloudseg.core.signals import stop
 from cloudseg.training import rank
 
 

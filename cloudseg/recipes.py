@@ -13,11 +13,11 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cloudseg import config
-from cloudseg.config import Settings
-from cloudseg.errors import run_command
+from cloudseg.core import config
+from cloudseg.core.config import Settings
+from cloudseg.core.errors import run_command
+from cloudseg.core.recipes import RECIPES, Stage
 from cloudseg.training.schedule import learning_rate
-from cloudseg.training.stages import RECIPES, Stage
 
 STEPS = 100
 

@@ -11,12 +11,13 @@ with, if they can share it evenly.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
-from cloudseg import launch, run
-from cloudseg.errors import run_command
+from cloudseg import launch
+from cloudseg.chain import launched
+from cloudseg.core import run
+from cloudseg.core.errors import run_command
 
 
 def main() -> None:
@@ -31,22 +32,9 @@ def main() -> None:
     args = parser.parse_args([*own, *({"-h", "--help"} & {*changes})])
     opened = run.open_run(args.run)
     # A fold was launched with the others.
-    options = earlier(opened.jobs / launch.LAUNCHED) or earlier(run.jobs_folder(opened.path.parent) / launch.LAUNCHED)
+    options = launched.options(opened.jobs) or launched.options(run.jobs_folder(opened.path.parent))
     stages = "preprocess,all" if "--csv" in options else "all"
     launch.main(["--stages", stages, "--run", str(args.run), *options, *changes])
-
-
-def earlier(file: Path) -> list[str]:
-    """The options of the last launch, as they would be typed; none if it left none."""
-    try:
-        table = json.loads(file.read_text())
-    except FileNotFoundError:
-        return []
-    options = []
-    for key, value in table.items():
-        if value not in (None, False):
-            options += [f"--{key.replace('_', '-')}", *([] if value is True else [str(value)])]
-    return options
 
 
 if __name__ == "__main__":

@@ -10,19 +10,15 @@ docs/scaling.md says what it knows and what not. To compare settings, give them 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
-from cloudseg import config, prediction
-from cloudseg.cluster import links, scaling, text
-from cloudseg.cluster.scaling import Link, Machine, Step
-from cloudseg.data import sizes
-from cloudseg.errors import UsageError, run_command
-from cloudseg.prediction import IMAGES, Data, StageModel
+from cloudseg.core import config, tables
+from cloudseg.core.errors import UsageError, run_command
+from cloudseg.data import image_size
+from cloudseg.performance import links, stage_time, summary
+from cloudseg.performance.stage_time import IMAGES, Data
 
 GPUS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-COLUMNS = ("GPUs", "step ms", "waits ms", "images/s", "efficiency", "stage", "GPU h")
 
 
 def main() -> None:
@@ -32,7 +28,7 @@ def main() -> None:
     parser.add_argument("--gpus", type=int, nargs="+", default=GPUS, metavar="N", help="(default: 1 to 1024)")
     parser.add_argument("--site", help="a file in env/sites, for its links and GPUs a node (default $CLOUDSEG_SITE)")
     parser.add_argument(
-        "--size", type=sizes.argument, default="320x480", metavar="HxW", help="of the images (default %(default)s)"
+        "--size", type=image_size.argument, default="320x480", metavar="HxW", help="of the images (default %(default)s)"
     )
     parser.add_argument("--images", type=int, default=IMAGES, help="of the data set (default %(default)s)")
     parser.add_argument(
@@ -48,7 +44,7 @@ def main() -> None:
         raise UsageError("--gpus and --images must be numbers of at least 1 and 5")
     settings = config.resolve(config.from_arguments(args), default_data="DATA")
     site = links.known(args.site, settings.precision, args.measured)
-    machine = given(site.machine, args.inside, args.between)
+    machine = links.given(site.machine, args.inside, args.between)
     print(
         f"{settings.network} at {args.size}, {settings.batch} images a GPU and step, {settings.precision}; "
         f"{machine.per_node} GPUs a node of {machine.flops / 1e12:.3g} Tflop/s each, "
@@ -59,57 +55,20 @@ def main() -> None:
     for note in site.notes:
         print(f"links: not taken up: {note}")
     curves = {}
-    data = Data.split(sizes.parse(args.size), args.images)
-    for name, stage in prediction.stages(settings, data, machine).items():
+    data = Data.split(image_size.parse(args.size), args.images)
+    for name, stage in stage_time.stages(settings, data, machine).items():
         steps = [stage.step(ranks) for ranks in sorted(args.gpus)]
         print(f"\n{name}: {stage.epochs} epochs, {stage.bytes_a_step / 1e6:.1f} MB a step")
-        print("\n".join(text.table([COLUMNS, *(row(one, stage.seconds(one.ranks)) for one in steps)])))
-        for line in advice(stage, steps):
+        print(
+            "\n".join(tables.table([summary.COLUMNS, *(summary.row(one, stage.seconds(one.ranks)) for one in steps)]))
+        )
+        for line in summary.advice(stage, steps):
             print(line)
         curves[name] = [(one.ranks, one.images_per_s, one.efficiency) for one in steps]
     if args.figure:
-        from cloudseg.results import scaling_figure
+        from cloudseg.performance import figure
 
-        scaling_figure.draw(curves, f"{settings.network}, {args.size}: predicted").savefig(args.figure, dpi=90)
-
-
-def given(machine: Machine, inside: float | None, between: float | None) -> Machine:
-    """`machine`, with links of so many GB/s where that is said."""
-    return dataclasses.replace(
-        machine,
-        inside=Link(inside * 1e9, machine.inside.latency_s) if inside else machine.inside,
-        between=Link(between * 1e9, machine.between.latency_s) if between else machine.between,
-    )
-
-
-def row(one: Step, seconds: float) -> tuple[str, ...]:
-    return (
-        str(one.ranks),
-        f"{1000 * (one.compute_s + one.waiting_s):.1f}",
-        f"{1000 * one.waiting_s:.1f}",
-        f"{one.images_per_s:.0f}",
-        f"{one.efficiency:.0%}",
-        text.span(seconds),
-        f"{seconds * one.ranks / 3600:.1f}",
-    )
-
-
-def advice(stage: StageModel, steps: list[Step]) -> Iterator[str]:
-    """Where doubling stops to pay, why, and whether a larger batch would move that."""
-    if len(steps) == 1:
-        return
-    best = scaling.enough({one.ranks: stage.seconds(one.ranks) for one in steps})
-    at = next(one for one in steps if one.ranks == best)
-    beyond = next((one for one in steps if one.ranks > best), at)
-    yield f"Beyond {best} GPUs doubling makes the stage less than {scaling.PAYS:g} times as fast: " + (
-        f"{1 - beyond.efficiency:.0%} of a step would be waiting for other GPUs."
-        if beyond.efficiency < 1 / scaling.PAYS
-        else f"starting takes {scaling.estimate.START_S:.0f} s, and a step takes {beyond.images} of its images at once."
-    )
-    larger = dataclasses.replace(stage, batch=2 * stage.batch)
-    then = scaling.enough({one.ranks: larger.seconds(one.ranks) for one in steps})
-    if then > best:
-        yield f"With twice the batch, beyond {then}."
+        figure.draw(curves, f"{settings.network}, {args.size}: predicted").savefig(args.figure, dpi=90)
 
 
 if __name__ == "__main__":

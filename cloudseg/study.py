@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cloudseg.cluster import trials
-from cloudseg.errors import UsageError, run_command
+from cloudseg.chain import trials
+from cloudseg.core.errors import UsageError, run_command
 
 
 def main() -> None:

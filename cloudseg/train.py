@@ -10,9 +10,10 @@ exist yet is made with the settings given. The chain of all stages: python -m cl
 
 from __future__ import annotations
 
-from cloudseg import config, run
-from cloudseg.errors import run_command
-from cloudseg.signals import stop
+from cloudseg.chain import begin
+from cloudseg.core import config, run
+from cloudseg.core.errors import run_command
+from cloudseg.core.signals import stop
 from cloudseg.training import rank
 
 
@@ -21,7 +22,7 @@ def main() -> None:
     parser.add_argument("--stage", required=True, help="a stage of the run, by name or number")
     config.add_arguments(parser)
     args = parser.parse_args()
-    prepared = run.prepare(args.run, config.from_arguments(args))
+    prepared = begin.run(args.run, config.from_arguments(args))
 
     stage = prepared.find(args.stage)
     with rank.started(prepared, stop) as own:

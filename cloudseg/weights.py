@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import argparse
 
-from cloudseg.config import nearest
-from cloudseg.errors import UsageError, run_command
+from cloudseg.core.config import nearest
+from cloudseg.core.errors import UsageError, run_command
 from cloudseg.nets import names
 from cloudseg.nets.download import fetch
 from cloudseg.nets.imagenet import IMAGENET

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cloudseg.data import sizes
-from cloudseg.errors import run_command
+from cloudseg.core.errors import run_command
+from cloudseg.data import image_size
 from preprocess.settings import Settings, processors
 
 EXAMPLES = """\
@@ -49,14 +49,14 @@ def parse() -> argparse.Namespace:
     add("--out", type=Path, metavar="DATA", help="folder for the shards; with --sheet, the picture")
     add(
         "--size",
-        type=sizes.argument,
+        type=image_size.argument,
         default="{}x{}".format(*Settings.size),
         metavar="HxW",
         help="stored height and width, multiples of 32 (default: %(default)s)",
     )
     add(
         "--label-size",
-        type=sizes.labels,
+        type=image_size.labels,
         metavar="HxW",
         help="height and width of the masks or boxes in the table, if not 1400x2100: they are scaled up",
     )
@@ -108,7 +108,7 @@ def main() -> None:
         table=RunTable(args.csv, args.label_size) if args.csv else BoxTable(args.boxes, args.label_size),
         images=args.images,
         out=args.out,
-        size=sizes.parse(args.size),
+        size=image_size.parse(args.size),
         shards=args.shards,
         folds=args.folds,
         seed=args.seed,

@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cloudseg.atomic import replacing
+from cloudseg.core.atomic import replacing
+from cloudseg.core.errors import UsageError
 from cloudseg.data.labels import CLASSES, Rejection
 from cloudseg.data.shards import FORMAT, MANIFEST, TRUTH_SIZE
-from cloudseg.errors import UsageError
 from preprocess.plan import Plan
 from preprocess.write import read_record
 

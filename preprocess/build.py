@@ -13,12 +13,12 @@ from pathlib import Path
 
 import cv2
 
-from cloudseg.atomic import clear_leftovers
+from cloudseg.core.atomic import clear_leftovers
+from cloudseg.core.errors import CloudsegError, UsageError
+from cloudseg.data.buffers import reuse_freed_memory
 from cloudseg.data.labels import Rejection
-from cloudseg.data.memory import reuse_freed_memory
-from cloudseg.data.pool import Context, kill_all
+from cloudseg.data.process_pool import Context, kill_all
 from cloudseg.data.shards import MANIFEST
-from cloudseg.errors import CloudsegError, UsageError
 from preprocess.assemble import REJECTED, assemble
 from preprocess.changes import refuse_changed
 from preprocess.fingerprint import claim, refuse_other

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from cloudseg.core.errors import UsageError
 from cloudseg.data.shards import MANIFEST
-from cloudseg.errors import UsageError
 from preprocess.fingerprint import to_delete
 from preprocess.images import ImageError, read_file
 from preprocess.plan import Plan

@@ -7,9 +7,9 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from cloudseg.atomic import create
+from cloudseg.core.atomic import create
+from cloudseg.core.errors import UsageError
 from cloudseg.data.shards import FINGERPRINT, MANIFEST
-from cloudseg.errors import UsageError
 
 FLAGS = {
     "format": "the shards' format",

@@ -13,8 +13,8 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
+from cloudseg.core.errors import CloudsegError
 from cloudseg.data.labels import SOURCE_SIZE
-from cloudseg.errors import CloudsegError
 from preprocess import native
 
 HALF_SIZE = (SOURCE_SIZE[0] // 2, SOURCE_SIZE[1] // 2)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cloudseg.core.errors import UsageError
 from cloudseg.data.labels import ImageLabels, Rejection
 from cloudseg.data.shards import FORMAT
-from cloudseg.errors import UsageError
 from preprocess.settings import Settings
 
 SHARD_BYTES = 64 << 20

@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from cloudseg.core.errors import UsageError
 from cloudseg.data.labels import LabelTable
-from cloudseg.errors import UsageError
 
 
 @dataclass(frozen=True)

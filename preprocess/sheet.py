@@ -7,12 +7,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from cloudseg.atomic import write
+from cloudseg.core.atomic import write
+from cloudseg.core.errors import UsageError
 from cloudseg.data.colours import COLOURS, NO_DATA_COLOUR
 from cloudseg.data.labels import CLASSES, NO_DATA
 from cloudseg.data.overlay import overlay
 from cloudseg.data.shards import Manifest, Shards
-from cloudseg.errors import UsageError
 
 SAMPLES = 6
 GAP = 8

@@ -9,8 +9,8 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from cloudseg.core.errors import CloudsegError, DataError
 from cloudseg.data.shards import MANIFEST, Manifest, Shards, remake
-from cloudseg.errors import CloudsegError, DataError
 from preprocess.progress import Progress
 from preprocess.write import read_record
 

@@ -16,10 +16,10 @@ import h5py
 import numpy as np
 from isal import isal_zlib
 
-from cloudseg.atomic import replacing
+from cloudseg.core.atomic import replacing
+from cloudseg.core.errors import UsageError
 from cloudseg.data.labels import LabelTable, Rejection
 from cloudseg.data.shards import FORMAT, TRUTH_SIZE, Sample, ShardFile, fingerprint_digest, shard_file
-from cloudseg.errors import UsageError
 from preprocess.plan import PlannedImage
 from preprocess.samples import MadeSample, Outcome, look_at
 

@@ -16,15 +16,15 @@ from bench.contender import say
 from bench.memory import Peak
 from bench.ranks import answer, told
 from bench.training import Training, order
-from cloudseg import attempt
-from cloudseg.config import Checkpoint, Settings
+from cloudseg.core import attempt
+from cloudseg.core.config import Checkpoint, Settings
+from cloudseg.core.errors import CloudsegError
 from cloudseg.data.shards import Manifest, Shards
-from cloudseg.errors import CloudsegError
 from cloudseg.training import checkpoint
 from cloudseg.training import comm as ranks
+from cloudseg.training.build import open_feed
 from cloudseg.training.checkpoint import Progress
 from cloudseg.training.comm import Comm
-from cloudseg.training.parts import open_feed
 from cloudseg.training.step import Batch
 
 LOOK_STEPS = 6

@@ -14,9 +14,9 @@ from bench.checkpoint.job import Saved, Saving
 from bench.contender import say
 from bench.ranks import answer, told
 from bench.training import Training
-from cloudseg import attempt
-from cloudseg.config import Checkpoint
-from cloudseg.errors import CloudsegError
+from cloudseg.core import attempt
+from cloudseg.core.config import Checkpoint
+from cloudseg.core.errors import CloudsegError
 from cloudseg.training import checkpoint, optimizers
 from cloudseg.training import comm as ranks
 from cloudseg.training.checkpoint import Progress

@@ -14,7 +14,7 @@ import numpy as np
 
 from bench.feed.job import Job
 from cloudseg.data.augment import Augmenter
-from cloudseg.data.order import sample_seed
+from cloudseg.data.sample_order import sample_seed
 
 HELD = 64
 """Samples in the memory of each process."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench.source import Source
-from cloudseg.data.order import epoch_order
+from cloudseg.data.sample_order import epoch_order
 from cloudseg.data.shards import Manifest, Shards
 
 WARM_UP_S, WARM_UP_BATCHES = 0.5, 4

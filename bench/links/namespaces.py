@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cloudseg.errors import UsageError
+from cloudseg.core.errors import UsageError
 
 BRIDGE = "cloudsegbench"
 SUBNET = "10.213.78"

@@ -20,13 +20,13 @@ from bench.links.job import Round, Took
 from bench.links.picture import Point
 from bench.report import Report, ratio
 from bench.report import figure as spread
-from cloudseg import atomic, cost
-from cloudseg.cluster import links, scaling
-from cloudseg.cluster.links import Measured
-from cloudseg.cluster.scaling import Link, Machine, Step
-from cloudseg.cost import Layer
-from cloudseg.errors import CloudsegError
-from cloudseg.nets import names
+from cloudseg.core import atomic
+from cloudseg.core.errors import CloudsegError
+from cloudseg.nets import layer_cost, names
+from cloudseg.nets.layer_cost import Layer
+from cloudseg.performance import links, model
+from cloudseg.performance.links import Measured
+from cloudseg.performance.model import Link, Machine, Step
 from cloudseg.training import buckets
 
 STAGES = {"frozen": 0.0, "full": 1.0}
@@ -37,14 +37,14 @@ PAYLOAD = 1448 / 1514
 """Of what a link carries: the rest is headers of Ethernet, IP and TCP."""
 TINY = Round(sleeps=[0.0], sizes=[4], steps=20)
 PROBE = Round(sleeps=[0.0], sizes=[64_000_000], steps=1)
-"""As doctor's, see `cloudseg.training.checkup`."""
+"""As doctor's, see `cloudseg.checks.rank`."""
 PATIENCE_S = 600.0
 
 
 def run(rounds: int, nodes: list[int], gigabits: list[float], network: str, figure: Path | None) -> Report:
     names.parse(network)
     stages = {name: _layers(network, share) for name, share in STAGES.items()}
-    flops = 3 * cost.forward(stages["full"]) / COMPUTE_S
+    flops = 3 * layer_cost.forward(stages["full"]) / COMPUTE_S
     report = Report()
     points = [point for count in nodes for point in _measure(report, count, gigabits, stages, flops, rounds)]
     if figure:
@@ -54,7 +54,7 @@ def run(rounds: int, nodes: list[int], gigabits: list[float], network: str, figu
         f"stand-ins for {network}: a step of the full stage sleeps {COMPUTE_S:g} s, so that a few cores can play many "
         "nodes; messages, their overlap with the sleeping, Horovod, Gloo and TCP are real",
         "nodes are network namespaces, links token buckets; over_predicted: seconds of a step over what "
-        f"cloudseg.cluster.scaling predicts from one allreduce of {PROBE.sizes[0] / 1e6:.0f} MB over the same nodes, "
+        f"cloudseg.performance.model predicts from one allreduce of {PROBE.sizes[0] / 1e6:.0f} MB over the same nodes, "
         "as doctor measures it, and the latency of tiny ones",
         f"over_nominal: the same, predicted from the rate of the links, {PAYLOAD:.1%} of which is payload",
     ]
@@ -73,7 +73,7 @@ def _measure(
             probe = Measured(count, 1, PROBE.sizes[0], statistics.median(ask(PROBE).seconds), "")
             machine = links.as_measured(nominal, [probe])
             for stage, layers in stages.items():
-                expected, by_rate = (_seconds(scaling.step(layers, 1, count, each)) for each in (machine, nominal))
+                expected, by_rate = (_seconds(model.step(layers, 1, count, each)) for each in (machine, nominal))
                 took = ask(_round(layers, flops, rounds)).seconds
                 name = f"{stage}, {count} nodes, {gigabit:g} Gb/s"
                 say(f"{name}: predicted {expected:.3g} s, took {statistics.median(took):.3g} s")
@@ -90,7 +90,7 @@ def _seconds(step: Step) -> float:
 
 def _layers(name: str, share: float) -> list[Layer]:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from cloudseg.nets import cost as network_cost
+    from cloudseg.nets import count_cost as network_cost
     from cloudseg.nets import freeze, models
 
     built = models.build(name, (320, 480), pretrained=False)
@@ -100,9 +100,9 @@ def _layers(name: str, share: float) -> list[Layer]:
 
 def _round(layers: list[Layer], flops: float, steps: int) -> Round:
     """As `scaling.step` has it: a message leaves when the gradients of its layers are there."""
-    sizes, backward = cost.message(layers), cost.backward(layers)
+    sizes, backward = layer_cost.message(layers), layer_cost.backward(layers)
     parts = buckets.split(sizes, buckets.LIMIT)
-    ready = [(cost.forward(layers) + sum(backward[part.start :])) / flops for part in parts]
+    ready = [(layer_cost.forward(layers) + sum(backward[part.start :])) / flops for part in parts]
     sleeps = [after - before for before, after in zip([0.0, *ready], ready, strict=False)]
     return Round(sleeps, [sum(sizes[part]) for part in parts], steps)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from bench.links.job import Round, Took
-from cloudseg import atomic, attempt
+from cloudseg.core import atomic, attempt
 from cloudseg.training import comm as ranks
 from cloudseg.training.comm import Comm
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench import source
 from bench.memory import Peak
-from cloudseg.errors import CloudsegError
+from cloudseg.core.errors import CloudsegError
 
 LOOK_S = 2.0
 

@@ -10,7 +10,7 @@ from bench.contender import between, contenders, say
 from bench.preprocess.job import Job
 from bench.preprocess.ours import Command
 from bench.report import Report, figure, ratio
-from cloudseg.data import sizes
+from cloudseg.data import image_size
 
 KERNEL_WAY_PART = 8
 """The kernel's way gets one image in so many: it is slow, and its speed does not depend on their number."""
@@ -30,10 +30,10 @@ def run(data: Path | None, rounds: int, size: str, images: int | None, workers: 
         rows, paths = taken.rows(), taken.paths()
         pairs = tuple((path, tuple(rows[path.name])) for path in paths)
         modules = {
-            "decode": ("bench.preprocess.decode", Job(pairs, workers, sizes.parse(size), temporary)),
+            "decode": ("bench.preprocess.decode", Job(pairs, workers, image_size.parse(size), temporary)),
             "kernel_way": (
                 "bench.preprocess.kernel_way",
-                Job(pairs[::KERNEL_WAY_PART], workers, sizes.parse(size), temporary / "kernel_way"),
+                Job(pairs[::KERNEL_WAY_PART], workers, image_size.parse(size), temporary / "kernel_way"),
             ),
         }
         ours = Command(taken, len(paths), size, workers, temporary)

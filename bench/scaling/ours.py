@@ -10,7 +10,7 @@ from bench.contender import Measure
 from bench.scaling.batch import images_and_masks
 from bench.scaling.job import Job, pin, rate
 from bench.training import Training
-from cloudseg import attempt
+from cloudseg.core import attempt
 from cloudseg.training import comm
 from cloudseg.training.comm import Comm
 

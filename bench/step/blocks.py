@@ -16,11 +16,11 @@ from bench.memory import Peak
 from bench.ranks import answer, told
 from bench.step.job import Answer, Job
 from bench.training import Training, order
-from cloudseg import attempt
-from cloudseg.config import Settings
+from cloudseg.core import attempt
+from cloudseg.core.config import Settings
 from cloudseg.data.shards import Manifest, Shards
 from cloudseg.training import comm as ranks
-from cloudseg.training.parts import open_feed
+from cloudseg.training.build import open_feed
 from cloudseg.training.step import Batch
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cloudseg.data.order import sample_seed
+from cloudseg.data.sample_order import sample_seed
 from cloudseg.data.shards import Shards
 
 Augment = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]

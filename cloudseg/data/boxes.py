@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cloudseg.core.errors import UsageError
 from cloudseg.data.csv_rows import Row, quoted, split_row
 from cloudseg.data.label_size import ENOUGH, SAMPLE
 from cloudseg.data.labels import (
@@ -23,7 +24,6 @@ from cloudseg.data.labels import (
     name_fault,
 )
 from cloudseg.data.rle import Runs
-from cloudseg.errors import UsageError
 
 COLUMNS = ("id", "file", "x1", "y1", "x2", "y2", "class")
 

@@ -10,11 +10,11 @@ from concurrent.futures import CancelledError
 import numpy as np
 import tensorflow as tf
 
+from cloudseg.core.errors import CloudsegError
 from cloudseg.data.batches import Augment, batch_arrays, batch_bytes, fill
-from cloudseg.data.memory import Slots
+from cloudseg.data.buffers import Slots
 from cloudseg.data.shards import Shards
 from cloudseg.data.workers import WAITING, Workers
-from cloudseg.errors import CloudsegError
 
 Arrays = tuple[np.ndarray, ...]
 THREADS = 4

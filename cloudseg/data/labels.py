@@ -19,9 +19,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
+from cloudseg.core.errors import CloudsegError, UsageError
 from cloudseg.data import csv_rows, table_file
 from cloudseg.data.csv_rows import Row, printable, quoted, split_row
-from cloudseg.errors import CloudsegError, UsageError
 
 if TYPE_CHECKING:
     from cloudseg.data import rle

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cloudseg.errors import DataError
+from cloudseg.core.errors import DataError
 
 _WORD = re.compile(r"\S+", re.ASCII)
 _DIGITS_AND_SPACE = b"0123456789 \t\n\v\f\r"

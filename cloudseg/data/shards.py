@@ -24,13 +24,13 @@ from typing import Any
 import numpy as np
 from isal.isal_zlib import crc32
 
-from cloudseg.errors import DataError, UsageError, to_type
+from cloudseg.core.errors import DataError, UsageError, to_type
+from cloudseg.core.provenance import MANIFEST
 
 FORMAT = 3
 """Version of the format; also to be raised when the same input would give other pixels."""
 TRUTH_SIZE = (350, 525)
 """Height and width at which the competition scores."""
-MANIFEST = "manifest.json"
 FINGERPRINT = "fingerprint.json"
 """What a folder's shards are made from and how; preprocess writes it before the first shard."""
 

@@ -7,9 +7,9 @@ import re
 import shutil
 from pathlib import Path
 
-from cloudseg.atomic import clear_leftovers, replacing
+from cloudseg.core.atomic import clear_leftovers, replacing
+from cloudseg.core.errors import CloudsegError, DataError, to_type
 from cloudseg.data.shards import MANIFEST, Manifest, ShardFile
-from cloudseg.errors import CloudsegError, DataError, to_type
 
 PIECE = 8 << 20
 

@@ -12,7 +12,7 @@ import zlib
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from cloudseg.errors import UsageError
+from cloudseg.core.errors import UsageError
 
 GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
 KINDS = (

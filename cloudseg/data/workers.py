@@ -20,11 +20,11 @@ from typing import NamedTuple
 import numpy as np
 
 import cloudseg
+from cloudseg.core.errors import CloudsegError
+from cloudseg.core.signals import blocked
 from cloudseg.data.batches import Augment, batch_arrays, batch_bytes, fill
-from cloudseg.data.memory import Slots, reuse_freed_memory
+from cloudseg.data.buffers import Slots, reuse_freed_memory
 from cloudseg.data.shards import Manifest, Shards
-from cloudseg.errors import CloudsegError
-from cloudseg.signals import blocked
 
 WAITING = 4
 """Slots beyond one a worker: batches that are made and not yet used."""

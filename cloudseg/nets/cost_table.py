@@ -1,6 +1,6 @@
 """What the layers of every known network cost, from `cost_table.json`: no TensorFlow, so that plans are quick.
 
-`make costs` writes the table from the networks themselves (`cloudseg.nets.cost`), and tests hold it against them.
+`make costs` writes the table from the networks themselves (`cloudseg.nets.count_cost`), and tests hold it against them.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cloudseg.cost import Layer
-from cloudseg.errors import UsageError
+from cloudseg.core.errors import UsageError
 from cloudseg.nets import freeze, names
+from cloudseg.nets.layer_cost import Layer
 
 FILE = Path(__file__).with_name("cost_table.json")
 

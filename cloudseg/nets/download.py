@@ -16,8 +16,8 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
-from cloudseg.atomic import replacing
-from cloudseg.errors import CloudsegError
+from cloudseg.core.atomic import replacing
+from cloudseg.core.errors import CloudsegError
 from cloudseg.nets.imagenet import IMAGENET
 from cloudseg.nets.weights import cached
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from cloudseg.config import nearest
-from cloudseg.data import sizes
-from cloudseg.errors import UsageError
+from cloudseg.core.config import nearest
+from cloudseg.core.errors import UsageError
+from cloudseg.data import image_size
 
 OWN = ("vanilla",)
 """Networks of our own, each a module beside this one; they have no published weights."""
@@ -46,7 +46,7 @@ def require_size(name: str, size: tuple[int, int]) -> None:
     decoder, encoder = parse(name)
     stride = STRIDE.get(decoder, 1)
     if any(side % stride for side in size):
-        step = math.lcm(stride, sizes.STRIDE)
+        step = math.lcm(stride, image_size.STRIDE)
         nearby = "x".join(str(max(step, step * round(side / step))) for side in size)
         raise UsageError(
             f"network: {name} takes images whose height and width are multiples of {stride}, not {size[0]}x{size[1]}; "

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from cloudseg.errors import DataError, UsageError, to_type
+from cloudseg.core.errors import DataError, UsageError, to_type
 from cloudseg.nets.imagenet import IMAGENET
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 
-from cloudseg.data.bits import unpack
+from cloudseg.data.bitmask import unpack
 
 CONNECTIVITY = 8
 """Pixels that touch at a corner belong together."""

@@ -11,20 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from cloudseg import atomic
+from cloudseg.core import atomic
+from cloudseg.core.errors import UsageError, to_type
+from cloudseg.core.run import EVALUATE, Run
 from cloudseg.data.labels import CLASSES
 from cloudseg.data.shards import Manifest, Shards
-from cloudseg.errors import UsageError, to_type
 from cloudseg.nets import scores
 from cloudseg.results import inference, postprocess, report, scoring
-from cloudseg.results.blend import Blend
+from cloudseg.results.ensemble import Blend
+from cloudseg.results.probabilities import Store, store_of
 from cloudseg.results.sources import Samples
-from cloudseg.results.store import Store, store_of
-from cloudseg.run import EVALUATE, Run
-from cloudseg.training.claim import claimed
+from cloudseg.training.build import open_shards
 from cloudseg.training.log import say
-from cloudseg.training.parts import open_shards
 from cloudseg.training.rank import Rank, on_first
+from cloudseg.training.stage_lease import claimed
 
 TABLE = ("image", "stage", *(f"{what}_{name.lower()}" for name in CLASSES for what in ("dice", "predicted", "truth")))
 """Columns of images.csv."""

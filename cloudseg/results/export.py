@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from cloudseg.data.bits import pack
+from cloudseg.data.bitmask import pack
 from cloudseg.data.colours import COLOURS
 from cloudseg.data.labels import CLASSES
 

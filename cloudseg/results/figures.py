@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from cloudseg.data.bits import pack
+from cloudseg.data.bitmask import pack
 from cloudseg.data.colours import COLOURS, hexadecimal
 from cloudseg.data.labels import CLASSES
 from cloudseg.data.overlay import overlay

@@ -8,16 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import tensorflow as tf
 
+from cloudseg.core.errors import Stopped
+from cloudseg.core.run import Run
 from cloudseg.data.labels import CLASSES
 from cloudseg.data.shards import TRUTH_SIZE, Manifest
-from cloudseg.errors import Stopped
 from cloudseg.nets.models import Network
+from cloudseg.results.probabilities import PART, Store
 from cloudseg.results.sources import Pictures, Prepared, Source
-from cloudseg.results.store import PART, Store
-from cloudseg.run import Run
-from cloudseg.training import start
+from cloudseg.training import restore
+from cloudseg.training.build import build_network
 from cloudseg.training.log import say, shown
-from cloudseg.training.parts import build_network
 from cloudseg.training.rank import Rank
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (1,), (1, 2))
@@ -45,7 +45,7 @@ def fill(run: Run, wanted: Sequence[tuple[str, Store]], source: Source, rank: Ra
         if not own:
             continue
         network = network or build_network(settings, manifest)
-        start.load_best(run, stage, network.model)
+        restore.load_best(run, stage, network.model)
         say(comm, f"{stage}: probabilities of {len(store)} images{', flipped four ways' * store.about['flips']}")
         predict = predictor(network, FLIPS if store.about["flips"] else FLIPS[:1])
         batch = min(settings.batch, PART)

@@ -11,9 +11,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from cloudseg import config
+from cloudseg.core import config
+from cloudseg.core.errors import UsageError
 from cloudseg.data.labels import CLASSES
-from cloudseg.errors import UsageError
 from cloudseg.results.components import CONNECTIVITY, level
 
 EVERY_PIECE, IN_TOTAL = "piece", "total"

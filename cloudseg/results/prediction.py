@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from cloudseg import atomic
+from cloudseg.core import atomic
+from cloudseg.core.errors import DataError
+from cloudseg.core.run import Run
 from cloudseg.data.labels import CLASSES
-from cloudseg.errors import DataError
 from cloudseg.results import export, inference, postprocess, report, submission
-from cloudseg.results.blend import Blend
+from cloudseg.results.ensemble import Blend
 from cloudseg.results.evaluation import finished
+from cloudseg.results.probabilities import store_of
 from cloudseg.results.sources import Pictures
-from cloudseg.results.store import store_of
-from cloudseg.run import Run
 from cloudseg.training.log import say, shown
 from cloudseg.training.rank import Rank, on_first
 

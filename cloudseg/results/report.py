@@ -14,18 +14,18 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from cloudseg import atomic
-from cloudseg.data.bits import has_data, unpack
+from cloudseg.core import atomic
+from cloudseg.core.recipes import Stage
+from cloudseg.core.run import Run
+from cloudseg.data.bitmask import has_data, unpack
 from cloudseg.data.labels import CLASSES
 from cloudseg.data.shards import TRUTH_SIZE
 from cloudseg.results import figures, postprocess
-from cloudseg.results.blend import Blend
+from cloudseg.results.ensemble import Blend
 from cloudseg.results.postprocess import Rule
 from cloudseg.results.scoring import Scoring
 from cloudseg.results.sources import Pictures, Samples
-from cloudseg.run import Run
 from cloudseg.training import curves
-from cloudseg.training.stages import Stage
 
 Table = Mapping[str, Any]
 SHOWN = 3

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cloudseg.data.bits import has_data, unpack
+from cloudseg.data.bitmask import has_data, unpack
 from cloudseg.data.labels import CLASSES
 from cloudseg.nets import scores
 from cloudseg.results import components, postprocess, search

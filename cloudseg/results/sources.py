@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from cloudseg.data.bits import has_data
+from cloudseg.core.errors import DataError, UsageError
+from cloudseg.data.bitmask import has_data
 from cloudseg.data.shards import TRUTH_SIZE, Shards
-from cloudseg.errors import DataError, UsageError
 from cloudseg.results import pictures
 from preprocess.images import ImageError
 

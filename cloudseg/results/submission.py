@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cloudseg import atomic
+from cloudseg.core import atomic
+from cloudseg.core.errors import UsageError
 from cloudseg.data import csv_rows, label_size, rle, table_file
 from cloudseg.data.csv_rows import printable, split_row
 from cloudseg.data.labels import CLASSES, HEADER, RowFault, check_header, cut_lengths, cut_reason, parse
-from cloudseg.errors import UsageError
 
 SIZE = (350, 525)
 """Height and width of the masks that are submitted."""

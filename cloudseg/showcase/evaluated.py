@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cloudseg import run
+from cloudseg.core import run
+from cloudseg.core.errors import DataError, UsageError, to_type
+from cloudseg.core.run import Run
 from cloudseg.data.labels import CLASSES
 from cloudseg.data.shards import Manifest, Shards
-from cloudseg.errors import DataError, UsageError, to_type
 from cloudseg.results import postprocess
 from cloudseg.results.postprocess import Rule
+from cloudseg.results.probabilities import Store, store_of
 from cloudseg.results.sources import Samples
-from cloudseg.results.store import Store, store_of
-from cloudseg.run import Run
 
 
 @dataclasses.dataclass(frozen=True)

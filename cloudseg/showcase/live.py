@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from cloudseg.data.bits import has_data, unpack
+from cloudseg.data.bitmask import has_data, unpack
 from cloudseg.data.shards import TRUTH_SIZE
 from cloudseg.nets import scores
 from cloudseg.results import postprocess

@@ -11,7 +11,7 @@ import streamlit as st
 from PIL import Image
 from streamlit.navigation.page import StreamlitPage
 
-from cloudseg.errors import CloudsegError
+from cloudseg.core.errors import CloudsegError
 from cloudseg.showcase import drawing, page_about, page_compare, page_data, page_images, page_upload
 from cloudseg.showcase.evaluated import Evaluated, load
 

@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from cloudseg.data.bits import has_data, unpack
+from cloudseg.data.bitmask import has_data, unpack
 from cloudseg.data.labels import CLASSES
 from cloudseg.results import postprocess
 from cloudseg.showcase import comparison, drawing, live

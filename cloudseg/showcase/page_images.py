@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from cloudseg.data.bits import has_data, unpack
+from cloudseg.data.bitmask import has_data, unpack
 from cloudseg.data.labels import CLASSES
 from cloudseg.results import postprocess
 from cloudseg.results.postprocess import Rule

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from cloudseg.errors import DONE, UsageError
+from cloudseg.core.errors import DONE, UsageError
 from cloudseg.showcase import access
 from cloudseg.showcase.upload import MOST_MB
 

@@ -7,10 +7,10 @@ import threading
 
 import numpy as np
 
+from cloudseg.core.run import Run
 from cloudseg.data.shards import Manifest
 from cloudseg.results import pictures
 from cloudseg.results.pictures import Picture
-from cloudseg.run import Run
 from preprocess.images import ImageError
 
 MOST_MB = 20
@@ -33,12 +33,12 @@ class Segmenter:
     def __init__(self, run: Run, stage: str, flips: bool) -> None:
         """Raises DataError if weights are not those that the stage wrote."""
         from cloudseg.results import inference
-        from cloudseg.training import start
-        from cloudseg.training.parts import build_network
+        from cloudseg.training import restore
+        from cloudseg.training.build import build_network
 
         manifest = Manifest.load(run.settings.data)
         network = build_network(run.settings, manifest)
-        start.load_best(run, stage, network.model)
+        restore.load_best(run, stage, network.model)
         self._predict = inference.predictor(network, inference.FLIPS if flips else inference.FLIPS[:1])
         self._size = manifest.size
         self._turn = threading.Lock()

@@ -18,8 +18,8 @@ import numpy as np
 import tensorflow as tf
 from keras.src.saving import saving_lib
 
-from cloudseg.atomic import patiently, replacing, write_json
-from cloudseg.errors import CloudsegError, DataError, Lost
+from cloudseg.core.atomic import patiently, replacing, write_json
+from cloudseg.core.errors import CloudsegError, DataError, Lost
 from cloudseg.training import optimizers
 
 Arrays = Mapping[str, np.ndarray]

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
-from cloudseg.attempt import Attempt
-from cloudseg.errors import CloudsegError, Lost
-from cloudseg.training import buckets, determinism, placement, pulse, rendezvous
+from cloudseg.core.attempt import Attempt
+from cloudseg.core.errors import CloudsegError, Lost
+from cloudseg.training import buckets, determinism, heartbeat, placement, rendezvous
 
 EXTERNAL_STARTERS = {"HOROVOD_RANK": "HOROVOD_SIZE", "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE"}
 """Set by horovodrun and by Open MPI's mpirun, after which Horovod finds the other ranks without our help."""
@@ -161,11 +161,11 @@ class Horovod:
 def start(attempt: Attempt) -> Comm:
     """The communicator of this process, from how it was started.
 
-    Alone; by horovodrun or mpirun; or by a plain srun or `cloudseg.cluster.steps`, whose ranks meet through a
+    Alone; by horovodrun or mpirun; or by a plain srun or `cloudseg.job.launcher`, whose ranks meet through a
     file in the folder of `attempt`, which all nodes must share.
     """
     # Ranks that go silent are found by `pulse`, which can name them; Horovod's own ways come after it.
-    silence = pulse.limit(os.environ)
+    silence = heartbeat.limit(os.environ)
     os.environ.setdefault("HOROVOD_STALL_CHECK_TIME_SECONDS", f"{2 * silence:.0f}")
     os.environ.setdefault("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", f"{4 * silence:.0f}")
     os.environ.setdefault("HOROVOD_GLOO_TIMEOUT_SECONDS", f"{silence + 60:.0f}")

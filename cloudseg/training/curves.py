@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
-from cloudseg import atomic
+from cloudseg.core import atomic
+from cloudseg.core.run import Run
 from cloudseg.data.colours import COLOURS, hexadecimal
 from cloudseg.data.labels import CLASSES
-from cloudseg.run import Run
 
 
 def draw(run: Run, stage: str) -> None:

@@ -6,7 +6,7 @@ import csv
 import io
 from pathlib import Path
 
-from cloudseg import atomic
+from cloudseg.core import atomic
 from cloudseg.data.labels import CLASSES
 
 COLUMNS = (

@@ -14,18 +14,18 @@ from typing import Any, NoReturn
 import numpy as np
 import tensorflow as tf
 
-from cloudseg.atomic import link, patiently, write_json
+from cloudseg.core.atomic import link, patiently, write_json
+from cloudseg.core.errors import CloudsegError, DataError, Stopped
+from cloudseg.core.run import Run
 from cloudseg.data.labels import CLASSES
-from cloudseg.data.order import epoch_order, rank_share
-from cloudseg.errors import CloudsegError, DataError, Stopped
+from cloudseg.data.sample_order import epoch_order, rank_share
 from cloudseg.nets import freeze, scores
-from cloudseg.run import Run
-from cloudseg.training import checkpoint, history, optimizers, parts, placement, schedule, start
-from cloudseg.training.claim import claimed
+from cloudseg.training import build, checkpoint, history, optimizers, placement, restore, schedule
 from cloudseg.training.events import Events
 from cloudseg.training.log import say, shown
 from cloudseg.training.rank import Rank
 from cloudseg.training.speed import Speed
+from cloudseg.training.stage_lease import claimed
 from cloudseg.training.step import Batch, Step
 from cloudseg.training.validation import Validation, Validator
 
@@ -57,25 +57,25 @@ class Trainer:
         self._started = self._saved_at = time.monotonic()
         self.run, self.stage, self.comm, self.rank = run, stage, rank.comm, rank
         self.settings, self.recipe = run.settings, run.settings.stage[stage]
-        self.shards = parts.open_shards(run, self.comm)
-        self.feed = parts.open_feed(self.shards, self.settings, self.comm)
+        self.shards = build.open_shards(run, self.comm)
+        self.feed = build.open_feed(self.shards, self.settings, self.comm)
         self.training = self.shards.manifest.indices(self.settings.fold, training=True)
         held_out = self.shards.manifest.indices(self.settings.fold, training=False)
         ranks = placement.planned_ranks(os.environ, self.comm.size)
         self._micro_batches = self.recipe.accumulate * ranks // self.comm.size
 
         tf.keras.utils.set_random_seed(self.settings.seed)
-        self.network = parts.build_network(self.settings, self.shards.manifest)
-        self.origin = start.fill(run, stage, self.network)
+        self.network = build.build_network(self.settings, self.shards.manifest)
+        self.origin = restore.fill(run, stage, self.network)
         self.plan = freeze.freeze(self.network, self.recipe.encoder, self.recipe.train_bn)
         self.trainable = self.network.model.trainable_variables
         self.optimizer = optimizers.build(self.recipe, self.trainable, self.settings.precision == "mixed")
         digest = self.shards.manifest.digest
-        start.agree(run, stage, self.comm, digest, self.trainable, ranks)
-        self.progress = start.resume(run, stage, self.comm, self.network.model, self.optimizer, ranks)
+        restore.agree(run, stage, self.comm, digest, self.trainable, ranks)
+        self.progress = restore.resume(run, stage, self.comm, self.network.model, self.optimizer, ranks)
         self.comm.broadcast([*self.network.model.variables, *optimizers.state(self.optimizer)])
 
-        loss = parts.build_loss(self.settings, self.shards.manifest)
+        loss = build.build_loss(self.settings, self.shards.manifest)
         compressed = self.settings.compression == "fp16"
         self._step = Step(self.network, self.optimizer, loss, self.comm, self._micro_batches, compressed)
         self._validate = Validator(
@@ -93,7 +93,7 @@ class Trainer:
             for leftover in run.stage(stage).glob(".tmp-*"):
                 leftover.unlink(missing_ok=True)
             self._saver = checkpoint.Saver(run.checkpoints(stage), self.settings.checkpoint.keep, fence)
-            patiently(lambda: start.record(run, stage, self.comm, self.plan, self.network, digest))
+            patiently(lambda: restore.record(run, stage, self.comm, self.plan, self.network, digest))
         say(
             self.comm,
             f"stage {stage}, {self.settings.network}: trains {self.plan}; {len(self.training)} images, "

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from cloudseg.training.stages import Stage
+from cloudseg.core.recipes import Stage
 
 
 def build(stage: Stage, variables: list[tf.Variable], mixed: bool) -> tf.keras.optimizers.Optimizer:

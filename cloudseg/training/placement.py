@@ -7,8 +7,8 @@ import math
 import re
 from collections.abc import Mapping
 
-from cloudseg.attempt import typed_in_a_step
-from cloudseg.errors import UsageError
+from cloudseg.core.attempt import typed_in_a_step
+from cloudseg.core.errors import UsageError
 
 MOST_FEED_WORKERS = 6
 """Each makes some 600 samples of 320x480 a second, about what three V100 take."""
@@ -41,7 +41,7 @@ class Placement:
 
 
 def read(environ: Mapping[str, str]) -> Placement | None:
-    """The placement that `cloudseg.cluster.steps` or a plain srun gives, None for a process on its own.
+    """The placement that `cloudseg.job.launcher` or a plain srun gives, None for a process on its own.
 
     Raises UsageError if the ranks were not dealt to the nodes in blocks.
     """
@@ -110,7 +110,7 @@ def threads_per_rank(environ: Mapping[str, str], cpus: int, local_size: int) -> 
     """CPU threads for one rank, of the `cpus` this process may run on.
 
     Where Slurm binds tasks, `cpus` is the rank's own share already; elsewhere all ranks of the node share them. Ranks
-    that `cloudseg.cluster.steps` started as processes may lie within one task of a user's own job.
+    that `cloudseg.job.launcher` started as processes may lie within one task of a user's own job.
     """
     asked = 0 if "CLOUDSEG_SIZE" in environ else int(environ.get("SLURM_CPUS_PER_TASK", 0))
     if asked and cpus == asked:

@@ -10,12 +10,12 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from cloudseg import attempt
-from cloudseg.errors import CloudsegError, Lost, Stopped
-from cloudseg.run import Run
-from cloudseg.signals import StopFlag
+from cloudseg.core import attempt
+from cloudseg.core.errors import CloudsegError, Lost, Stopped
+from cloudseg.core.run import Run
+from cloudseg.core.signals import StopFlag
 from cloudseg.training import placement, stopping
-from cloudseg.training.pulse import Pulse
+from cloudseg.training.heartbeat import Pulse
 
 if TYPE_CHECKING:
     from cloudseg.training.comm import Comm

@@ -27,9 +27,9 @@ import psutil
 from horovod.runner.common.util.hosts import HostInfo, get_host_assignments
 from horovod.runner.http.http_server import RendezvousHandler, RendezvousHTTPServer
 
-from cloudseg.atomic import patiently, write_json
-from cloudseg.attempt import Attempt
-from cloudseg.errors import CloudsegError, Lost
+from cloudseg.core.atomic import patiently, write_json
+from cloudseg.core.attempt import Attempt
+from cloudseg.core.errors import CloudsegError, Lost
 from cloudseg.training.placement import Placement
 
 TIMEOUT_S = 300.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from cloudseg.training.stages import Stage
+from cloudseg.core.recipes import Stage
 
 ONE_CYCLE_UP = 0.3
 ONE_CYCLE_START = 25.0

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from cloudseg.errors import CloudsegError
+from cloudseg.core.errors import CloudsegError
 from cloudseg.nets import freeze
 from cloudseg.nets.losses import Loss
 from cloudseg.nets.masks import unpack

@@ -9,10 +9,10 @@ import threading
 import time
 from collections.abc import Iterator
 
-from cloudseg.attempt import STOPPED, Attempt
-from cloudseg.errors import STOPPED as EXIT_CODE
-from cloudseg.signals import StopFlag
-from cloudseg.training.pulse import PERIOD_S
+from cloudseg.core.attempt import STOPPED, Attempt
+from cloudseg.core.errors import STOPPED as EXIT_CODE
+from cloudseg.core.signals import StopFlag
+from cloudseg.training.heartbeat import PERIOD_S
 
 LEAVE_S = 4.0
 """A rank with nothing to save is ended if it has not left so long after it was asked to."""

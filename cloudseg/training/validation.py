@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
+from cloudseg.core.errors import Stopped
 from cloudseg.data.feed import validation_batches
 from cloudseg.data.shards import Shards
-from cloudseg.errors import Stopped
 from cloudseg.nets.losses import Loss
 from cloudseg.nets.masks import unpack
 from cloudseg.nets.metrics import pixel_counts, pooled_sums

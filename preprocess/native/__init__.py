@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from cloudseg.core.errors import CloudsegError
 from cloudseg.data import rle
-from cloudseg.errors import CloudsegError
 
 FOLDER = Path(__file__).parent
 LIBRARY = Path(sys.prefix) / "lib" / "libcloudseg-native.so"

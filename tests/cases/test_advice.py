@@ -277,7 +277,7 @@ COVERED = {
     "give a folder for the shards": "preprocess-into-a-file",
     "one of them to validate with": "preprocess-one-fold",
     "images only, give at most": "preprocess-too-many",
-    "should stay small": "tests/unit/test_preprocess_plan.py",
+    "should stay small": "tests/unit/preprocess/test_plan.py",
     "the shards are numbered": "preprocess-shard-index",
     "holds shards made otherwise": "preprocess-otherwise",
     "not of boxes: give it with --csv": "preprocess-runs-as-boxes",
@@ -302,24 +302,24 @@ COVERED = {
     "--allow-resize, with": "test_images_of_other_sizes_lead_to_shards_of_them",
     "start it on as many": "test_a_local_chain_is_resumed_on_its_ranks",
     "no sbatch on this machine": "test_a_local_chain_is_resumed_on_its_ranks begins with --cluster local",
-    "can be queued when that has ended": "tests/unit/test_folds.py",
+    "can be queued when that has ended": "tests/unit/chain/test_folds.py",
     "preprocessing refused this": "test_what_preprocessing_refuses_at_the_head_of_a_chain",
     "is a cross-validation; the app": "test_the_app_of_a_cross_validation",
-    ": no stage is done yet": "tests/unit/test_showcase.py, and test_the_app_of_a_cross_validation",
+    ": no stage is done yet": "tests/unit/showcase/test_showcase.py, and test_the_app_of_a_cross_validation",
     "is not scored yet": "test_a_run_that_is_not_scored_leads_to_masks has it evaluated",
-    "was scored": "tests/unit/test_showcase.py",
-    "{found.evaluation} is damaged": "tests/unit/test_showcase.py",
+    "was scored": "tests/unit/showcase/test_showcase.py",
+    "{found.evaluation} is damaged": "tests/unit/showcase/test_showcase.py",
     "folds have come to": "test_folds_that_have_come_to_different_stages_are_resumed",
-    "give one from 1 to 65535": "tests/unit/test_showcase.py",
-    "{address}:{port}": "tests/unit/test_showcase.py",
+    "give one from 1 to 65535": "tests/unit/showcase/test_showcase.py",
+    "{address}:{port}": "tests/unit/showcase/test_showcase.py",
     "--weights: give": "names no way but the number",
     "--with RUN ... and": "tests/train/test_results.py",
     "give one with pictures": "tests/train/test_results.py",
     "or add --skip-damaged": "test_stale_results.py",
     "is damaged: type: ": "tests/data",
-    "sbatch refused": "tests/unit/test_launch.py; a laptop has no Slurm to be refused by",
+    "sbatch refused": "tests/unit/chain/test_launch.py; a laptop has no Slurm to be refused by",
     "to wait longer": "tests/cluster; a number, as the option takes one",
-    "the code is": "tests/unit/test_snapshot.py",
+    "the code is": "tests/unit/chain/test_snapshot.py",
     "does not say what the layers": "make costs takes a quarter of an hour",
     "cannot be unpacked into": "test_tables.py",
     "must be at least {least}, not {getattr": "names no way but the number",
@@ -328,7 +328,7 @@ COVERED = {
     "holds another data set": "demo-into-a-file",
     "holds a demo data set": "demo-into-a-file",
     "is damaged; give a new folder": "demo-into-a-file",
-    "is damaged, or of another encoder": "tests/unit/test_weights.py",
+    "is damaged, or of another encoder": "tests/unit/nets/test_weights.py",
     "Horovod sees": "needs another MPI",
     "ranks must fill": "tests/cluster",
 }
@@ -358,10 +358,11 @@ cpus_per_node = 1
 
 def furnish(here: Path, line: str) -> None:
     """Make the runs and files that rows are about, those that `line` names."""
-    from cloudseg import run
+    from cloudseg.chain import begin
+    from cloudseg.core import run
 
     def new(name: str, **settings: object) -> run.Run:
-        return run.prepare(here / name, [("--data", {"data": "shards", **settings})], data_to_come=name == "f")
+        return begin.run(here / name, [("--data", {"data": "shards", **settings})], data_to_come=name == "f")
 
     def ranks(of: Path, number: int) -> None:
         (of / "1-frozen" / "checkpoints").mkdir(parents=True)
@@ -383,7 +384,7 @@ def furnish(here: Path, line: str) -> None:
     for name in {"c", "d", "e"} & set(words):
         whole = new(name, folds=[0, 1])
         if name != "c":
-            from cloudseg.cluster import folds
+            from cloudseg.chain import folds
 
             folds.prepare(whole, data_to_come=False)
     if "d" in words:
@@ -428,10 +429,11 @@ def test_a_site_limit_is_named_with_all_options_at_once(here, cluster):
 
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_run_begun_anew_has_its_settings(whole, here, cluster):
-    from cloudseg import config, run
+    from cloudseg.chain import begin
+    from cloudseg.core import config, run
 
     more = {"folds": [0, 1]} if whole else {"fold": 1}
-    old = run.prepare(here / "a run", [("--data", {"data": "shards", "seed": 5, **more})])
+    old = begin.run(here / "a run", [("--data", {"data": "shards", "seed": 5, **more})])
     code, said = typed(old.anew("stage.full.lr=0.001", "precision=mixed"))
     assert code == 0, said
     new = run.open_run(here / run.OTHER)
@@ -549,12 +551,11 @@ def test_what_preprocessing_refuses_at_the_head_of_a_chain(type_, here):
 
 @pytest.mark.parametrize("done", [0, 1])
 def test_folds_that_have_come_to_different_stages_are_resumed(done, here, cluster):
-    from cloudseg import run
-    from cloudseg.cluster import folds
-    from cloudseg.errors import UsageError
+    from cloudseg.chain import begin, folds
+    from cloudseg.core.errors import UsageError
     from cloudseg.results import evaluation
 
-    whole = run.prepare(here / "cross", [("--data", {"data": "shards", "folds": [1, 2]})])
+    whole = begin.run(here / "cross", [("--data", {"data": "shards", "folds": [1, 2]})])
     for member in folds.prepare(whole, data_to_come=False)[:done]:
         member.stage("frozen").mkdir()
         member.done_file("frozen").write_text("{}")
@@ -566,12 +567,11 @@ def test_folds_that_have_come_to_different_stages_are_resumed(done, here, cluste
 
 def test_the_app_of_a_cross_validation(here):
     """It shows one of the folds."""
-    from cloudseg import run
-    from cloudseg.cluster import folds
-    from cloudseg.errors import UsageError
+    from cloudseg.chain import begin, folds
+    from cloudseg.core.errors import UsageError
     from cloudseg.showcase import evaluated
 
-    whole = run.prepare(here / "w", [("--data", {"data": "shards", "folds": [1, 2]})])
+    whole = begin.run(here / "w", [("--data", {"data": "shards", "folds": [1, 2]})])
     folds.prepare(whole, data_to_come=False)
     with pytest.raises(UsageError, match="--run") as refused:
         evaluated.load(whole.path)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudseg import run as runs
+from cloudseg.core import run as runs
 from cloudseg.data.labels import HEADER
 from tests.cases.conftest import ONE_EPOCH, ROOT, TINY, clean_environment, settings
 

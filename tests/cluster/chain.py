@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cloudseg.attempt import FAILED
+from cloudseg.core.attempt import FAILED
 from tests.cluster.conftest import PATIENCE_S, lab, wait_for_end
 
 TINY = "network=vanilla weights=none recipe=demo batch=1 checkpoint.every_steps=4"

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from cloudseg.atomic import born
+from cloudseg.core.atomic import born
 from tests.cluster.chain import (
     SILENCE_S,
     Chain,

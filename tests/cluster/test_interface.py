@@ -12,7 +12,7 @@ from tests.cluster.conftest import ROOT
 RANK = """
 import sys
 from pathlib import Path
-from cloudseg import attempt
+from cloudseg.core import attempt
 from cloudseg.training import comm
 ranks = comm.start(attempt.own(Path(sys.argv[1])))
 print(ranks.gather(ranks.rank))

@@ -15,12 +15,12 @@ import cv2
 import numpy as np
 import pytest
 
-from cloudseg.atomic import clear_leftovers, replacing
+from cloudseg.core.atomic import clear_leftovers, replacing
+from cloudseg.core.errors import CloudsegError
 from cloudseg.data import rle
 from cloudseg.data.boxes import BoxTable
 from cloudseg.data.labels import CLASSES, NO_DATA, SOURCE_SIZE, RunTable
 from cloudseg.data.shards import Manifest, Shards
-from cloudseg.errors import CloudsegError
 from preprocess.build import OUTPUTS, build
 from preprocess.settings import Settings
 from tests.preprocess_source import (

@@ -14,8 +14,8 @@ from pathlib import Path
 import h5py
 import pytest
 
+from cloudseg.core.errors import DataError, UsageError
 from cloudseg.data.shards import MANIFEST, Manifest, shard_file
-from cloudseg.errors import DataError, UsageError
 from preprocess.build import build
 from preprocess.settings import Settings
 from preprocess.verify import verify

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from cloudseg.core.recipes import Stage
 from cloudseg.data.labels import RunTable
 from cloudseg.data.shards import Manifest, Shards
 from cloudseg.models import FIVE
 from cloudseg.nets import losses, models, scores
 from cloudseg.training import determinism, optimizers
 from cloudseg.training.comm import Solo
-from cloudseg.training.stages import Stage
 from cloudseg.training.step import Step
 from preprocess.settings import Settings
 from tests.preprocess_source import REAL, run

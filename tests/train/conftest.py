@@ -107,12 +107,12 @@ def assert_identical(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -
 
 def run_ranks(script: str, ranks: int, *arguments: object, killed: bool = False, **environ: str) -> None:
     """Run a script beside this file as so many ranks of this machine, to its end or until it is `killed`."""
-    from cloudseg.cluster import steps
+    from cloudseg.job import launcher
 
     with pytest.MonkeyPatch.context() as patch:
         for name in set(os.environ) - set(environment()):
             patch.delenv(name)
         for name, value in {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", **environ}.items():
             patch.setenv(name, value)
-        code = steps.local([str(Path(__file__).with_name(script)), *map(str, arguments)], ranks)
+        code = launcher.local([str(Path(__file__).with_name(script)), *map(str, arguments)], ranks)
         assert (code != 0) is killed

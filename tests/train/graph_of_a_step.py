@@ -6,10 +6,10 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import context
 
+from cloudseg.core.recipes import Stage
 from cloudseg.nets import losses, models
 from cloudseg.training import optimizers
 from cloudseg.training.comm import Solo
-from cloudseg.training.stages import Stage
 from cloudseg.training.step import Step
 
 SIZE = (128, 192)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from cloudseg import attempt
+from cloudseg.core import attempt
 from cloudseg.training import comm as ranks
 
 LENGTH = 1001  # no multiple of the ranks: where a tensor lies in a buffer decides in which order it is summed

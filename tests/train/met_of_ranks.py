@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from cloudseg import attempt
+from cloudseg.core import attempt
 from cloudseg.training import comm as ranks
 
 out = Path(sys.argv[1])

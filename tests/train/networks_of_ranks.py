@@ -19,11 +19,11 @@ logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 import tensorflow as tf  # noqa: E402
 
-from cloudseg import attempt  # noqa: E402
+from cloudseg.core import attempt  # noqa: E402
+from cloudseg.core.recipes import Stage  # noqa: E402
 from cloudseg.nets import losses, models  # noqa: E402
 from cloudseg.training import checkpoint, optimizers  # noqa: E402
 from cloudseg.training import comm as ranks  # noqa: E402
-from cloudseg.training.stages import Stage  # noqa: E402
 from cloudseg.training.step import Step  # noqa: E402
 
 RATE = 1e-3

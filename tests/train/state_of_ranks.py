@@ -11,8 +11,8 @@ import json
 import sys
 from pathlib import Path
 
-from cloudseg.run import open_run
-from cloudseg.signals import StopFlag
+from cloudseg.core.run import open_run
+from cloudseg.core.signals import StopFlag
 from cloudseg.training import rank
 
 run, out = open_run(Path(sys.argv[1])), Path(sys.argv[2])

@@ -37,18 +37,18 @@ def assert_its_dice_is_that_of_its_weights(run: Path) -> None:
 
 def evaluated(run: Path) -> float:
     """Dice of the weights that DONE.json names, measured anew."""
+    from cloudseg.core.run import open_run
     from cloudseg.data.shards import Manifest, Shards
     from cloudseg.nets import scores
-    from cloudseg.run import open_run
-    from cloudseg.training import checkpoint, parts
+    from cloudseg.training import build, checkpoint
     from cloudseg.training.comm import Solo
     from cloudseg.training.validation import Validator
 
     settings = open_run(run).settings
     shards = Shards(Manifest.load(settings.data))
-    network = parts.build_network(settings, shards.manifest)
+    network = build.build_network(settings, shards.manifest)
     checkpoint.load_weights(stage_folder(run, "frozen") / done(run, "frozen")["weights"], network.model)
-    loss, held_out = parts.build_loss(settings, shards.manifest), shards.manifest.indices(settings.fold, training=False)
+    loss, held_out = build.build_loss(settings, shards.manifest), shards.manifest.indices(settings.fold, training=False)
     found = Validator(network, loss, shards, held_out, settings.batch, Solo("CPU"), [0.5])()
     return float(scores.dice(found.counts[:, :, 0]).mean(axis=0).mean())
 

@@ -10,12 +10,11 @@ import sys
 import pytest
 import tensorflow as tf
 
-from cloudseg import cost
-from cloudseg.nets import cost as network_cost
-from cloudseg.nets import cost_table, freeze, losses, models
+from cloudseg.core.recipes import Stage
+from cloudseg.nets import cost_table, freeze, layer_cost, losses, models
+from cloudseg.nets import count_cost as network_cost
 from cloudseg.training import determinism, optimizers
 from cloudseg.training.comm import Solo
-from cloudseg.training.stages import Stage
 from cloudseg.training.step import Step
 from tests.train.conftest import ROOT, environment
 
@@ -46,7 +45,7 @@ def test_a_step_sends_what_the_model_says_and_some_bytes_more(name, encoder, com
     optimizer = optimizers.build(Stage(encoder, 1, 1e-3), network.model.trainable_variables, mixed=False)
     step = Step(network, optimizer, losses.bce_dice, comm, compressed=compressed)
     step(iter([(tf.zeros((1, *SIZE, 3), tf.uint8), tf.zeros((1, *SIZE), tf.uint8))]), 1e-3, 0, stop=False)
-    more = comm.bytes - sum(cost.message(network_cost.layers(network), compressed))
+    more = comm.bytes - sum(layer_cost.message(network_cost.layers(network), compressed))
     assert 0 < more <= 4 * 4 * 2 * 3 + 3 * 4  # pooled sums; loss, number, wish to stop
 
 

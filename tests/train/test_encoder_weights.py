@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cloudseg.errors import DataError
+from cloudseg.core.errors import DataError
 from cloudseg.nets import models, weights
 from cloudseg.nets.models import Backbones, sm, tf
 

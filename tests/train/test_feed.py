@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cloudseg.core.errors import DataError
 from cloudseg.data.augment import Augmenter
 from cloudseg.data.batches import batch_arrays, batch_bytes, fill
 from cloudseg.data.feed import Feed, validation_batches
-from cloudseg.data.order import epoch_order
+from cloudseg.data.sample_order import epoch_order
 from cloudseg.data.shards import Shards
-from cloudseg.errors import DataError
 from tests.random_shards import random_shards, spoil
 from tests.train.conftest import ROOT, SMALL, assert_identical, command, environment, last_checkpoint
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import tensorflow as tf
 
-from cloudseg.attempt import Attempt
-from cloudseg.config import Settings
-from cloudseg.errors import CloudsegError
-from cloudseg.run import Run
-from cloudseg.signals import StopFlag
+from cloudseg.core.attempt import Attempt
+from cloudseg.core.config import Settings
+from cloudseg.core.errors import CloudsegError
+from cloudseg.core.run import Run
+from cloudseg.core.signals import StopFlag
 from cloudseg.training import comm, rank
 
 

@@ -49,10 +49,11 @@ def test_one_two_and_three_ranks_validate_to_the_same_numbers(data, tmp_path):
 def test_ranks_end_with_bit_identical_weights_and_batchnorm_statistics(
     data, tmp_path, ranks, bucket_bytes, compression
 ):
-    from cloudseg import config, run
+    from cloudseg.chain import begin
+    from cloudseg.core import config
 
     layers = [("test", config.parse_assignment(text)) for text in (*SMALL, "batch=1", f"compression={compression}")]
-    prepared = run.prepare(tmp_path / "run", [("test", {"data": str(data)}), *layers])
+    prepared = begin.run(tmp_path / "run", [("test", {"data": str(data)}), *layers])
     run_ranks("state_of_ranks.py", ranks, prepared.path, tmp_path, bucket_bytes)
     states = [json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in range(ranks)]
     assert [state.pop("rank") for state in states] == list(range(ranks))

@@ -36,13 +36,13 @@ def type_(name: str, *arguments: object, expect: int = 0) -> str:
 
 def ranks(count: int, *arguments: str) -> None:
     """Type a command as `count` ranks."""
-    from cloudseg.cluster import steps
+    from cloudseg.job import launcher
 
     with pytest.MonkeyPatch.context() as patch:
         for name in set(os.environ) - set(environment()):
             patch.delenv(name)
         patch.chdir(ROOT)
-        assert steps.local(["-m", *arguments], count) == 0
+        assert launcher.local(["-m", *arguments], count) == 0
 
 
 def metrics(run: Path) -> dict:
@@ -208,9 +208,9 @@ def test_a_submission_from_one_rank_and_from_two_is_the_same(copy, chain, data, 
 def competition(chain, tmp_path_factory):
     """As many pictures as the competition has to be predicted, all of them empty files, as their probabilities are on
     disk; and its sample file."""
-    from cloudseg import run
+    from cloudseg.core import run
+    from cloudseg.results.probabilities import store_of
     from cloudseg.results.sources import Pictures, Prepared
-    from cloudseg.results.store import store_of
 
     copy, folder = tmp_path_factory.mktemp("competition") / "run", tmp_path_factory.mktemp("pictures")
     shutil.copytree(chain, copy)

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cloudseg.errors import CloudsegError
+from cloudseg.core.errors import CloudsegError
+from cloudseg.core.recipes import Stage
 from cloudseg.nets import losses, models
 from cloudseg.training import optimizers
 from cloudseg.training.comm import Solo
-from cloudseg.training.stages import Stage
 from cloudseg.training.step import Step
 from tests.train.conftest import ROOT, environment
 

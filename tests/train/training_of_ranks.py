@@ -14,7 +14,7 @@ import signal
 import sys
 
 from cloudseg import train
-from cloudseg.errors import run_command
+from cloudseg.core.errors import run_command
 from cloudseg.training import loop
 
 ends, kill, options = sys.argv[1].split(","), sys.argv[2], sys.argv[3:]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from cloudseg import attempt
+from cloudseg.core import attempt
 from cloudseg.data.shards import Manifest, Shards
 from cloudseg.nets import losses, models, scores
 from cloudseg.training import comm as ranks

@@ -22,8 +22,8 @@ from bench.contender import Contender, alternate, contenders
 from bench.machine import file_system, machine
 from bench.memory import Peak
 from bench.report import Report, figure, number, ratio
+from cloudseg.core.errors import CloudsegError, UsageError
 from cloudseg.data import rle
-from cloudseg.errors import CloudsegError, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCHMARKS = ("preprocess", "feed", "storage", "step", "checkpoint", "scaling", "links", "search")

@@ -17,8 +17,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from cloudseg.core.errors import CloudsegError, DataError
 from cloudseg.data.labels import CLASSES, HEADER
-from cloudseg.data.pool import Context
+from cloudseg.data.process_pool import Context
 from cloudseg.data.rle import encode
 from cloudseg.data.synthetic.folder import (
     RECORD,
@@ -31,7 +32,6 @@ from cloudseg.data.synthetic.folder import (
 )
 from cloudseg.data.synthetic.layout import HEIGHT, WIDTH, Layout, plan, union_mask
 from cloudseg.data.synthetic.painter import picture
-from cloudseg.errors import CloudsegError, DataError
 
 FORMAT = 1
 """Version of what is painted and written; to be raised when equal arguments would give other bytes."""

@@ -6,8 +6,8 @@ import json
 from itertools import islice
 from pathlib import Path
 
-from cloudseg import atomic
-from cloudseg.errors import UsageError
+from cloudseg.core import atomic
+from cloudseg.core.errors import UsageError
 
 RECORD = "demo.json"
 """What the data set was made from; written last, so it is there only if everything else is."""

@@ -1,0 +1,122 @@
+"""What would fail in the night fails at launch: settings held against the data and files that are there."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from cloudseg.core.config import Settings, nearest
+from cloudseg.core.errors import UsageError
+from cloudseg.core.recipes import OPTIMIZERS, SCHEDULES, Stage
+from cloudseg.data.batches import PRESETS
+from cloudseg.data.labels import CLASSES
+from cloudseg.data.shards import Manifest
+from cloudseg.nets import names, weights
+
+RESERVED = ("evaluate", "preprocess")
+"""Other jobs of a chain."""
+
+
+def check(settings: Settings) -> None:
+    """Raises UsageError, with what to type, for data, names, weights or numbers that training could not use."""
+    check_data(settings)
+    check_settings(settings)
+    names.require_size(settings.network, Manifest.load(settings.data).size)
+
+
+def check_run(settings: Settings, data_to_come: bool) -> None:
+    """`check`, or where the data is yet to be made `check_settings`."""
+    (check_settings if data_to_come else check)(settings)
+
+
+def check_data(settings: Settings) -> None:
+    """`check`, of the data alone."""
+    manifest = Manifest.load(settings.data)
+    if len(set(settings.folds)) < len(settings.folds):
+        raise UsageError(f"folds: {list(settings.folds)} names one twice")
+    for fold in settings.folds or (settings.fold,):
+        for training, use in ((True, "train"), (False, "validate")):
+            if not len(manifest.indices(fold, training)):
+                raise UsageError(f"fold {fold}: {settings.data} has no image to {use}")
+
+
+def check_settings(settings: Settings) -> None:
+    """`check`, of all but the data, which may be yet to come."""
+    _, encoder = names.parse(settings.network)
+    for key, value, known in (
+        ("loss", settings.loss, names.LOSSES),
+        ("precision", settings.precision, names.PRECISIONS),
+        ("compression", settings.compression, names.COMPRESSIONS),
+        ("augment", settings.augment, PRESETS),
+    ):
+        if value not in known:
+            raise UsageError(f"{key}: there is no {value!r}{nearest(value, known)}")
+    if encoder in names.OWN and settings.weights != "none":
+        raise UsageError(f"weights: {encoder} has no pretrained encoder; type: --set weights=none")
+    weights.require(settings.weights, encoder)
+    _check_positive_weight(settings)
+    for key, number in (
+        ("batch", settings.batch),
+        ("checkpoint.every_steps", settings.checkpoint.every_steps),
+        ("checkpoint.keep", settings.checkpoint.keep),
+    ):
+        if number < 1:
+            raise UsageError(f"{key}: must be at least 1, not {number}")
+    if not settings.checkpoint.every_minutes > 0:
+        raise UsageError(f"checkpoint.every_minutes: must be above 0, not {settings.checkpoint.every_minutes:g}")
+    if not settings.stages:
+        raise UsageError("stages: there must be at least one")
+    for name in settings.stages:
+        if not re.fullmatch("[a-z][a-z0-9_-]*", name) or name in RESERVED:
+            raise UsageError(
+                f"stages: {name!r} is no name for a stage: small letters, digits, - and _; not {RESERVED[0]}"
+            )
+        _check_stage(f"stage.{name}", settings.stage[name])
+    _check_weight_decay(settings)
+
+
+def _check_positive_weight(settings: Settings) -> None:
+    given = settings.positive_weight
+    if given and settings.loss != "weighted_bce":
+        raise UsageError(f"positive_weight: loss {settings.loss!r} does not use it; add --set loss=weighted_bce")
+    if len(given) not in (0, 1, len(CLASSES)) or not all(weight > 0 for weight in given):
+        raise UsageError(
+            f"positive_weight: one number above 0, or one for each of {', '.join(CLASSES)}; not {list(given)}"
+        )
+
+
+def _check_stage(key: str, stage: Stage) -> None:
+    for field, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+        if (value := getattr(stage, field)) not in known:
+            raise UsageError(f"{key}.{field}: there is no {value!r}{nearest(value, known)}")
+    limits = {
+        "epochs": (1, math.inf),
+        "encoder": (0, 1),
+        "lr": (0, math.inf),
+        "hold": (0, math.inf),
+        "decay": (1, math.inf),
+        "patience": (1, math.inf),
+        "factor": (0, 1),
+        "warmup_steps": (0, math.inf),
+        "early_stop": (0, math.inf),
+        "clip": (0, math.inf),
+        "accumulate": (1, math.inf),
+        "ema": (0, 1),
+        "momentum": (0, 1),
+        "weight_decay": (0, math.inf),
+    }
+    for field, (least, most) in limits.items():
+        if not least <= (value := getattr(stage, field)) <= most:
+            upper = "" if most == math.inf else f" and at most {most}"
+            raise UsageError(f"{key}.{field}: must be at least {least}{upper}, not {value:g}")
+        if value == math.inf:
+            raise UsageError(f"{key}.{field}: must be finite")
+
+
+def _check_weight_decay(settings: Settings) -> None:
+    stages = {name: settings.stage[name] for name in settings.stages}
+    wrong = [name for name, stage in stages.items() if stage.weight_decay and stage.optimizer != "adamw"]
+    if wrong:
+        add = " ".join(f"--set stage.{name}.optimizer=adamw" for name in wrong)
+        optimizer = stages[wrong[0]].optimizer
+        raise UsageError(f"stage.{wrong[0]}.weight_decay: {optimizer} does not use it; add {add}")

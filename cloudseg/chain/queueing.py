@@ -1,0 +1,73 @@
+"""Queues the jobs of a run, so that no job is queued twice."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Iterator
+
+from cloudseg.chain import launched, plan, snapshot
+from cloudseg.core import atomic, lock, run
+from cloudseg.core.errors import to_type
+from cloudseg.core.run import Run
+from cloudseg.core.signals import stop
+from cloudseg.slurm import sbatch, script, sites
+
+
+@contextlib.contextmanager
+def queueing(prepared: Run, args: argparse.Namespace) -> Iterator[None]:
+    """While within, no other launch queues jobs of this run. Raises UsageError where it could not be queued."""
+    sbatch.require(sites.load(args.site))
+    prepared.jobs.mkdir(parents=True, exist_ok=True)
+    refusal = "wait until it has queued its jobs; if it is gone, delete that file"
+    # Of two launches at once, one looks and queues, and the other then sees that it has.
+    with lock.held(prepared.jobs / "launch.lock", "", lambda owner: False, refusal), stop.noted():
+        yield  # a job that is queued and not yet written down would be queued again
+
+
+def announce(name: str, job: script.Job, number: str) -> None:
+    """Say that a job was queued."""
+    need = job.resources
+    shape = f"{need.nodes} node{'s' * (need.nodes > 1)} x {need.tasks_per_node} ranks"
+    if name == run.PREPROCESS:
+        shape = f"{int(job.array.rpartition('-')[2]) + 1} tasks of {need.cpus_per_task} CPUs"
+    if planned := dict(job.exports).get(script.PLANNED_RANKS):
+        shape += f" that do the work of {planned}"
+    print(f"{name:9} job {number}: {shape}, {need.partition}, at most {need.time}; log {job.log}", flush=True)
+
+
+def queue_preprocessing(prepared: Run, args: argparse.Namespace, code: str) -> str:
+    """Submit the array that makes the shards, if there is one; returns its id, or ""."""
+    if not args.source:
+        return ""
+    job = plan.preprocessing_job(prepared.path, args, code)
+    number = sbatch.submit(job, prepared.jobs / f"{run.PREPROCESS}.sbatch")
+    atomic.write_json(prepared.jobs / "queued.json", {**prepared.queued(), run.PREPROCESS: number})
+    announce(run.PREPROCESS, job, number)
+    return number
+
+
+def queue_chain(prepared: Run, left: list[str], args: argparse.Namespace) -> None:
+    """Submit `left` as a chain, unless jobs of this run are queued already."""
+    from cloudseg.chain import submission  # submitit, not for --help
+
+    active = submission.queued(prepared)
+    if active:
+        listed = ", ".join(f"{stage} {number}" for stage, number in active.items())
+        print(f"{args.run}: these jobs are queued already, so nothing is queued twice: {listed}")
+        print(f"stop them first with: {to_type('cloudseg.cancel', args.run)}")
+        return
+    code = snapshot.code(prepared.path, args.no_snapshot)
+    todo = plan.stage_jobs(prepared.path, left, args, code, prepared.settings)
+    after = queue_preprocessing(prepared, args, code)
+    submission.submit(prepared, todo, lambda stage, number: announce(stage, todo[stage], number), after)
+    epilogue(prepared, args, "each starts when the one before has succeeded")
+
+
+def epilogue(prepared: Run, args: argparse.Namespace, order: str) -> None:
+    """Keep for `resume` how it was launched, and say what to type next."""
+    launched.keep(prepared, args)
+    print(order)
+    print(f"watch: {to_type('cloudseg.status', args.run, '--watch')}")
+    print(f"follow: {to_type('cloudseg.logs', args.run, '--follow')}")
+    print(f"stop all: {to_type('cloudseg.cancel', args.run)}")

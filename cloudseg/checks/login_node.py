@@ -1,0 +1,50 @@
+"""What doctor checks on the machine where jobs are submitted."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterator
+
+from cloudseg.checks import findings, job
+from cloudseg.checks.findings import FAULT, FINE, NOTE, Finding
+from cloudseg.core import provenance
+from cloudseg.core.config import Settings
+from cloudseg.core.errors import DataError, UsageError
+from cloudseg.nets import names, weights
+from cloudseg.slurm import commands, sbatch, sites
+from cloudseg.slurm.sites import Site
+
+
+def check(site: Site, partition: str | None, slurm_needed: bool) -> Iterator[Finding]:
+    """Check the environment, the encoder's weights, Slurm, the account and the partition.
+
+    `partition` replaces the site's. Without Slurm on this machine the rest is left out, which is a fault if
+    `slurm_needed`.
+    """
+    yield Finding("environment", FINE, f"Python {provenance.versions()['python']} in {sys.prefix}")
+    yield _weights()
+    if not sbatch.is_there():
+        if slurm_needed:
+            yield Finding("Slurm", FAULT, "no sbatch on this machine", "log in where jobs are submitted, or: --here")
+        return
+    yield Finding("Slurm", FINE, commands.ask(["sbatch", "--version"]) or "")
+    try:
+        sites.require_account(site)
+    except UsageError as error:
+        yield Finding("account", FAULT, "jobs are charged to a project", str(error).partition("type first: ")[2])
+    need = dataclasses.replace(site.train, partition=partition, time=job.WALLTIME) if partition else site.train
+    yield from findings.of_partition(site, need, job.partition(need.partition))
+
+
+def _weights() -> Finding:
+    """Whether the default network's pretrained weights are in the cache, with the published digest."""
+    defaults = Settings(data="")
+    encoder = names.parse(defaults.network)[1]
+    try:
+        weights.require(defaults.weights, encoder)
+    except UsageError as error:
+        return Finding("weights", NOTE, "not there", str(error).partition("on the login node: ")[2])
+    except DataError as error:
+        return Finding("weights", FAULT, *str(error).split("; on the login node: "))
+    return Finding("weights", FINE, str(weights.cached(encoder)))

@@ -1,0 +1,58 @@
+"""What a run's settings name, built: network, loss, data set, feed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cloudseg.core.config import Settings
+from cloudseg.core.errors import UsageError
+from cloudseg.core.run import Run
+from cloudseg.data import staging
+from cloudseg.data.augment import Augmenter
+from cloudseg.data.feed import Feed
+from cloudseg.data.labels import CLASSES
+from cloudseg.data.shards import Manifest, Shards
+from cloudseg.nets import losses, models
+from cloudseg.training import placement
+from cloudseg.training.comm import Comm
+from cloudseg.training.log import say
+
+
+def build_network(settings: Settings, manifest: Manifest) -> models.Network:
+    """The network of a run, with random weights."""
+    return models.build(
+        settings.network, manifest.size, settings.weights != "none", settings.batchnorm, settings.precision == "mixed"
+    )
+
+
+def build_loss(settings: Settings, manifest: Manifest) -> losses.Loss:
+    """The loss of a run; where it needs to know how often classes occur, the training images tell."""
+    training = [manifest.samples[i] for i in manifest.indices(settings.fold, training=True)]
+    height, width = manifest.size
+    pixels = sum(height * width - sample.no_data for sample in training)
+    areas = [sum(sample.areas[i] for sample in training) for i in range(len(CLASSES))]
+    return losses.by_name(settings.loss, settings.positive_weight or losses.balanced(areas, pixels))
+
+
+def open_shards(run: Run, comm: Comm) -> Shards:
+    """The data set, from a copy on this node's own disk where CLOUDSEG_NODE_FOLDER names a folder for it.
+
+    Raises UsageError if it is not the one that the run began with.
+    """
+    manifest = Manifest.load(run.settings.data)
+    if run.made.get("data_sha256", manifest.digest) != manifest.digest:
+        raise UsageError(f"{run.settings.data} is not what it was when {run.path} began; begin another: {run.anew()}")
+    if node_folder := os.path.expandvars(os.environ.get("CLOUDSEG_NODE_FOLDER", "")):
+        if comm.local_rank == 0:
+            say(comm, staging.copy_to_node(manifest, Path(node_folder)))
+        comm.barrier()
+        manifest = staging.on_node(manifest, Path(node_folder))
+    return Shards(manifest)
+
+
+def open_feed(shards: Shards, settings: Settings, comm: Comm) -> Feed:
+    """This rank's training batches, made by as many processes as it has CPUs to spare."""
+    augment = Augmenter(shards.manifest.size, settings.augment) if settings.augment != "none" else None
+    cpus = placement.threads_per_rank(os.environ, len(os.sched_getaffinity(0)), comm.local_size)
+    return Feed(shards, settings.batch, augment, settings.seed, placement.feed_workers(os.environ, cpus))

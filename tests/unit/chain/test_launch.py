@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cloudseg import launch, resume
+from cloudseg.chain import begin, plan, preflight, selection, submission
+from cloudseg.core import lock, provenance, run
+from cloudseg.core.errors import UsageError
+from cloudseg.slurm import sites
+from cloudseg.slurm.script import Job
+
+ROOT = Path(__file__).resolve().parents[3]
+COMMANDS = ("launch", "job", "train", "evaluate", "weights", "models", "recipes", "study", "demo")
+
+
+def cloudseg(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("CLOUDSEG_", "SLURM_"))}
+    return subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", *arguments],
+        cwd=cwd,
+        env={**clean, "PYTHONPATH": str(ROOT), **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def said(process: subprocess.CompletedProcess[str]) -> list[str]:
+    """The lines of stderr that are the command's own."""
+    return [line for line in process.stderr.splitlines() if not line.startswith("import time:")]
+
+
+def imported(process: subprocess.CompletedProcess[str]) -> set[str]:
+    rows = (line.rsplit("|", 1) for line in process.stderr.splitlines() if line.startswith("import time:"))
+    return {row[-1].strip().split(".")[0] for row in rows}
+
+
+@pytest.mark.parametrize("module", [*(f"cloudseg.{name}" for name in COMMANDS), "preprocess"])
+def test_help_needs_no_tensorflow(module, tmp_path):
+    process = cloudseg(module, "--help", cwd=tmp_path)
+    assert process.returncode == 0
+    assert "usage: python -m" in process.stdout
+    assert not imported(process) & {"tensorflow", "horovod", "keras"}
+
+
+def test_a_dry_run_prints_the_four_scripts_and_needs_no_slurm_and_no_tensorflow(tmp_path):
+    process = cloudseg("cloudseg.launch", "--stages", "all", "--dry-run", cwd=tmp_path, PATH="/nowhere")
+    assert process.returncode == 0
+    assert process.stdout.count("#!/usr/bin/env bash") == 4
+    assert process.stdout.count("#SBATCH --dependency=afterok:JOB_ID_OF_") == 3
+    assert not imported(process) & {"tensorflow", "horovod", "keras", "submitit"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_data_one_line_says_what_to_type(tmp_path):
+    process = cloudseg("cloudseg.launch", "--stages", "all", cwd=tmp_path)
+    assert process.returncode == 2
+    assert len(said(process)) == 1
+    assert "python -m preprocess --csv" in said(process)[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_shards_that_are_not_there_are_named(tmp_path):
+    process = cloudseg("cloudseg.launch", "--stages", "all", "--data", "nothing", cwd=tmp_path)
+    assert process.returncode == 2
+    assert "nothing/manifest.json is not there" in said(process)[0]
+
+
+def test_an_unknown_stage_is_refused(tmp_path):
+    process = cloudseg("cloudseg.launch", "--stages", "frozen,ful", cwd=tmp_path)
+    assert process.returncode == 2
+    assert "no stage 'ful'" in process.stderr
+
+
+def test_stages_run_in_the_order_of_the_chain_however_they_are_named():
+    assert selection.parse_stages("evaluate,full,frozen", ("frozen", "partial", "full", "evaluate")) == [
+        "frozen",
+        "full",
+        "evaluate",
+    ]
+
+
+@pytest.fixture
+def prepared(tmp_path, monkeypatch) -> run.Run:
+    monkeypatch.setattr(preflight, "check", lambda settings: None)
+    monkeypatch.setattr(provenance, "made", lambda data: {"data_sha256": "0"})
+    return begin.run(tmp_path / "r", [("--data", {"data": "/shards"})])
+
+
+def finish(prepared: run.Run, stage: str) -> None:
+    prepared.stage(stage).mkdir()
+    prepared.done_file(stage).write_text(json.dumps({"stage": stage}))
+
+
+def test_a_chain_goes_on_from_the_first_stage_that_is_not_done(prepared):
+    finish(prepared, "frozen")
+    assert selection.remaining(prepared, ["frozen", "partial", "full"]) == ["partial", "full"]
+
+
+def test_after_stages_that_are_left_the_evaluation_is_made_again(prepared):
+    finish(prepared, "frozen")
+    prepared.evaluation.mkdir()
+    prepared.metrics.write_text('{"dice": 0.5}')
+    assert selection.remaining(prepared, ["frozen", "evaluate"]) == []
+    assert selection.remaining(prepared, ["frozen", "partial", "evaluate"]) == ["partial", "evaluate"]
+
+
+def test_a_stage_that_was_submitted_by_hand_and_runs_is_not_queued_beside(prepared, slurm):
+    prepared.jobs.mkdir()
+    (slurm / "queue").write_text("100|RUNNING\n")
+    with lock.held(prepared.lock("frozen"), "a", lambda owner: False, ""):
+        owner = json.loads(prepared.lock("frozen").read_text())
+        prepared.lock("frozen").write_text(json.dumps({**owner, "job": "100"}))
+        assert submission.queued(prepared) == {"frozen": "100"}
+        (slurm / "queue").write_text("")
+        assert submission.queued(prepared) == {}
+
+
+@pytest.mark.parametrize(
+    ("shape", "planned"), [((2, 4), None), ((1, 4), "8"), ((1, 3), UsageError), ((4, 4), UsageError)]
+)
+def test_a_stage_that_goes_on_with_fewer_ranks_has_them_do_the_work_of_all(prepared, shape, planned):
+    prepared.checkpoints("frozen").mkdir(parents=True)
+    (prepared.checkpoints("frozen") / "step-0000200.json").write_text('{"ranks": 8}')
+    resources = sites.load("ruche").train
+    job = Job("frozen", dataclasses.replace(resources, nodes=shape[0], tasks_per_node=shape[1]), "true", "log")
+    if planned is UsageError:
+        with pytest.raises(UsageError, match="began on 8 ranks"):
+            plan.begun(prepared.path, "frozen", prepared.settings, job)
+    else:
+        exports = plan.begun(prepared.path, "frozen", prepared.settings, job)
+        assert dict(exports).get("CLOUDSEG_RANKS") == planned
+
+
+def test_a_stage_whose_start_is_missing_is_refused_with_what_to_type(prepared):
+    with pytest.raises(UsageError, match="--stages frozen,partial,full,evaluate$"):
+        selection.require_before([prepared], ["full", "evaluate"], preprocessing=False)
+    with pytest.raises(UsageError, match="--stages preprocess,frozen,partial$"):
+        selection.require_before([prepared], ["partial"], preprocessing=True)
+    finish(prepared, "frozen")
+    with pytest.raises(UsageError, match="--stages partial,full$"):
+        selection.require_before([prepared], ["full"], preprocessing=False)
+    selection.require_before([prepared], ["partial", "full", "evaluate"], preprocessing=False)
+
+
+@pytest.fixture
+def labels(tmp_path) -> tuple[str, ...]:
+    """What names images and labels, which are there, and shards, which are not."""
+    (tmp_path / "train.csv").touch()
+    (tmp_path / "images").mkdir()
+    data = tmp_path / "shards"
+    return "--csv", str(tmp_path / "train.csv"), "--images", str(tmp_path / "images"), "--data", str(data)
+
+
+@pytest.fixture
+def head(slurm, tmp_path, labels):
+    """Queues a chain that begins with preprocessing."""
+
+    def launch_(*options: str) -> None:
+        fixed = ("--stages", "preprocess,all", "--run", str(tmp_path / "r"), *labels, "--nodes", "1")
+        launch.main([*fixed, "--set", "weights=none", *options])
+
+    return launch_
+
+
+def test_preprocessing_is_an_array_at_the_head_of_the_chain(head, slurm, tmp_path, capsys):
+    head("--shards", "4", "--dry-run")
+    text = capsys.readouterr().out
+    assert text.startswith("# sbatch script of preprocess\n")
+    assert "#SBATCH --array=0-3\n" in text
+    assert f'--out {tmp_path}/shards --size 320x480 --shards 4 --shard-index "$SLURM_ARRAY_TASK_ID"\n' in text
+    assert "#SBATCH --dependency=afterok:JOB_ID_OF_PREPROCESS\n" in text
+    assert not (tmp_path / "r").exists()
+
+
+def test_each_fold_waits_for_preprocessing_too(head, tmp_path):
+    head("--folds", "0,1")
+    script = (tmp_path / "r" / "jobs" / "frozen-1.sbatch").read_text()
+    assert "#SBATCH --dependency=afterok:41\n" in script
+    assert run.open_run(tmp_path / "r").queued() == {"preprocess": "41", "evaluate": "45"}
+
+
+def test_resume_asks_for_preprocessing_again_as_long_as_there_are_no_shards(head, slurm, tmp_path, monkeypatch):
+    head("--folds", "0,1", "--shards", "4")
+    monkeypatch.setattr("sys.argv", ["resume", str(tmp_path / "r")])
+    resume.main()
+    assert (slurm / "calls").read_text().splitlines()[5] == f"--parsable {tmp_path}/r/jobs/preprocess.sbatch"
+
+
+def test_preprocessing_from_nothing_is_refused_with_what_to_type(tmp_path):
+    process = cloudseg("cloudseg.launch", "--stages", "preprocess,all", "--data", "d", cwd=tmp_path)
+    assert process.returncode == 2
+    assert "--csv train.csv --images train_images" in said(process)[0]

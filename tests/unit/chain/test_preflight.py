@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cloudseg.chain import begin, preflight
+from cloudseg.core import config
+from cloudseg.core.errors import UsageError
+
+
+@pytest.fixture(autouse=True)
+def shards(tmp_path, monkeypatch):
+    """Shards with images in fold 0 and its complement, in none of fold 1; no weights in the cache."""
+
+    class Folds:
+        size = (320, 480)
+
+        def indices(self, fold: int, training: bool) -> np.ndarray:
+            return np.arange(0 if fold == 1 and not training else 3)
+
+    monkeypatch.setattr(preflight.Manifest, "load", lambda folder: Folds())
+    monkeypatch.setenv("CLOUDSEG_CACHE", str(tmp_path / "cache"))
+    for name in ("CLOUDSEG_DATA", "CLOUDSEG_CONFIG", "CLOUDSEG_SET"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def settings(*texts: str) -> config.Settings:
+    layers = [("test", config.parse_assignment(text)) for text in ("data=/shards", "weights=none", *texts)]
+    return config.resolve(layers)
+
+
+def test_what_can_work_passes():
+    preflight.check(settings())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("network=unet-resnet43", "did you mean 'unet-resnet34'"),
+        ("network=unetresnet34", "did you mean 'unet-resnet34'"),
+        ("network=transformer", "it is vanilla, or DECODER-ENCODER"),
+        ("loss=bce_dise", "did you mean 'bce_dice'"),
+        ("weights=imagenet", "python -m cloudseg.weights fetch resnet34"),
+        ("weights=mine.h5", "mine.h5 is not there"),
+        ("batch=0", "batch: must be at least 1, not 0"),
+        ("checkpoint.keep=0", "checkpoint.keep: must be at least 1, not 0"),
+        ("stage.full.encoder=20", "stage.full.encoder: must be at least 0 and at most 1, not 20"),
+        ("compression=fp8", "compression: there is no 'fp8'; there are: none, fp16"),
+        ("precision=half", "precision: there is no 'half'; there are: float32, mixed"),
+        ("stage.full.optimizer=adamv", "stage.full.optimizer: there is no 'adamv'; did you mean 'adam"),
+        ("stage.full.schedule=cosinus", "did you mean 'cosine'"),
+        ("stage.full.accumulate=0", "stage.full.accumulate: must be at least 1, not 0"),
+        ("stage.full.lr=inf", "stage.full.lr: must be finite"),
+        ("stage.full.weight_decay=0.1", "adam does not use it; add --set stage.full.optimizer=adamw"),
+        ("positive_weight=[2.0]", "loss 'bce_dice' does not use it"),
+        ("fold=1", "has no image to validate"),
+    ],
+)
+def test_what_cannot_work_says_so(text, said):
+    with pytest.raises(UsageError, match=said):
+        preflight.check(settings(text))
+
+
+def test_weights_of_positives_are_one_or_one_a_class():
+    preflight.check(settings("loss=weighted_bce", "positive_weight=[2.0]"))
+    with pytest.raises(UsageError, match="one number above 0, or one for each of Fish, Flower, Gravel, Sugar"):
+        preflight.check(settings("loss=weighted_bce", "positive_weight=[2.0, 3.0]"))
+
+
+def test_vanilla_has_no_weights_to_start_from():
+    preflight.check(settings("network=vanilla"))
+    with pytest.raises(UsageError, match="vanilla has no pretrained encoder; type: --set weights=none"):
+        preflight.check(settings("network=vanilla", "weights=imagenet"))
+
+
+@pytest.mark.parametrize("name", ["evaluate", "Full", "a/b", ""])
+def test_a_stage_cannot_be_called_just_anything(name):
+    stage = {"encoder": 1.0, "epochs": 1, "lr": 1e-3}
+    given = {"data": "/shards", "weights": "none", "stages": [name], "stage": {name: stage}}
+    with pytest.raises(UsageError, match="is no name for a stage"):
+        preflight.check(config.resolve([("test", given)]))
+
+
+def test_a_run_that_cannot_work_is_not_begun(tmp_path):
+    with pytest.raises(UsageError):
+        begin.run(tmp_path / "r", [("test", {"data": "/shards", "network": "unet-resnet43", "weights": "none"})])
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_size_of_images_that_the_network_cannot_take_is_refused():
+    with pytest.raises(UsageError, match="pspnet-vgg16 takes images whose height and width are multiples of 48"):
+        preflight.check(settings("network=pspnet-vgg16"))

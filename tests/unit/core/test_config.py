@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import pytest
+
+from cloudseg.core import config
+from cloudseg.core.errors import UsageError
+
+
+def resolve(*layers: dict) -> config.Settings:
+    return config.resolve([("given", {"data": "/shards"}), *(("given", layer) for layer in layers)])
+
+
+def test_the_paper_recipe_is_the_default():
+    stages = resolve().stage
+    assert [stages[name].encoder for name in ("frozen", "partial", "full")] == [0.0, 0.2, 1.0]
+    assert sum(stage.epochs for stage in stages.values()) == 35
+
+
+def test_later_layers_win_and_leave_the_rest_of_a_stage_alone():
+    settings = resolve({"stage": {"full": {"lr": 1e-4, "epochs": 7}}}, config.parse_assignment("stage.full.lr=1e-5"))
+    assert (settings.stage["full"].lr, settings.stage["full"].epochs) == (1e-5, 7)
+    assert settings.stage["partial"].epochs == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("batch=4", 4), ("network=unet-resnet18", "unet-resnet18"), ("augment=none", "none"), ("stage.full.lr=1", 1.0)],
+)
+def test_set_reads_toml_values_and_plain_words(text, value):
+    settings = config.flatten(config.to_table(resolve(config.parse_assignment(text))))
+    assert settings[text.partition("=")[0]] == value
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_one():
+    with pytest.raises(UsageError, match="no setting 'netwrok'; did you mean 'network'"):
+        resolve({"netwrok": "unet-resnet18"})
+
+
+def test_an_unknown_key_of_a_stage_is_refused():
+    with pytest.raises(UsageError, match=r"stage\.full: there is no setting 'epoch'; did you mean 'epochs'"):
+        resolve({"stage": {"full": {"epoch": 3}}})
+
+
+def test_an_unknown_stage_is_refused():
+    with pytest.raises(UsageError, match="no stage 'ful'; did you mean 'full'"):
+        resolve({"stage": {"ful": {"epochs": 3}}})
+
+
+def test_a_recipe_brings_its_network_and_loss_which_settings_still_change():
+    settings = resolve({"recipe": "paper-vanilla"})
+    assert (settings.network, settings.weights, settings.loss) == ("vanilla", "none", "weighted_bce")
+    assert (settings.stages, settings.stage["full"].epochs) == (("full",), 40)
+    assert resolve({"recipe": "paper-vanilla", "loss": "dice"}).loss == "dice"
+
+
+def test_a_file_may_list_stages_of_its_own(tmp_path):
+    (tmp_path / "my.toml").write_text(
+        'stages = ["warm", "full"]\n[stage.warm]\nencoder = 0.5\nepochs = 2\nlr = 1e-3\nschedule = "one-cycle"\n'
+    )
+    settings = resolve(config.read_toml(tmp_path / "my.toml"))
+    assert list(settings.stage) == ["warm", "full"]
+    assert (settings.stage["warm"].schedule, settings.stage["full"].epochs) == ("one-cycle", 5)
+
+
+def test_a_stage_that_is_not_listed_is_refused():
+    with pytest.raises(UsageError, match=r"no stage 'warm'; there are: frozen, partial, full \(`stages` lists them"):
+        resolve({"stage": {"warm": {"epochs": 3}}})
+
+
+def test_a_listed_stage_without_its_settings_says_what_is_missing():
+    with pytest.raises(UsageError, match=r"stage\.warm: encoder, epochs, lr missing"):
+        resolve({"stages": ["warm"]})
+
+
+def test_the_stages_of_a_run_come_back_from_its_file_in_their_order(tmp_path):
+    from cloudseg.core.config import toml
+
+    settings = resolve({"stages": ["full", "frozen"]})
+    (tmp_path / "run.toml").write_text(toml(config.to_table(settings)))
+    assert config.build(config.Settings, config.read_toml(tmp_path / "run.toml"), "it") == settings
+
+
+def test_a_wrong_type_names_the_setting():
+    with pytest.raises(UsageError, match="batch: must be a whole number, not 'many'"):
+        resolve({"batch": "many"})
+
+
+def test_no_data_says_what_to_type_in_one_line():
+    with pytest.raises(UsageError) as caught:
+        config.resolve([])
+    assert "python -m preprocess --csv" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_toml_is_named(tmp_path):
+    (tmp_path / "my.toml").write_text("batch = = 3")
+    with pytest.raises(UsageError, match=r"my\.toml: not TOML"):
+        config.read_toml(tmp_path / "my.toml")
+
+
+def test_differences_name_each_setting_once():
+    assert config.differences(resolve(), resolve({"batch": 3, "seed": 1})) == ["batch: 8 -> 3", "seed: 0 -> 1"]
