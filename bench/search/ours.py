@@ -15,8 +15,8 @@ def contender(job: Job) -> Measure:
 
     def measure() -> float:
         began = time.perf_counter()
-        pieces = components.collect(lambda i: (probabilities[i], truths[i]), job.images, THRESHOLDS, job.threads)
-        for of_class in pieces:
+        found = components.collect(lambda i: (probabilities[i], truths[i]), job.images, THRESHOLDS, job.threads)
+        for of_class in found:
             search.best(of_class, THRESHOLDS)
         return job.images / (time.perf_counter() - began)
 

@@ -36,7 +36,7 @@ def prepare(whole: Run, data_to_come: bool) -> tuple[Run, ...]:
     table.pop("folds")
     for fold in whole.settings.folds:
         given = (str(file), {**table, "fold": fold})
-        advice = f"{file} has these: make the two agree, or begin another cross-validation: {whole.anew()}"
+        advice = f"{file} has these: make the two agree, or begin another cross-validation: {whole.relaunch()}"
         begin.run(whole.member(fold), [given], data_to_come, advice)
     return whole.members()
 

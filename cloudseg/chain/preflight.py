@@ -93,7 +93,7 @@ def _check_stage(key: str, stage: Stage) -> None:
         "epochs": (1, math.inf),
         "encoder": (0, 1),
         "lr": (0, math.inf),
-        "hold": (0, math.inf),
+        "hold_epochs": (0, math.inf),
         "decay": (1, math.inf),
         "patience": (1, math.inf),
         "factor": (0, 1),

@@ -49,7 +49,9 @@ def require_before(runs: Sequence[Run], chosen: Sequence[str], preprocessing: bo
     """Raises UsageError, with all stages that are to be named, if what those of `chosen` start from is in one of `runs`
     neither done nor chosen; `preprocessing` says whether preprocessing comes before them."""
     training = [(each, stage) for each in runs for stage in chosen if stage != run.EVALUATE and not each.done(stage)]
-    lacking = [(before, stage) for each, stage in training for before in each.lacking(stage) if before not in chosen]
+    lacking = [
+        (before, stage) for each, stage in training for before in each.unfinished_before(stage) if before not in chosen
+    ]
     if lacking:
         before, stage = lacking[0]
         wanted = {*chosen, *(name for name, _ in lacking)}

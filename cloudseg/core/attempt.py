@@ -70,19 +70,19 @@ class Attempt:
         """Is there once a rank was asked to stop: then all are to."""
         return self.folder / "stop"
 
-    def pulse(self, rank: int) -> Path:
+    def heartbeat(self, rank: int) -> Path:
         return self.folder / f"rank-{rank}.json"
 
     def addresses(self) -> set[str]:
         return {table["address"] for table in self._tables("address").values()}
 
-    def pulses(self) -> dict[int, dict[str, Any]]:
+    def heartbeats(self) -> dict[int, dict[str, Any]]:
         """What each rank that has started last said of itself, by rank."""
         return {int(name): table for name, table in self._tables("rank").items()}
 
     def reached(self) -> int:
         """The furthest step at which a rank was seen; 0 if none was."""
-        return max((table["step"] for table in self.pulses().values()), default=0)
+        return max((table["step"] for table in self.heartbeats().values()), default=0)
 
     def end(self, rank: int, how: str, reason: str) -> None:
         """Leave why this rank ends, unless it said so before: the first reason is the cause."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import hashlib
+import json
 import os
 import tomllib
 import typing
@@ -70,6 +72,7 @@ def resolve(layers: list[tuple[str, Mapping[str, Any]]], default_data: str | Non
     Raises UsageError for an unknown key (with the nearest valid one), a wrong type, an unknown recipe, no data.
     """
     given: dict[str, Any] = {}
+    layers = [(where, current_names(Settings, table)) for where, table in layers]
     for where, table in layers:
         _check_keys(Settings, table, where)
         given = merge(given, table)
@@ -120,6 +123,28 @@ def to_table(settings: Settings) -> dict[str, Any]:
     return table
 
 
+def current_names(cls: type, table: Mapping[str, Any]) -> dict[str, Any]:
+    """`table` with the fields of `cls` and of its stages under the names that they have now (`OLD_NAMES` of a
+    dataclass lists earlier ones)."""
+    old = getattr(cls, "OLD_NAMES", {})
+    out = {old.get(key, key): value for key, value in table.items()}
+    if cls is Settings and isinstance(stages := out.get("stage"), Mapping):
+        out["stage"] = {
+            name: current_names(Stage, stage) if isinstance(stage, Mapping) else stage for name, stage in stages.items()
+        }
+    return out
+
+
+def digest(settings: Settings) -> str:
+    """sha256 over the settings, whatever order they were written in. Fields have the names of their first version, so
+    that a renamed field does not change the digest of a run that began before."""
+    table, first = to_table(settings), {new: old for old, new in Stage.OLD_NAMES.items()}
+    table["stage"] = {
+        name: {first.get(key, key): value for key, value in stage.items()} for name, stage in table["stage"].items()
+    }
+    return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
+
+
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """`above` over `below`, table by table."""
     out = dict(below)
@@ -150,7 +175,9 @@ def differences(old: Settings, new: Settings) -> list[str]:
 
 
 def build(cls: type[T], table: Mapping[str, Any], where: str) -> T:
-    """A dataclass from a table; every value is checked against its field's type."""
+    """A dataclass from a table; every value is checked against its field's type. Fields may have the names that they
+    had in earlier versions, see `current_names`."""
+    table = current_names(cls, table)
     _check_keys(cls, table, where)
     hints = typing.get_type_hints(cls)
     values = {key: _value(hints[key], value, f"{where}: {key}") for key, value in table.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 OPTIMIZERS = ("adam", "sgd", "adamw")
 SCHEDULES = ("exponential", "cosine", "one-cycle", "plateau")
@@ -13,6 +13,9 @@ SCHEDULES = ("exponential", "cosine", "one-cycle", "plateau")
 @dataclasses.dataclass(frozen=True)
 class Stage:
     """One stage of training: what trains, for how long, at which learning rate."""
+
+    OLD_NAMES: ClassVar[Mapping[str, str]] = {"hold": "hold_epochs"}
+    """Names of fields in files of earlier versions."""
 
     encoder: float
     """Share of the encoder's parameters that trains, counted from its end; the decoder always trains."""
@@ -27,10 +30,10 @@ class Stage:
     weight_decay: float = 0.0
     """Of adamw: at each step, weights lose this part of themselves times the learning rate."""
     schedule: str = "exponential"
-    """How the rate goes from `lr` to its end: "exponential" or "cosine" from epoch `hold` on; "one-cycle" up and down
+    """How the rate goes from `lr` to its end: "exponential" or "cosine" after `hold_epochs`; "one-cycle" up and down
     again over the whole stage; "plateau" by `factor` each time that the validation loss has not improved for `patience`
     epochs."""
-    hold: int = 0
+    hold_epochs: int = 0
     """Epochs at `lr` before it falls."""
     decay: float = 1.0
     """`lr` over the last learning rate; with 1 it never falls."""
@@ -64,7 +67,7 @@ RECIPES = {
     "paper": Recipe(
         "as published with the source work: U-Net on an ImageNet ResNet34, 35 epochs in three stages, Adam",
         {
-            "frozen": Stage(encoder=0.0, epochs=25, lr=1e-2, hold=10, decay=1000.0),
+            "frozen": Stage(encoder=0.0, epochs=25, lr=1e-2, hold_epochs=10, decay=1000.0),
             "partial": Stage(encoder=0.2, epochs=5, lr=1e-6, warmup_steps=50),
             "full": Stage(encoder=1.0, epochs=5, lr=1e-6, warmup_steps=50),
         },
@@ -109,7 +112,7 @@ RECIPES = {
         {
             "frozen": Stage(encoder=0.0, epochs=3, lr=3e-3, warmup_steps=10),
             "partial": Stage(encoder=0.2, epochs=3, lr=2e-3, warmup_steps=10),
-            "full": Stage(encoder=1.0, epochs=9, lr=2e-3, hold=3, decay=20.0, warmup_steps=10),
+            "full": Stage(encoder=1.0, epochs=9, lr=2e-3, hold_epochs=3, decay=20.0, warmup_steps=10),
         },
     ),
 }  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import hashlib
 import json
 import shlex
 import stat
@@ -71,7 +70,7 @@ class Run:
         """Whether its data set is whole: the manifest is written last."""
         return (Path(self.settings.data) / MANIFEST).exists()
 
-    def tries(self, stage: str) -> list[dict[str, Any]]:
+    def past_attempts(self, stage: str) -> list[dict[str, Any]]:
         """How the stage's tries ended so far, oldest first, as `cloudseg.job.restarts.record` wrote it."""
         try:
             lines = self.attempts(stage).read_text().splitlines()
@@ -108,7 +107,7 @@ class Run:
         index = self.settings.stages.index(stage)
         return self.settings.stages[index - 1] if index else None
 
-    def lacking(self, stage: str) -> list[str]:
+    def unfinished_before(self, stage: str) -> list[str]:
         """The stages that must be done before this one and are not, the nearest first."""
         found: list[str] = []
         before = self.before(stage)
@@ -117,7 +116,7 @@ class Run:
             before = self.before(before)
         return found
 
-    def anew(self, *changes: str) -> str:
+    def relaunch(self, *changes: str) -> str:
         """What to type for another run with these settings but for `changes`, as "precision=float32"."""
         options = [option for change in changes for option in ("--set", change)]
         file = self.path / "run.toml"
@@ -165,15 +164,15 @@ class Run:
         """What a finished stage left on itself, None while it is not finished. An evaluation is not if the stages have
         come further since."""
         table = self._left(stage)
-        if stage == EVALUATE and table and table.get("weights_sha256") != self.judged():
+        if stage == EVALUATE and table and table.get("weights_sha256") != self.evaluated_weights():
             return None
         return table
 
-    def judged(self) -> str | list[Any] | None:
+    def evaluated_weights(self) -> str | list[Any] | None:
         """sha256 of the weights that an evaluation would judge now, those of the last stage that is finished; of a
         cross-validation one a fold."""
         if self.settings.folds:
-            return [member.judged() for member in self.members()]
+            return [member.evaluated_weights() for member in self.members()]
         digests = [table.get("weights_sha256") for stage in self.settings.stages if (table := self._left(stage))]
         return digests[-1] if digests else None
 
@@ -189,8 +188,8 @@ class Run:
         return None
 
     def settings_digest(self) -> str:
-        """sha256 over the settings, in an order that does not depend on how they were written."""
-        return hashlib.sha256(json.dumps(config.to_table(self.settings), sort_keys=True).encode()).hexdigest()
+        """See `config.digest`."""
+        return config.digest(self.settings)
 
 
 def _object(line: str) -> dict[str, Any] | None:

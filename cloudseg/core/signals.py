@@ -74,7 +74,7 @@ class StopFlag:
             os.close(writer)
             os.close(reader)
 
-    def heard(self) -> bool:
+    def received(self) -> bool:
         """Whether a stop signal has come; handlers, which set `asked`, may have to wait for the main thread."""
         if (reader := self._reader) is not None:
             with contextlib.suppress(OSError):  # nothing came, or `listening` ends

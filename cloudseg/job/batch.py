@@ -107,7 +107,7 @@ def _try(opened: Run, stage: str, ranks: int | None) -> Outcome:
     if ended.again and ranks is None and _is_ending(state := _state()):
         ended = Outcome(INTERRUPTED, f"Slurm is ending this job ({state})")
     if ranks is None or ended.how != attempt.STOPPED:  # nothing starts it again here
-        ended = restarts.bounded(ended, (before, after), opened.tries(stage))
+        ended = restarts.limited(ended, (before, after), opened.past_attempts(stage))
     restarts.record(opened.attempts(stage), ended, (before, after), reached, began)
     if code == UsageError.exit_code:
         raise UsageError(f"stage {stage} failed: {ended.reason}")

@@ -15,7 +15,7 @@ from cloudseg.core.atomic import patiently
 from cloudseg.core.attempt import FAILED, LOST, STOPPED, End, own_job
 from cloudseg.core.errors import Stopped, UsageError
 
-FRUITLESS = 2
+MOST_WITHOUT_PROGRESS = 2
 """Tries in a row without progress after which a stage has failed."""
 INTERRUPTED = "interrupted"
 """How a try ended that Slurm itself ended; it requeues the job, or was told to cancel it."""
@@ -53,7 +53,7 @@ def outcome(code: int, ends: Sequence[End], done: bool) -> Outcome:
     return Outcome(how, reason + killed)
 
 
-def bounded(now: Outcome, steps: tuple[int, int], earlier: Sequence[dict[str, Any]]) -> Outcome:
+def limited(now: Outcome, steps: tuple[int, int], earlier: Sequence[dict[str, Any]]) -> Outcome:
     """`now`, or a failure if this try and those before it brought nothing: `steps` (of the evaluation, files of
     probabilities) done before and after this one, `earlier` ends as the file of tries has them. Tries that Slurm ended
     do not count, nor those outside of Slurm that were told to stop."""
@@ -66,7 +66,7 @@ def bounded(now: Outcome, steps: tuple[int, int], earlier: Sequence[dict[str, An
         if end["how"] not in (STOPPED, LOST) or end["to_step"] > end["from_step"]:
             break
         fruitless += 1
-    if fruitless < FRUITLESS:
+    if fruitless < MOST_WITHOUT_PROGRESS:
         return now
     return Outcome(
         FAILED, f"no progress in {fruitless} tries in a row, at step {steps[1]}; the last ended because {now.reason}"

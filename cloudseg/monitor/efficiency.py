@@ -64,4 +64,4 @@ def of(stage: StageState) -> Efficiency | None:
 
 
 def _gpu_hours(run: Run, stage: str, gpus: int) -> float:
-    return sum(end["ended"] - end["began"] for end in run.tries(stage)) * gpus / 3600
+    return sum(end["ended"] - end["began"] for end in run.past_attempts(stage)) * gpus / 3600

@@ -78,7 +78,7 @@ def look(run: Run) -> tuple[list[StageState], list[str]]:
 def job_ids(run: Run, stage: str) -> list[str]:
     """The jobs of a stage, the latest last: the one that the launcher queued, and those that worked on it."""
     queued, holder = run.queued(), lock.owner(run.lock(stage))
-    numbers = {str(end["job"]) for end in run.tries(stage) if end.get("job")}
+    numbers = {str(end["job"]) for end in run.past_attempts(stage) if end.get("job")}
     if stage in queued:
         numbers.add(queued[stage])
     if holder and holder.job:
@@ -94,7 +94,7 @@ def _state(
     accounts: Mapping[str, Sequence[Account]],
     names: dict[str, str],
 ) -> StageState:
-    tries, own = run.tries(stage), _current(ids, jobs or {})
+    tries, own = run.past_attempts(stage), _current(ids, jobs or {})
     at = None if stage == EVALUATE else progress.read(run, stage)
     restarts = sum(end["how"] != "done" for end in tries)
     found = StageState(run.path, stage, TO_COME, job=own, restarts=restarts, progress=at)

@@ -47,7 +47,7 @@ class Step:
     ranks: int
     images: int
     compute_s: float
-    talking_s: float
+    communication_s: float
     """Of all messages."""
     waiting_s: float
     """Of these, what is left when backpropagation is over."""
@@ -102,7 +102,7 @@ def stage_seconds(one: Step, validating_s: float, epochs: int, training: int, va
     return estimate.START_S + epochs * (steps * (one.compute_s + one.waiting_s) + share * validating_s)
 
 
-def enough(seconds: Mapping[int, float]) -> int:
+def largest_worthwhile(seconds: Mapping[int, float]) -> int:
     """The number of GPUs beyond which doubling does not pay; `seconds` by number, each twice the one before."""
     numbers = sorted(seconds)
     for few, many in itertools.pairwise(numbers):

@@ -29,7 +29,7 @@ def advice(stage: StageModel, steps: list[Step]) -> Iterator[str]:
     """Where doubling stops to pay, why, and whether a larger batch would move that."""
     if len(steps) == 1:
         return
-    best = model.enough({one.ranks: stage.seconds(one.ranks) for one in steps})
+    best = model.largest_worthwhile({one.ranks: stage.seconds(one.ranks) for one in steps})
     at = next(one for one in steps if one.ranks == best)
     beyond = next((one for one in steps if one.ranks > best), at)
     yield f"Beyond {best} GPUs doubling makes the stage less than {model.PAYS:g} times as fast: " + (
@@ -38,6 +38,6 @@ def advice(stage: StageModel, steps: list[Step]) -> Iterator[str]:
         else f"starting takes {model.estimate.START_S:.0f} s, and a step takes {beyond.images} of its images at once."
     )
     larger = dataclasses.replace(stage, batch=2 * stage.batch)
-    then = model.enough({one.ranks: larger.seconds(one.ranks) for one in steps})
+    then = model.largest_worthwhile({one.ranks: larger.seconds(one.ranks) for one in steps})
     if then > best:
         yield f"With twice the batch, beyond {then}."

@@ -16,7 +16,7 @@ CONNECTIVITY = 8
 
 
 @dataclasses.dataclass(frozen=True)
-class Pieces:
+class Components:
     """The pieces of one class in some images, at one threshold."""
 
     image: np.ndarray
@@ -30,12 +30,12 @@ class Pieces:
     peak: np.ndarray
     """uint8 (n,): the highest probability in each image, 255 for 1."""
 
-    def of(self, images: np.ndarray) -> Pieces:
+    def of(self, images: np.ndarray) -> Components:
         """Those of some images (bool, n), which are numbered anew."""
         kept = images[self.image]
         numbers = np.cumsum(images) - 1
         image = numbers[self.image[kept]].astype(np.int32)
-        return Pieces(image, self.area[kept], self.hits[kept], self.truth[images], self.peak[images])
+        return Components(image, self.area[kept], self.hits[kept], self.truth[images], self.peak[images])
 
 
 def split(
@@ -60,7 +60,7 @@ def split(
 
 def collect(
     read: Callable[[int], tuple[np.ndarray, np.ndarray]], images: int, thresholds: Sequence[float], threads: int
-) -> list[list[Pieces]]:
+) -> list[list[Components]]:
     """The pieces of every class at every threshold, in one pass over the images.
 
     `read` gives of image i the probabilities uint8 (C, h, w), 255 for 1, and the truth, uint8 bits (h, w).
@@ -83,10 +83,10 @@ def collect(
     return out
 
 
-def gather(parts: Sequence[tuple[np.ndarray, np.ndarray]], truth: np.ndarray, peak: np.ndarray) -> Pieces:
+def gather(parts: Sequence[tuple[np.ndarray, np.ndarray]], truth: np.ndarray, peak: np.ndarray) -> Components:
     """The pieces of single images, in order, as one."""
     counts = [len(area) for area, _ in parts]
-    return Pieces(
+    return Components(
         np.repeat(np.arange(len(parts), dtype=np.int32), counts),
         np.concatenate([np.empty(0, np.int32), *(area for area, _ in parts)]),
         np.concatenate([np.empty(0, np.int32), *(hits for _, hits in parts)]),

@@ -10,7 +10,7 @@ from cloudseg.core.errors import UsageError
 from cloudseg.results.probabilities import Store
 
 
-class Blend:
+class Ensemble:
     """The weighted mean, for each image, of the stores that hold it.
 
     Of runs that validate on the same fold this is an ensemble on that fold; of runs with a fold each it is every image

@@ -18,13 +18,13 @@ from cloudseg.data.labels import CLASSES
 from cloudseg.data.shards import Manifest, Shards
 from cloudseg.nets import scores
 from cloudseg.results import inference, postprocess, report, scoring
-from cloudseg.results.ensemble import Blend
+from cloudseg.results.ensemble import Ensemble
 from cloudseg.results.probabilities import Store, store_of
 from cloudseg.results.sources import Samples
 from cloudseg.training.build import open_shards
 from cloudseg.training.log import say
 from cloudseg.training.rank import Rank, on_first
-from cloudseg.training.stage_lease import claimed
+from cloudseg.training.stage_lease import held
 
 TABLE = ("image", "stage", *(f"{what}_{name.lower()}" for name in CLASSES for what in ("dice", "predicted", "truth")))
 """Columns of images.csv."""
@@ -46,7 +46,7 @@ def evaluate(
     Stopped on a signal, with the probabilities so far on disk.
     """
     if out is None:
-        with claimed(runs[0], EVALUATE, rank):
+        with held(runs[0], EVALUATE, rank):
             if runs[0].settings.folds:
                 _check_equal(runs[0].members())
                 _several(runs[0].members(), weights, runs[0].evaluation, flips, rank)
@@ -85,7 +85,7 @@ def _one(run: Run, flips: bool, rank: Rank, costs: Callable[[], Sequence[report.
         by_stage = {}
         for stage, store in found.items():
             say(rank.comm, f"{stage}: scoring {len(store)} images")
-            by_stage[stage] = _score(Blend([store]), source, rank)
+            by_stage[stage] = _score(Ensemble([store]), source, rank)
         last = stages[-1]
         metrics = {
             "stage": last,
@@ -96,7 +96,7 @@ def _one(run: Run, flips: bool, rank: Rank, costs: Callable[[], Sequence[report.
             "per_stage": {stage: _brief(each) for stage, each in by_stage.items()},
         }
         _write(run.evaluation, source, by_stage)
-        report.write(run, metrics, by_stage[last], source, Blend([found[last]]), costs())
+        report.write(run, metrics, by_stage[last], source, Ensemble([found[last]]), costs())
         atomic.write_json(run.metrics, metrics)
         _show(run.metrics, metrics)
 
@@ -111,13 +111,13 @@ def _several(runs: Sequence[Run], weights: Sequence[float] | None, out: Path, fl
         last, source = finished(run)[-1], validation(run, shards)
         members.append(store_of(run, last, source, flips, run.probabilities))
         inference.fill(run, [(last, members[-1])], source, rank)
-    blend = Blend(members, weights)
+    ensemble = Ensemble(members, weights)
     numbers = {shards.name(number): number for run in runs for number in validation(run, shards).numbers}
-    everything = Samples(shards, np.array([numbers[name] for name in blend.names]))
+    everything = Samples(shards, np.array([numbers[name] for name in ensemble.names]))
 
     def judge() -> None:
-        say(rank.comm, f"{len(runs)} runs: scoring {len(blend.names)} images")
-        found = _score(blend, everything, rank)
+        say(rank.comm, f"{len(runs)} runs: scoring {len(ensemble.names)} images")
+        found = _score(ensemble, everything, rank)
         metrics = {
             "runs": [str(run.path) for run in runs],
             "weights": list(weights or [1.0] * len(runs)),
@@ -155,11 +155,11 @@ def _check_together(runs: Sequence[Run]) -> None:
         raise UsageError(f"folds {folds}: give as many runs of each fold, or images would be judged unequally")
 
 
-def _score(blend: Blend, source: Samples, rank: Rank) -> scoring.Scoring:
+def _score(ensemble: Ensemble, source: Samples, rank: Rank) -> scoring.Scoring:
     def read(i: int) -> tuple[np.ndarray, np.ndarray]:
-        return blend.read(source.names[i]), source.truth(i)
+        return ensemble.read(source.names[i]), source.truth(i)
 
-    return scoring.score(read, len(source.names), rank.pulse.moves)
+    return scoring.score(read, len(source.names), rank.heartbeat.moves)
 
 
 def _brief(found: scoring.Scoring) -> dict[str, Any]:

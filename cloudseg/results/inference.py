@@ -59,7 +59,7 @@ def fill(run: Run, wanted: Sequence[tuple[str, Store]], source: Source, rank: Ra
                 pixels, valid = [each.image for each in images], [each.valid for each in images]
                 found.append(predict(np.stack(pixels), np.stack(valid)))
                 read += images
-                rank.pulse.moves()
+                rank.heartbeat.moves()
             store.write(own[index], np.concatenate(found), read)
     comm.barrier()
 
@@ -98,7 +98,7 @@ def find_digests(source: Pictures, rank: Rank) -> None:
             if rank.stop.asked:
                 raise Stopped("stopped while reading pictures; the same command begins again")
             own += pool.map(source.digest, range(first, min(first + PART, len(source.names))))
-            rank.pulse.moves()
+            rank.heartbeat.moves()
     dealt = [iter(each) for each in comm.gather(own)]
     source.digests = [next(dealt[number // PART % comm.size]) for number in range(len(source.names))]
 

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -16,31 +16,36 @@ from cloudseg.core.errors import UsageError
 from cloudseg.data.labels import CLASSES
 from cloudseg.results.components import CONNECTIVITY, level
 
-EVERY_PIECE, IN_TOTAL = "piece", "total"
-"""What must reach the smallest area: every connected piece for itself, or all of the class in the image together."""
+EACH_COMPONENT, IN_TOTAL = "component", "total"
+"""What must reach the smallest area: each connected component, or all pixels of the class in the image together."""
+OLD_VALUES = {"piece": EACH_COMPONENT}
+"""Of `area_of`, in files of earlier versions."""
 AS_IT_IS, HULL, BOX = "none", "hull", "box"
 SHAPES = (AS_IT_IS, HULL, BOX)
-"""What a piece is made into: the annotators drew boxes."""
+"""What a component becomes: itself, its convex hull or its upright box; the annotators drew boxes."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
     """How masks of one class are cut from its probabilities."""
 
+    OLD_NAMES: ClassVar[Mapping[str, str]] = {"sure": "min_peak"}
+    """Names of fields in files of earlier versions."""
+
     threshold: float = 0.5
     """A pixel is in the mask if its probability is above it."""
-    sure: float = 0.0
-    """There is a mask at all if a pixel's probability is above it; 0 asks for nothing."""
+    min_peak: float = 0.0
+    """The image has a mask only if a pixel's probability is above it; 0 for always."""
     min_area: int = 0
-    """Pixels at 350x525 that a piece, or all pieces together, must have."""
-    area_of: str = EVERY_PIECE
+    """Pixels at 350x525 that a component, or all components together, must have."""
+    area_of: str = EACH_COMPONENT
     shape: str = AS_IT_IS
 
 
 def mask(probability: np.ndarray, rule: Rule) -> np.ndarray:
     """uint8 (h, w), 255 for 1 -> bool (h, w)."""
     found = probability > level(rule.threshold)
-    if not found.any() or (rule.sure and probability.max() <= level(rule.sure)):
+    if not found.any() or (rule.min_peak and probability.max() <= level(rule.min_peak)):
         return np.zeros_like(found)
     if rule.area_of == IN_TOTAL:
         if np.count_nonzero(found) < rule.min_area:
@@ -59,7 +64,7 @@ def masks(probability: np.ndarray, rules: Sequence[Rule]) -> np.ndarray:
 
 
 def reshape(found: np.ndarray, shape: str) -> np.ndarray:
-    """A bool mask (h, w) with each piece made its convex hull, or its upright box."""
+    """A bool mask (h, w) with each component made its convex hull, or its upright box."""
     if shape == AS_IT_IS or not found.any():
         return found
     out = np.zeros(found.shape, np.uint8)
@@ -88,4 +93,5 @@ def load(path: Path) -> list[Rule]:
         raise UsageError(f"{path} is not JSON: {error}") from None
     if not isinstance(table, Mapping) or set(table) != set(CLASSES):
         raise UsageError(f"{path} must have the classes {', '.join(CLASSES)} and no others")
-    return [config.build(Rule, table[name], f"{path}, {name}") for name in CLASSES]
+    rules = [config.build(Rule, table[name], f"{path}, {name}") for name in CLASSES]
+    return [dataclasses.replace(rule, area_of=OLD_VALUES.get(rule.area_of, rule.area_of)) for rule in rules]

@@ -14,7 +14,7 @@ from cloudseg.core.errors import DataError
 from cloudseg.core.run import Run
 from cloudseg.data.labels import CLASSES
 from cloudseg.results import export, inference, postprocess, report, submission
-from cloudseg.results.ensemble import Blend
+from cloudseg.results.ensemble import Ensemble
 from cloudseg.results.evaluation import finished
 from cloudseg.results.probabilities import store_of
 from cloudseg.results.sources import Pictures
@@ -47,27 +47,29 @@ def predict(
         store = store_of(run, stage, source, flips, run.probabilities)
         inference.fill(run, [(stage, store)], source, rank)
         members.append(store)
-    blend = Blend(members, weights)
+    ensemble = Ensemble(members, weights)
 
     def write() -> None:
         if form == "csv":
-            _write_csv(blend, rules, out, sample, rank)
+            _write_csv(ensemble, rules, out, sample, rank)
         else:
-            _write_files(blend, rules, out, form, rank)
+            _write_files(ensemble, rules, out, form, rank)
         if page:
-            report.write_prediction(page, source, blend, rules, runs)
+            report.write_prediction(page, source, ensemble, rules, runs)
             say(rank.comm, f"{page}: some of the pictures with their masks")
 
     on_first(rank, write)
 
 
-def _write_csv(blend: Blend, rules: Sequence[postprocess.Rule], out: Path, sample: Path | None, rank: Rank) -> None:
+def _write_csv(
+    ensemble: Ensemble, rules: Sequence[postprocess.Rule], out: Path, sample: Path | None, rank: Rank
+) -> None:
     @functools.lru_cache(maxsize=1)  # an image's rows come one after the other
     def of_image(name: str) -> np.ndarray:
-        rank.pulse.moves()
-        return postprocess.masks(blend.read(name), rules) & blend.valid(name)
+        rank.heartbeat.moves()
+        return postprocess.masks(ensemble.read(name), rules) & ensemble.valid(name)
 
-    rows = submission.names(sample) if sample else ((name, label) for name in blend.names for label in CLASSES)
+    rows = submission.names(sample) if sample else ((name, label) for name in ensemble.names for label in CLASSES)
     out.parent.mkdir(parents=True, exist_ok=True)
     count, some = submission.write(out, rows, lambda name, label: of_image(name)[CLASSES.index(label)])
     print(f"{out}: {count} rows, {some} with a mask")
@@ -76,16 +78,16 @@ def _write_csv(blend: Blend, rules: Sequence[postprocess.Rule], out: Path, sampl
     sys.stdout.flush()
 
 
-def _write_files(blend: Blend, rules: Sequence[postprocess.Rule], out: Path, form: str, rank: Rank) -> None:
+def _write_files(ensemble: Ensemble, rules: Sequence[postprocess.Rule], out: Path, form: str, rank: Rank) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    names = blend.names
+    names = ensemble.names
     write: Callable[[str, np.ndarray, np.ndarray, tuple[int, int]], bytes]
     write = export.geojson if form == "geojson" else lambda name, found, said, size: export.png(found, size)
     for i in shown(rank.comm, "masks", len(names), len(names)):
-        probability = blend.read(names[i])
-        masks = postprocess.masks(probability, rules) & blend.valid(names[i])
-        content = write(names[i], masks, probability, blend.size(names[i]))
+        probability = ensemble.read(names[i])
+        masks = postprocess.masks(probability, rules) & ensemble.valid(names[i])
+        content = write(names[i], masks, probability, ensemble.size(names[i]))
         # The suffix stays, as there may be a.jpg and a.png.
         atomic.write(out / f"{names[i]}.{form}", content, sync=False)
-        rank.pulse.moves()
+        rank.heartbeat.moves()
     say(rank.comm, f"{out}: {len(names)} {form} files")

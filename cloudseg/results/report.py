@@ -21,7 +21,7 @@ from cloudseg.data.bitmask import has_data, unpack
 from cloudseg.data.labels import CLASSES
 from cloudseg.data.shards import TRUTH_SIZE
 from cloudseg.results import figures, postprocess
-from cloudseg.results.ensemble import Blend
+from cloudseg.results.ensemble import Ensemble
 from cloudseg.results.postprocess import Rule
 from cloudseg.results.scoring import Scoring
 from cloudseg.results.sources import Pictures, Samples
@@ -35,7 +35,7 @@ PREDICTED = 12
 
 
 def write(
-    run: Run, metrics: Mapping[str, Any], found: Scoring, source: Samples, blend: Blend, costs: Sequence[Table]
+    run: Run, metrics: Mapping[str, Any], found: Scoring, source: Samples, ensemble: Ensemble, costs: Sequence[Table]
 ) -> None:
     """Write report.html of a run whose last stage was scored; `costs` as `cluster.efficiency.tables` has them."""
     histories = {stage: pd.read_csv(run.history(stage)) for stage in run.settings.stages if run.history(stage).exists()}
@@ -49,28 +49,30 @@ def write(
         stages=[_stage(run, stage, histories[stage], metrics) for stage in histories],
         costs=costs,
         recipe=_recipe(run),
-        tries=[{"stage": stage, **end} for stage in run.chain for end in run.tries(stage)],
+        tries=[{"stage": stage, **end} for stage in run.chain for end in run.past_attempts(stage)],
         rules=postprocess.to_table(found.rules),
         curves=figures.data_uri(curves.figure(histories)),
         bars=figures.data_uri(figures.bars(metrics)),
         surfaces=figures.data_uri(figures.surfaces(found.surfaces, found.rules)),
         calibration=figures.data_uri(figures.calibration(metrics)),
         confusion=figures.data_uri(figures.confusion(metrics)),
-        panels=[_panel(title, name, dice[name], found, source, blend) for title, name in chosen(dice)],
+        panels=[_panel(title, name, dice[name], found, source, ensemble) for title, name in chosen(dice)],
         settings_text=(run.path / "run.toml").read_text(),
         made=run.made,
     )
     atomic.write(run.report, page.encode())
 
 
-def write_prediction(path: Path, source: Pictures, blend: Blend, rules: Sequence[Rule], runs: Sequence[Run]) -> None:
+def write_prediction(
+    path: Path, source: Pictures, ensemble: Ensemble, rules: Sequence[Rule], runs: Sequence[Run]
+) -> None:
     """Write a page with some of the pictures that were predicted, and how much of which class is in all of them."""
     rows: list[tuple[str, list[float]]] = []
     panels: list[dict[str, str]] = []
-    step = max(1, len(blend.names) // PREDICTED)
-    for number, name in enumerate(blend.names):
-        probability = blend.read(name)
-        masks = postprocess.masks(probability, rules) & blend.valid(name)
+    step = max(1, len(ensemble.names) // PREDICTED)
+    for number, name in enumerate(ensemble.names):
+        probability = ensemble.read(name)
+        masks = postprocess.masks(probability, rules) & ensemble.valid(name)
         rows.append((name, [float(share) for share in masks.mean(axis=(1, 2))]))
         if number % step == 0 and len(panels) < PREDICTED:
             drawn = figures.panel(source.read(number, TRUTH_SIZE).image, probability, masks, None)
@@ -112,7 +114,7 @@ def _stage(run: Run, stage: str, history: pd.DataFrame, metrics: Mapping[str, An
         "device": told["device"],
         "trainable": told["trainable_parameters"],
         "parameters": told["parameters"],
-        "restarts": max(0, len(run.tries(stage)) - 1),
+        "restarts": max(0, len(run.past_attempts(stage)) - 1),
         "scores": metrics["per_stage"].get(stage),
     }
 
@@ -144,9 +146,9 @@ def chosen(dice: Mapping[str, float]) -> list[tuple[str, str]]:
     return list({name: (why, name) for why, names in wanted.items() for name in names}.values())
 
 
-def _panel(why: str, name: str, dice: float, found: Scoring, source: Samples, blend: Blend) -> dict[str, Any]:
+def _panel(why: str, name: str, dice: float, found: Scoring, source: Samples, ensemble: Ensemble) -> dict[str, Any]:
     number = source.names.index(name)
-    probability = blend.read(name)
+    probability = ensemble.read(name)
     # As it was judged: by the rules of the half that it is not in.
     bits = source.truth(number)
     masks = postprocess.masks(probability, found.half_rules[1 - number % 2]) & has_data(bits)

@@ -64,10 +64,10 @@ def score(read: Read, images: int, moves: Callable[[], None] = lambda: None) -> 
         moves()
         return read(i)
 
-    pieces = components.collect(alive, images, search.THRESHOLDS, threads)
+    components_found = components.collect(alive, images, search.THRESHOLDS, threads)
     odd = np.arange(images) % 2 == 1
     chosen_on = (~odd, odd, np.ones(images, bool))
-    rules = [_search(pieces, on, moves) for on in chosen_on]
+    rules = [_search(components_found, on, moves) for on in chosen_on]
 
     def cut(i: int) -> _Cut:
         return _cut(*alive(i), rules, other_half=1 - i % 2)
@@ -90,13 +90,15 @@ def score(read: Read, images: int, moves: Callable[[], None] = lambda: None) -> 
         np.stack([each.untuned for each in cuts]),
         overlap,
         np.sum([each.histogram for each in cuts], axis=0),
-        np.array([[_surface(search.curve(at)) for at in of_class] for of_class in pieces]),
+        np.array([[_surface(search.curve(at)) for at in of_class] for of_class in components_found]),
     )
 
 
-def _search(pieces: list[list[components.Pieces]], on: np.ndarray, moves: Callable[[], None]) -> list[Rule]:
+def _search(
+    components_found: list[list[components.Components]], on: np.ndarray, moves: Callable[[], None]
+) -> list[Rule]:
     found = []
-    for of_class in pieces:
+    for of_class in components_found:
         moves()
         found.append(search.best([at.of(on) for at in of_class], search.THRESHOLDS)[0] if on.any() else Rule())
     return found

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cloudseg.results.components import Pieces, level
-from cloudseg.results.postprocess import EVERY_PIECE, IN_TOTAL, Rule
+from cloudseg.results.components import Components, level
+from cloudseg.results.postprocess import EACH_COMPONENT, IN_TOTAL, Rule
 
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 20))
 """Candidates for the probability above which a pixel is in the mask."""
-SURE = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9)
+MIN_PEAKS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Candidates for the probability that a pixel must have if there is to be a mask at all."""
 
 
@@ -30,78 +30,78 @@ class Curve:
     """float64 (m,)."""
 
 
-def curve(pieces: Pieces, area_of: str = EVERY_PIECE, sure: float = 0.0) -> Curve:
+def curve(components: Components, area_of: str = EACH_COMPONENT, min_peak: float = 0.0) -> Curve:
     """Mean Dice of a class over its images as the smallest area grows."""
-    if sure:
-        kept = pieces.peak > level(sure)
-        left_out = float((pieces.truth[~kept] == 0).sum())
+    if min_peak:
+        kept = components.peak > level(min_peak)
+        left_out = float((components.truth[~kept] == 0).sum())
         if not kept.any():
             return Curve(np.zeros(1, np.int64), np.array([left_out / len(kept)]))
-        found = curve(pieces.of(kept), area_of)
+        found = curve(components.of(kept), area_of)
         return Curve(found.areas, (found.dice * kept.sum() + left_out) / len(kept))
-    images = len(pieces.truth)
-    truth = pieces.truth.astype(np.float64)
-    empty = (pieces.truth == 0).astype(np.float64)
-    total = np.bincount(pieces.image, pieces.area, images)
-    hits = np.bincount(pieces.image, pieces.hits, images)
+    images = len(components.truth)
+    truth = components.truth.astype(np.float64)
+    empty = (components.truth == 0).astype(np.float64)
+    total = np.bincount(components.image, components.area, images)
+    hits = np.bincount(components.image, components.hits, images)
     everything = np.where(total + truth > 0, 2 * hits / np.maximum(total + truth, 1), 1.0)
     if area_of == IN_TOTAL:
         some = total > 0
         position, step = total[some].astype(np.int64) + 1, (empty - everything)[some]
     else:
         # Within an image areas fall: what is left when a piece drops out are those before it.
-        area_before, hits_before = _before(pieces, pieces.area), _before(pieces, pieces.hits)
-        own = truth[pieces.image]
-        after = np.where(area_before > 0, 2 * hits_before / np.maximum(area_before + own, 1), empty[pieces.image])
-        with_it = 2 * (hits_before + pieces.hits) / (area_before + pieces.area + own)
-        position, step = pieces.area.astype(np.int64) + 1, after - with_it
+        area_before, hits_before = _before(components, components.area), _before(components, components.hits)
+        own = truth[components.image]
+        after = np.where(area_before > 0, 2 * hits_before / np.maximum(area_before + own, 1), empty[components.image])
+        with_it = 2 * (hits_before + components.hits) / (area_before + components.area + own)
+        position, step = components.area.astype(np.int64) + 1, after - with_it
     areas, where = np.unique(np.concatenate([[0], position]), return_inverse=True)
     steps = np.bincount(where, np.concatenate([[everything.sum()], step]), len(areas))
     return Curve(areas, np.cumsum(steps) / images)
 
 
-def best(at_thresholds: Sequence[Pieces], thresholds: Sequence[float]) -> tuple[Rule, float]:
+def best(at_thresholds: Sequence[Components], thresholds: Sequence[float]) -> tuple[Rule, float]:
     """The rule with the highest mean Dice, and that; of equals the plainest: without `sure`, the threshold nearest to
     0.5, the smaller area.
 
     The area is the middle of those that score the same, as images that were not searched differ a little.
     """
     candidates = []
-    for threshold, pieces in zip(thresholds, at_thresholds, strict=True):
-        for area_of in (EVERY_PIECE, IN_TOTAL):
-            for sure in SURE:
-                if sure and sure <= threshold:
+    for threshold, components in zip(thresholds, at_thresholds, strict=True):
+        for area_of in (EACH_COMPONENT, IN_TOTAL):
+            for min_peak in MIN_PEAKS:
+                if min_peak and min_peak <= threshold:
                     continue
-                found = curve(pieces, area_of, sure)
+                found = curve(components, area_of, min_peak)
                 dice = np.round(found.dice, 12)
                 at = int(np.argmax(dice))
                 area = int(found.areas[at])
                 if area and at + 1 < len(found.areas):
                     area = (area + int(found.areas[at + 1])) // 2
-                candidates.append((-float(dice[at]), sure, abs(threshold - 0.5), threshold, area, area_of))
-    worse, sure, _, threshold, area, area_of = min(candidates)
-    return Rule(threshold, sure, area, area_of), -worse
+                candidates.append((-float(dice[at]), min_peak, abs(threshold - 0.5), threshold, area, area_of))
+    worse, min_peak, _, threshold, area, area_of = min(candidates)
+    return Rule(threshold, min_peak, area, area_of), -worse
 
 
-def dice(pieces: Pieces, rule: Rule) -> np.ndarray:
+def dice(components: Components, rule: Rule) -> np.ndarray:
     """Dice of each image under a rule without a shape, float64 (n,); `pieces` are those at its threshold."""
-    images = len(pieces.truth)
+    images = len(components.truth)
     if rule.area_of == IN_TOTAL:
-        kept = np.bincount(pieces.image, pieces.area, images)[pieces.image] >= rule.min_area
+        kept = np.bincount(components.image, components.area, images)[components.image] >= rule.min_area
     else:
-        kept = pieces.area >= rule.min_area
-    if rule.sure:
-        kept &= (pieces.peak > level(rule.sure))[pieces.image]
-    area = np.bincount(pieces.image[kept], pieces.area[kept], images)
-    hits = np.bincount(pieces.image[kept], pieces.hits[kept], images)
-    total = area + pieces.truth
+        kept = components.area >= rule.min_area
+    if rule.min_peak:
+        kept &= (components.peak > level(rule.min_peak))[components.image]
+    area = np.bincount(components.image[kept], components.area[kept], images)
+    hits = np.bincount(components.image[kept], components.hits[kept], images)
+    total = area + components.truth
     return np.where(total > 0, 2 * hits / np.maximum(total, 1), 1.0)
 
 
-def _before(pieces: Pieces, values: np.ndarray) -> np.ndarray:
+def _before(components: Components, values: np.ndarray) -> np.ndarray:
     """Sum of `values` over the larger pieces of the same image, float64 (k,)."""
     if not len(values):
         return np.empty(0)
     sums = np.cumsum(values, dtype=np.float64) - values
-    first = np.searchsorted(pieces.image, pieces.image)
+    first = np.searchsorted(components.image, components.image)
     return sums - sums[first]

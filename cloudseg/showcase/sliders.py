@@ -50,8 +50,8 @@ def reset(run: str, tuned: Sequence[Rule]) -> None:
 def described(rule: Rule) -> str:
     """The rule as it was tuned, in words."""
     parts = [f"Tuned: above {rule.threshold:g}, {rule.min_area:,} pixels"]
-    if rule.sure:
-        parts.append(f"nothing unless a pixel is above {rule.sure:g}")
+    if rule.min_peak:
+        parts.append(f"nothing unless a pixel is above {rule.min_peak:g}")
     if rule.shape != AS_IT_IS:
         parts.append(f"each piece made its {'convex hull' if rule.shape == 'hull' else 'upright box'}")
     return "; ".join(parts) + "."

@@ -42,7 +42,9 @@ def open_shards(run: Run, comm: Comm) -> Shards:
     """
     manifest = Manifest.load(run.settings.data)
     if run.made.get("data_sha256", manifest.digest) != manifest.digest:
-        raise UsageError(f"{run.settings.data} is not what it was when {run.path} began; begin another: {run.anew()}")
+        raise UsageError(
+            f"{run.settings.data} is not what it was when {run.path} began; begin another: {run.relaunch()}"
+        )
     if node_folder := os.path.expandvars(os.environ.get("CLOUDSEG_NODE_FOLDER", "")):
         if comm.local_rank == 0:
             say(comm, staging.copy_to_node(manifest, Path(node_folder)))

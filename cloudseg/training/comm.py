@@ -188,12 +188,12 @@ def start(attempt: Attempt) -> Comm:
             raise Lost(f"rank {place.rank}: not all ranks came to meet: {error}") from None
 
 
-def speaks_of_others(error: tf.errors.OpError) -> bool:
+def means_lost_peer(error: tf.errors.OpError) -> bool:
     """Whether an operation failed because another rank is gone, as Horovod, Gloo and NCCL say it."""
     return any(word in error.message for word in ("Horovod has been shut down", "gloo/transport", "nccl"))
 
 
-def may_pass(error: tf.errors.OpError) -> bool:
+def may_be_transient(error: tf.errors.OpError) -> bool:
     """Whether another try, maybe on another node, can do better: a fault of a GPU, its driver or a file server, as far
     as TensorFlow tells them from faults of the program."""
     passing = (tf.errors.InternalError, tf.errors.UnknownError, tf.errors.UnavailableError, tf.errors.AbortedError)

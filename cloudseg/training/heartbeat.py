@@ -33,7 +33,7 @@ GRACE_S = 20.0
 """After the limit, before the interpreter's own timer ends a process in which no Python runs any more."""
 
 
-class Pulse:
+class Heartbeat:
     """Signs of life of this rank, from two threads: one writes them, the other watches and needs no file system."""
 
     def __init__(self, attempt: Attempt, rank: int, size: int, limit_s: float | None = None) -> None:
@@ -71,9 +71,9 @@ class Pulse:
 
     def explain(self) -> str:
         """Which rank is to blame that this one cannot go on, as far as can be seen; takes some seconds."""
-        before = self._attempt.pulses()
+        before = self._attempt.heartbeats()
         time.sleep(2.5 * self._period)
-        return blame(self._rank, self._size, before, self._attempt.pulses(), self._attempt.ends())
+        return blame(self._rank, self._size, before, self._attempt.heartbeats(), self._attempt.ends())
 
     def _show(self) -> None:
         number = 0
@@ -90,7 +90,7 @@ class Pulse:
             }
             # The next sign may get through; a folder that is gone was removed by whoever started us.
             with contextlib.suppress(Exception):
-                atomic.write_json(self._attempt.pulse(self._rank), table, sync=False)
+                atomic.write_json(self._attempt.heartbeat(self._rank), table, sync=False)
             if self._done.wait(self._period):
                 return
 

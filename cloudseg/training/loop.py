@@ -25,7 +25,7 @@ from cloudseg.training.events import Events
 from cloudseg.training.log import say, shown
 from cloudseg.training.rank import Rank
 from cloudseg.training.speed import Speed
-from cloudseg.training.stage_lease import claimed
+from cloudseg.training.stage_lease import held
 from cloudseg.training.step import Batch, Step
 from cloudseg.training.validation import Validation, Validator
 
@@ -37,7 +37,7 @@ def train_stage(run: Run, stage: str, rank: Rank) -> None:
     done, others are at work on this one or the number of ranks changed; DataError for damaged weights; CloudsegError if
     the loss diverges, or no gradient of an epoch fits into float16.
     """
-    with claimed(run, stage, rank) as fence:
+    with held(run, stage, rank) as fence:
         if rank.comm.gather(run.done(stage) is not None)[0]:
             say(rank.comm, f"stage {stage} is done: {run.done_file(stage)}")
             return
@@ -79,8 +79,8 @@ class Trainer:
         compressed = self.settings.compression == "fp16"
         self._step = Step(self.network, self.optimizer, loss, self.comm, self._micro_batches, compressed)
         self._validate = Validator(
-            self.network, loss, self.shards, held_out, self.settings.batch, self.comm, [0.5], rank.pulse.moves,
-            rank.stop.heard,
+            self.network, loss, self.shards, held_out, self.settings.batch, self.comm, [0.5], rank.heartbeat.moves,
+            rank.stop.received,
         )  # fmt: skip
         self._speed, self._events = Speed(), Events(run.events(stage))
         self._saving_s = 0.0
@@ -132,7 +132,7 @@ class Trainer:
             # Each such step is left out, so that this would go on to the end with a loss that looks well.
             raise CloudsegError(
                 f"stage {self.stage}, epoch {epoch + 1}: the gradients of every step overflow in float16 and nothing "
-                f"trains; begin a new run: {self.run.anew('precision=float32')}"
+                f"trains; begin a new run: {self.run.relaunch('precision=float32')}"
             )
         self._speed.images = len(share) * own * size
         self._speed.trained()
@@ -140,7 +140,7 @@ class Trainer:
     def close_epoch(self) -> None:
         """Validate, keep the weights if they are the best, add to the history, save a checkpoint."""
         epoch = self.progress.epoch + 1
-        self.rank.pulse.beat(f"validation of epoch {epoch}", self.progress.step)
+        self.rank.heartbeat.beat(f"validation of epoch {epoch}", self.progress.step)
         began = time.monotonic()
         with self._saved_if_stopped(), optimizers.averaged(self.optimizer, self.trainable):
             validation = self._validate()
@@ -201,7 +201,7 @@ class Trainer:
         for index, batch in enumerate(batches):
             done, number = divmod(index, self._micro_batches)
             self.network.seed_dropout(self.settings.seed, first + number, step + done)
-            self.rank.pulse.beat(f"step {step + done} of stage {self.stage}", step + done)
+            self.rank.heartbeat.beat(f"step {step + done} of stage {self.stage}", step + done)
             yield batch
 
     def _picture(self, row: dict[str, float]) -> None:
@@ -243,7 +243,7 @@ class Trainer:
         if not math.isfinite(loss):
             raise CloudsegError(
                 f"stage {self.stage}, epoch {self.progress.epoch + 1}, step {self.progress.step}: the loss is {loss}; "
-                f"try a lower rate in a new run: {self.run.anew(f'stage.{self.stage}.lr={self.recipe.lr / 10:g}')}"
+                f"try a lower rate in a new run: {self.run.relaunch(f'stage.{self.stage}.lr={self.recipe.lr / 10:g}')}"
             )
         before = np.array(self.progress.sums or np.zeros(sums.size))
         self.progress = dataclasses.replace(
@@ -315,7 +315,7 @@ class Trainer:
 
     def _stop(self) -> NoReturn:
         """Save, wait until all is written, and leave."""
-        self.rank.pulse.beat("saving before it stops", self.progress.step)
+        self.rank.heartbeat.beat("saving before it stops", self.progress.step)
         if self._saver is not None:
             self._saver.write(self._snapshot(self._saver), self.progress)
         self.comm.barrier()  # a rank that has left may end the others, rank 0 in the middle of writing

@@ -15,7 +15,7 @@ from cloudseg.core.errors import CloudsegError, Lost, Stopped
 from cloudseg.core.run import Run
 from cloudseg.core.signals import StopFlag
 from cloudseg.training import placement, stopping
-from cloudseg.training.heartbeat import Pulse
+from cloudseg.training.heartbeat import Heartbeat
 
 if TYPE_CHECKING:
     from cloudseg.training.comm import Comm
@@ -27,7 +27,7 @@ class Rank:
 
     comm: Comm
     stop: StopFlag
-    pulse: Pulse
+    heartbeat: Heartbeat
     attempt: attempt.Attempt
 
 
@@ -41,8 +41,8 @@ def started(run: Run, stop: StopFlag) -> Iterator[Rank]:
     place = placement.read(os.environ)
     own = attempt.own(run.jobs)
     number, size = (place.rank, place.size) if place else (0, 1)
-    pulse = Pulse(own, number, size)
-    pulse.start()
+    heartbeat = Heartbeat(own, number, size)
+    heartbeat.start()
     with stopping.together(own, number, stop):
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -51,36 +51,36 @@ def started(run: Run, stop: StopFlag) -> Iterator[Rank]:
         from cloudseg.training import comm
 
         try:
-            yield Rank(comm.start(own), stop, pulse, own)
+            yield Rank(comm.start(own), stop, heartbeat, own)
         except Stopped as error:
             own.end(number, attempt.STOPPED, str(error))
             raise
         except Lost as error:
             # Ranks that were all asked to stop do not leave at once; the last ones find themselves alone.
-            own.end(number, attempt.STOPPED if stop.heard() else attempt.LOST, str(error))
+            own.end(number, attempt.STOPPED if stop.received() else attempt.LOST, str(error))
             raise
         except CloudsegError as error:
             own.end(number, attempt.FAILED, str(error))
             raise
         except Exception as error:
-            if stop.heard():  # compiled code that is interrupted raises errors of its own, and so do its peers
+            if stop.received():  # compiled code that is interrupted raises errors of its own, and so do its peers
                 own.end(number, attempt.STOPPED, stopping.REASON)
                 raise Stopped(stopping.REASON) from None
             if not isinstance(error, tf.errors.OpError):
                 how = attempt.LOST if isinstance(error, OSError) else attempt.FAILED
                 own.end(number, how, "".join(traceback.format_exception_only(error)).strip())
                 raise
-            if not comm.speaks_of_others(error):
-                own.end(number, attempt.LOST if comm.may_pass(error) else attempt.FAILED, error.message)
+            if not comm.means_lost_peer(error):
+                own.end(number, attempt.LOST if comm.may_be_transient(error) else attempt.FAILED, error.message)
                 raise
-            reason = f"rank {number} ends because another rank did: {pulse.explain()}"
+            reason = f"rank {number} ends because another rank did: {heartbeat.explain()}"
             own.end(number, attempt.LOST, reason)
             raise Lost(reason) from None
         else:
             if attempt.VARIABLE not in os.environ and number == 0:
                 own.remove()  # nobody waits to read it
         finally:
-            pulse.stop()
+            heartbeat.stop()
 
 
 def on_first(rank: Rank, work: Callable[[], None]) -> None:
@@ -89,5 +89,5 @@ def on_first(rank: Rank, work: Callable[[], None]) -> None:
         work()
         rank.comm.barrier()
     else:
-        with rank.pulse.patient():
+        with rank.heartbeat.patient():
             rank.comm.barrier()

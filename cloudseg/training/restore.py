@@ -41,13 +41,17 @@ def fill(run: Run, stage: str, network: Network) -> dict[str, Any]:
         raise UsageError(
             f"stage {stage} starts from stage {before}, which is not done; type: "
             + to_type(
-                "cloudseg.launch", "--stages", ",".join([*reversed(run.lacking(stage)), stage]), "--run", run.path
+                "cloudseg.launch",
+                "--stages",
+                ",".join([*reversed(run.unfinished_before(stage)), stage]),
+                "--run",
+                run.path,
             )
         )
     if done["settings_sha256"] != run.settings_digest():
         raise UsageError(
             f"{run.path}/run.toml is not what it was when stage {before} ended: put it back, or begin another run with "
-            f"it: {run.anew()}"
+            f"it: {run.relaunch()}"
         )
     digest = load_best(run, before, network.model)
     return {"stage": before, "weights_sha256": digest}

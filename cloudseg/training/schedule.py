@@ -18,7 +18,7 @@ LEAST_IMPROVEMENT = 1e-4
 def learning_rate(stage: Stage, step: int, steps_per_epoch: int, ranks: int = 1, cuts: int = 0) -> float:
     """Learning rate of optimizer step `step` (0-based) of a stage of `stage.epochs * steps_per_epoch` steps.
 
-    Linear warm-up over `warmup_steps`, constant until the end of epoch `hold`, then down to `lr / decay` at the
+    Linear warm-up over `warmup_steps`, constant until the end of epoch `hold_epochs`, then down to `lr / decay` at the
     stage's last step, exponentially or along a cosine; or one-cycle; or `lr` times `factor` for each of `cuts`.
     `ranks` multiplies `lr` if the stage says so.
     """
@@ -33,7 +33,7 @@ def learning_rate(stage: Stage, step: int, steps_per_epoch: int, ranks: int = 1,
         return peak * (step + 1) / stage.warmup_steps
     if stage.schedule == "plateau":
         return peak * stage.factor**cuts
-    held = max(stage.hold * steps_per_epoch, stage.warmup_steps)
+    held = max(stage.hold_epochs * steps_per_epoch, stage.warmup_steps)
     if step < held or stage.decay == 1.0 or last <= held:
         return peak
     part = (step - held) / (last - held)

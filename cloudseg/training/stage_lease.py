@@ -17,7 +17,7 @@ SILENCE_S = 5 * PERIOD_S
 
 
 @contextlib.contextmanager
-def claimed(run: Run, stage: str, rank: Rank) -> Iterator[Callable[[], None]]:
+def held(run: Run, stage: str, rank: Rank) -> Iterator[Callable[[], None]]:
     """While within, no other ranks work on `stage`. Gives what rank 0 calls before it writes: it raises Lost if
     the stage has been taken over.
 
@@ -26,7 +26,7 @@ def claimed(run: Run, stage: str, rank: Rank) -> Iterator[Callable[[], None]]:
 
     def silent(owner: lock.Owner) -> bool:
         theirs = Attempt(run.jobs / "attempts" / owner.attempt)
-        return lock.unchanged_for(SILENCE_S, lambda: theirs.pulses().get(0, {}).get("sign"))
+        return lock.unchanged_for(SILENCE_S, lambda: theirs.heartbeats().get(0, {}).get("sign"))
 
     with contextlib.ExitStack() as stack:
         held, problem = None, ""

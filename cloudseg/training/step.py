@@ -52,56 +52,20 @@ class Step:
         micro_batches: int = 1,
         compressed: bool = False,
     ) -> None:
-        variables = network.model.trainable_variables
-        statistics = freeze.moving_statistics(network.model)
-        self._comm, self._earlier, self._parts = comm, micro_batches - 1, micro_batches * comm.size
+        self._network, self._optimizer, self._loss, self._comm = network, optimizer, loss, comm
+        self._micro_batches, self._compressed = micro_batches, compressed
+        self._variables = network.model.trainable_variables
+        self._statistics = freeze.moving_statistics(network.model)
         classes = network.model.output_shape[-1]
-        # Of the earlier micro-batches of a step: sums of what `one` returns; and the statistics before the step.
-        shapes = [*(v.shape for v in variables), (), (classes, 2, 3), *(s.shape for s in statistics)]
-        kept = [tf.Variable(tf.zeros(shape), trainable=False) for shape in shapes if self._earlier]
-        origin = [tf.Variable(s, trainable=False) for s in statistics if self._earlier]
-
-        def one(images: tf.Tensor, masks: tf.Tensor) -> list[tf.Tensor]:
-            for variable, value in zip(statistics, origin, strict=False):
-                variable.assign(value)
-            targets, valid = unpack(masks)
-            with tf.GradientTape() as tape:
-                logits = network.logits(images, training=True)
-                own = loss(logits, targets, valid)
-                scaled = optimizers.scaled(optimizer, own)
-            gradients = tape.gradient(scaled, variables)
-            return [*gradients, own, pooled_sums(logits, targets, valid), *(s.read_value() for s in statistics)]
-
-        @tf.function(autograph=False)
-        def begin() -> None:
-            for value, variable in zip(origin, statistics, strict=True):
-                value.assign(variable)
-            for total in kept:
-                total.assign(tf.zeros_like(total))
-
-        @tf.function(autograph=False)
-        def add(images: tf.Tensor, masks: tf.Tensor) -> None:
-            for total, value in zip(kept, one(images, masks), strict=True):
-                total.assign_add(value)
-
-        @tf.function(autograph=False)
-        def last(
-            images: tf.Tensor, masks: tf.Tensor, rate: tf.Tensor, number: tf.Tensor, stop: tf.Tensor
-        ) -> tuple[tf.Tensor, ...]:
-            own = one(images, masks)
-            if kept:
-                own = [(total + value) / micro_batches for total, value in zip(kept, own, strict=True)]
-            count = len(variables)
-            sent = [tf.cast(g, tf.float16 if compressed else g.dtype) for g in own[:count]]
-            *received, at, stopping = comm.mean([*sent, *own[count:], number, tf.cast(stop, tf.float32)])
-            gradients = [tf.cast(g, v.dtype) for g, v in zip(received[:count], variables, strict=True)]
-            mean_loss, sums, *means = received[count:]
-            for variable, mean in zip(statistics, means, strict=True):
-                variable.assign(mean)
-            optimizers.apply(optimizer, gradients, variables, rate)
-            return mean_loss, sums, at, stopping > 0
-
-        self._begin, self._add, self._last = begin, add, last
+        shapes = [v.shape for v in (*self._variables, *self._statistics)]
+        shapes[len(self._variables) : len(self._variables)] = [(), (classes, 2, 3)]
+        self._sums = [tf.Variable(tf.zeros(shape), trainable=False) for shape in shapes if micro_batches > 1]
+        """Of what `_gradients` returns for the micro-batches of this step so far."""
+        self._before = [tf.Variable(s, trainable=False) for s in self._statistics if micro_batches > 1]
+        """The moving statistics before this step."""
+        self._begin = tf.function(self._begin_step, autograph=False)
+        self._add = tf.function(self._accumulate, autograph=False)
+        self._finish = tf.function(self._finish_step, autograph=False)
         ordered = comm.ordered and not optimizers.scales(optimizer)
         self._executor = determinism.in_order if ordered else contextlib.nullcontext
 
@@ -111,11 +75,11 @@ class Step:
         Raises CloudsegError if the ranks are not all at the same step.
         """
         with self._executor():
-            if self._earlier:
+            if self._sums:
                 self._begin()
-            for _ in range(self._earlier):
+            for _ in range(self._micro_batches - 1):
                 self._add(*next(batches))
-            loss, sums, at, stopping = self._last(
+            loss, sums, at, stopping = self._finish(
                 *next(batches), tf.constant(rate), tf.constant(float(number)), tf.constant(stop)
             )
         if abs(float(at) - number) > 0.1:
@@ -123,4 +87,49 @@ class Step:
                 f"rank {self._comm.rank} is at step {number} and the mean of all ranks is {float(at):g}: they are out "
                 "of step, and what they put together is worth nothing"
             )
-        return Outcome(float(loss), sums.numpy() * self._parts, bool(stopping))
+        return Outcome(float(loss), sums.numpy() * self._micro_batches * self._comm.size, bool(stopping))
+
+    def _begin_step(self) -> None:
+        """Note the moving statistics, and set the sums to zero."""
+        for before, variable in zip(self._before, self._statistics, strict=True):
+            before.assign(variable)
+        for total in self._sums:
+            total.assign(tf.zeros_like(total))
+
+    def _accumulate(self, images: tf.Tensor, masks: tf.Tensor) -> None:
+        """Add a micro-batch to the sums."""
+        for total, value in zip(self._sums, self._gradients(images, masks), strict=True):
+            total.assign_add(value)
+
+    def _finish_step(
+        self, images: tf.Tensor, masks: tf.Tensor, rate: tf.Tensor, number: tf.Tensor, stop: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
+        """Take the last micro-batch, average over all ranks, and apply the gradients.
+
+        Returns the mean loss, the mean of `metrics.pooled_sums`, the mean of the ranks' step numbers, and whether any
+        rank wants to stop.
+        """
+        own = self._gradients(images, masks)
+        if self._sums:
+            own = [(total + value) / self._micro_batches for total, value in zip(self._sums, own, strict=True)]
+        count = len(self._variables)
+        sent = [tf.cast(g, tf.float16 if self._compressed else g.dtype) for g in own[:count]]
+        *received, at, stopping = self._comm.mean([*sent, *own[count:], number, tf.cast(stop, tf.float32)])
+        gradients = [tf.cast(g, v.dtype) for g, v in zip(received[:count], self._variables, strict=True)]
+        mean_loss, sums, *means = received[count:]
+        for variable, mean in zip(self._statistics, means, strict=True):
+            variable.assign(mean)
+        optimizers.apply(self._optimizer, gradients, self._variables, rate)
+        return mean_loss, sums, at, stopping > 0
+
+    def _gradients(self, images: tf.Tensor, masks: tf.Tensor) -> list[tf.Tensor]:
+        """Of one micro-batch: the (scaled) gradients, the loss, `metrics.pooled_sums` and the moving statistics."""
+        for variable, value in zip(self._statistics, self._before, strict=False):
+            variable.assign(value)
+        targets, valid = unpack(masks)
+        with tf.GradientTape() as tape:
+            logits = self._network.logits(images, training=True)
+            own = self._loss(logits, targets, valid)
+            scaled = optimizers.scaled(self._optimizer, own)
+        gradients = tape.gradient(scaled, self._variables)
+        return [*gradients, own, pooled_sums(logits, targets, valid), *(s.read_value() for s in self._statistics)]

@@ -31,7 +31,7 @@ def together(attempt: Attempt, rank: int, stop: StopFlag) -> Iterator[None]:
     def watch() -> None:
         told, since = False, None
         while not done.wait(PERIOD_S / 2):
-            if not stop.heard():
+            if not stop.received():
                 if attempt.stop.exists():
                     os.kill(os.getpid(), signal.SIGTERM)
                 continue
@@ -51,9 +51,9 @@ def together(attempt: Attempt, rank: int, stop: StopFlag) -> Iterator[None]:
         try:
             yield
         except BaseException:
-            if stop.heard():
+            if stop.received():
                 attempt.end(rank, STOPPED, REASON)  # unless it said more
             raise
         finally:
-            if not stop.heard():
+            if not stop.received():
                 done.set()

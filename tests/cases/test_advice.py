@@ -434,7 +434,7 @@ def test_a_run_begun_anew_has_its_settings(whole, here, cluster):
 
     more = {"folds": [0, 1]} if whole else {"fold": 1}
     old = begin.run(here / "a run", [("--data", {"data": "shards", "seed": 5, **more})])
-    code, said = typed(old.anew("stage.full.lr=0.001", "precision=mixed"))
+    code, said = typed(old.relaunch("stage.full.lr=0.001", "precision=mixed"))
     assert code == 0, said
     new = run.open_run(here / run.OTHER)
     assert [line.partition(":")[0] for line in config.differences(old.settings, new.settings)] == [
@@ -580,7 +580,7 @@ def test_the_app_of_a_cross_validation(here):
         evaluated.load(Path(fold))
 
 
-ADVISES = re.compile(r"--[a-z]|type: |python -m |to_type\(|anew\(|export |\brm\b|chmod")
+ADVISES = re.compile(r"--[a-z]|type: |python -m |to_type\(|relaunch\(|export |\brm\b|chmod")
 
 
 def advising() -> dict[str, str]:

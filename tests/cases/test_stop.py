@@ -99,7 +99,7 @@ def launch(run: Path, data: Path, *chosen: str, stages: str = "frozen") -> list[
     return ["cloudseg.launch", *options, *settings(*chosen)]
 
 
-def tries(run: Path) -> list[str]:
+def ended(run: Path) -> list[str]:
     """How each try of the first stage ended."""
     file = run / "jobs" / "frozen.attempts.jsonl"
     return [json.loads(line)["how"] for line in file.read_text().splitlines()] if file.exists() else []
@@ -125,7 +125,7 @@ def test_a_stop_while_ranks_start_does_not_start_them_again(begin, data, tmp_pat
     wait_for(lambda: ranks(process), process)
     process.send_signal(number)
     assert_stopped(process, tmp_path / "said")
-    assert tries(tmp_path / "run") == ["stopped"]
+    assert ended(tmp_path / "run") == ["stopped"]
 
 
 def test_a_second_early_stop_is_no_failed_stage(begin, data, tmp_path):
@@ -134,7 +134,7 @@ def test_a_second_early_stop_is_no_failed_stage(begin, data, tmp_path):
         wait_for(lambda process=process: ranks(process), process)
         process.terminate()
         assert_stopped(process, tmp_path / "said")
-    assert tries(tmp_path / "run") == ["stopped"] * 3
+    assert ended(tmp_path / "run") == ["stopped"] * 3
 
 
 def test_a_rank_that_waits_for_another_that_never_comes_can_be_stopped(begin, data, tmp_path):
@@ -150,7 +150,7 @@ def test_one_rank_told_to_stop_before_ranks_have_met_stops_all(begin, data, tmp_
     wait_for(lambda: len(ranks(process)) == 2 and takes_signals(ranks(process)[1]), process)
     os.kill(ranks(process)[1], signal.SIGTERM)
     assert_stopped(process, tmp_path / "said")
-    assert tries(tmp_path / "run") == ["stopped"]
+    assert ended(tmp_path / "run") == ["stopped"]
 
 
 def test_a_stop_while_the_launcher_reads_its_settings_is_no_crash(begin, data, tmp_path):

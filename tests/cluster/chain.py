@@ -96,7 +96,7 @@ class Chain:
     def log(self, stage: str) -> str:
         return (self.path / "jobs" / f"{stage}.log").read_text()
 
-    def tries(self, stage: str) -> list[dict]:
+    def past_attempts(self, stage: str) -> list[dict]:
         file = self.path / "jobs" / f"{stage}.attempts.jsonl"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
@@ -104,7 +104,7 @@ class Chain:
         """Wait for something to happen to the chain, which it cannot once its first stage has failed."""
         deadline = time.monotonic() + PATIENCE_S
         while not condition():
-            tries = [end for stage in list(self.ids)[:1] for end in self.tries(stage)]
+            tries = [end for stage in list(self.ids)[:1] for end in self.past_attempts(stage)]
             assert all(end["how"] != FAILED for end in tries) and time.monotonic() < deadline, f"{self.run}: {tries}"
             time.sleep(0.02)
 
@@ -112,7 +112,7 @@ class Chain:
         """Wait for a checkpoint of `step` or later."""
         self.until(lambda: self.steps(stage) >= step)
 
-    def pulse(self, rank: int) -> dict:
+    def heartbeat(self, rank: int) -> dict:
         """What the rank that runs now says of itself."""
         found: list[dict] = []
 
@@ -128,11 +128,11 @@ class Chain:
         return found[0]
 
     def kill(self, rank: int, number: signal.Signals = signal.SIGKILL) -> None:
-        os.kill(self.pulse(rank)["pid"], number)
+        os.kill(self.heartbeat(rank)["pid"], number)
 
     def kill_while_saving(self, stage: str) -> None:
         """Kill rank 0 while it writes a checkpoint."""
-        folder, pid = self.path.glob(f"?-{stage}/checkpoints"), self.pulse(0)["pid"]
+        folder, pid = self.path.glob(f"?-{stage}/checkpoints"), self.heartbeat(0)["pid"]
         writing = re.compile(r"\.tmp-.*\.step-\d+\.npz")
         checkpoints = next(folder)
         deadline = time.monotonic() + PATIENCE_S

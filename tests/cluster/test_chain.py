@@ -10,7 +10,7 @@ import time
 
 from tests.cluster.conftest import PATIENCE_S, SMALL, accounts, wait_for_end
 
-ONE_EPOCH = " ".join(f"stage.{stage}.epochs=1" for stage in ("frozen", "partial", "full")) + " stage.full.hold=0"
+ONE_EPOCH = " ".join(f"stage.{stage}.epochs=1" for stage in ("frozen", "partial", "full")) + " stage.full.hold_epochs=0"
 
 
 def launch(shell, run: str, data, settings: str, *options: str) -> list[str]:

@@ -64,7 +64,7 @@ def assert_same_end(run: Chain, undisturbed: Chain, restarts: int = 1) -> None:
 
 def assert_same_end_but_for_rounding(run: Chain, undisturbed: Chain) -> None:
     """One node did the end of it."""
-    assert run.tries("frozen")[-1]["nodes"] in ("node1", "node2")
+    assert run.past_attempts("frozen")[-1]["nodes"] in ("node1", "node2")
     assert "ranks: 1, each" in run.log("frozen")
     assert run.steps("frozen") == STEPS
     one, two = run.arrays("frozen"), undisturbed.arrays("frozen")
@@ -89,7 +89,7 @@ def test_a_killed_rank(chain, undisturbed, rank):
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_stopped_rank_is_named_and_the_others_leave(chain, undisturbed, rank):
     run = started(chain(f"stopped-{rank}"))
-    other = run.pulse(1 - rank)["pid"]
+    other = run.heartbeat(1 - rank)["pid"]
     stopped_at = time.monotonic()
     run.kill(rank, signal.SIGSTOP)
     run.until(lambda: not born(other))
@@ -173,7 +173,7 @@ def test_a_cancelled_job_stays_cancelled_and_a_new_launch_goes_on(chain, undistu
     assert done >= 8
     run.launch("frozen")
     assert_same_end(run, undisturbed, restarts=0)
-    assert run.tries("frozen")[-1]["from_step"] == done
+    assert run.past_attempts("frozen")[-1]["from_step"] == done
 
 
 def test_an_elastic_job_goes_on_with_the_nodes_there_are(chain, undisturbed):
@@ -202,7 +202,7 @@ def test_a_poisoned_shard_fails_its_stage_for_good_and_after_the_repair_the_chai
     poisoned = project / "poisoned"
     shutil.copytree(data, poisoned)
     run = Chain(shell, project, poisoned, "runs/poisoned", "stage.frozen.epochs=1 stage.partial.epochs=1")
-    run.settings += " stage.full.epochs=1 stage.full.hold=0"
+    run.settings += " stage.full.epochs=1 stage.full.hold_epochs=0"
     run.launch("frozen,partial,full")
     run.until(lambda: list(run.path.glob("1-frozen/DONE.json")))
     shard = poisoned / "shard-00000-of-00003.h5"
@@ -213,7 +213,7 @@ def test_a_poisoned_shard_fails_its_stage_for_good_and_after_the_repair_the_chai
     failed_at = time.monotonic()
     assert run.states() == ["COMPLETED", "FAILED", "CANCELLED"]
     assert time.monotonic() - failed_at < 30
-    assert "shard-00000-of-00003.h5" in run.tries("partial")[-1]["reason"]
+    assert "shard-00000-of-00003.h5" in run.past_attempts("partial")[-1]["reason"]
     shard.write_bytes(whole)
     run.launch("frozen,partial,full")
     assert list(run.ids) == ["partial", "full"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.cluster.chain import TINY, Chain, ask
 from tests.cluster.conftest import PATIENCE_S, lab, wait_for_end
 
-SHORT = " ".join(f"stage.{stage}.epochs=1" for stage in ("frozen", "partial", "full")) + " stage.full.hold=0"
+SHORT = " ".join(f"stage.{stage}.epochs=1" for stage in ("frozen", "partial", "full")) + " stage.full.hold_epochs=0"
 SETS = " ".join(f"--set {setting}" for setting in f"{TINY} {SHORT}".split())
 
 

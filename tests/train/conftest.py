@@ -33,7 +33,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def chain(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose three stages of one epoch and evaluation the launcher ran here, on 2 ranks. Not to be changed."""
     run = tmp_path_factory.mktemp("chain") / "run"
-    short = (*(f"stage.{stage}.epochs=1" for stage in ("frozen", "partial", "full")), "stage.full.hold=0")
+    short = (*(f"stage.{stage}.epochs=1" for stage in ("frozen", "partial", "full")), "stage.full.hold_epochs=0")
     settings = [option for setting in (*SMALL, *short) for option in ("--set", setting)]
     process = subprocess.run(
         [sys.executable, "-m", "cloudseg.launch", "--stages", "all", "--cluster", "local", "--tasks-per-node", "2",

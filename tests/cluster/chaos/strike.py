@@ -32,7 +32,7 @@ def strike(chain: Chain, fault: Fault) -> bool:
         case "signal":
             slurm("scancel", "--signal=USR2", job)
         case "cancel step":
-            chain.pulse(0)
+            chain.heartbeat(0)
             slurm("scancel", f"{job}.0")
         case "preempt":
             preempt()

@@ -17,7 +17,9 @@ from tests.cluster.chain import Chain, differing
 from tests.cluster.chaos.schedule import EPOCHS, STAGES, STEPS, schedule
 from tests.cluster.chaos.strike import strike
 
-SETTINGS = " ".join(f"stage.{stage}.epochs={EPOCHS}" for stage in STAGES) + " stage.full.hold=0 checkpoint.keep=2"
+SETTINGS = (
+    " ".join(f"stage.{stage}.epochs={EPOCHS}" for stage in STAGES) + " stage.full.hold_epochs=0 checkpoint.keep=2"
+)
 
 
 def seeds(text: str) -> list[int]:
@@ -83,12 +85,12 @@ def test_a_chain_to_which_things_happen(make, undisturbed, table, seed):
         states = chain.states()
     finally:  # the next chain has the cluster for itself
         subprocess.run(["scancel", *chain.ids.values()], check=False, capture_output=True)
-    logs = "\n".join(f"--- {stage}\n{chain.log(stage)}" for stage in STAGES if chain.tries(stage))
+    logs = "\n".join(f"--- {stage}\n{chain.log(stage)}" for stage in STAGES if chain.past_attempts(stage))
     assert states == ["COMPLETED"] * 3, f"seed {seed}: {struck}\n{logs}"
     seconds = time.monotonic() - began - usual
     wrong = [name for stage in STAGES for name in differences(chain, stage, *expected[stage])]
     restarts = sum(chain.restarts(stage) for stage in STAGES)
-    again = sum(end["reached"] - end["to_step"] for stage in STAGES for end in chain.tries(stage))
+    again = sum(end["reached"] - end["to_step"] for stage in STAGES for end in chain.past_attempts(stage))
     table.append(
         f"| {seed} | {plan.partition} | {'; '.join(struck)} | {restarts} | {again} | {seconds:.0f} | "
         f"{'identical' if not wrong else 'DIFFERENT'} |"

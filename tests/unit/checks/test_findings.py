@@ -20,7 +20,7 @@ RANK = {
 }  # fmt: skip
 
 
-def judged(asked: Resources = ASKED, **second) -> dict[str, findings.Finding]:
+def evaluated_weights(asked: Resources = ASKED, **second) -> dict[str, findings.Finding]:
     """The worst finding of each kind, of two ranks of which the second differs in what is given."""
     ranks = [RANK, {**RANK, "rank": 1, "host": "b", "won": False, **second}]
     found: dict[str, findings.Finding] = {}
@@ -31,7 +31,7 @@ def judged(asked: Resources = ASKED, **second) -> dict[str, findings.Finding]:
 
 
 def test_two_ranks_on_a_cluster_as_it_should_be_have_no_fault():
-    assert {each.state for each in judged().values()} == {FINE}
+    assert {each.state for each in evaluated_weights().values()} == {FINE}
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_two_ranks_on_a_cluster_as_it_should_be_have_no_fault():
     ],
 )
 def test_what_is_not_as_it_should_be_is_named_with_what_to_do(seen, what, state, words):
-    found = judged(**seen)[what]
+    found = evaluated_weights(**seen)[what]
     assert (found.state, found.todo != "") == (state, True)
     assert words in found.found
 
@@ -59,7 +59,7 @@ def test_a_rank_that_left_nothing_is_a_fault():
 
 
 def test_a_job_without_gpus_needs_none():
-    assert judged(dataclasses.replace(ASKED, gpus_per_node=0), gpus=[])["GPUs"].state == FINE
+    assert evaluated_weights(dataclasses.replace(ASKED, gpus_per_node=0), gpus=[])["GPUs"].state == FINE
 
 
 def test_a_signal_that_does_not_reach_all_and_a_job_that_does_not_come_back_are_faults():

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import hashlib
+import json
+
 import pytest
 
 from cloudseg.core import config
@@ -100,3 +103,59 @@ def test_a_file_that_is_not_toml_is_named(tmp_path):
 
 def test_differences_name_each_setting_once():
     assert config.differences(resolve(), resolve({"batch": 3, "seed": 1})) == ["batch: 8 -> 3", "seed: 0 -> 1"]
+
+
+BEFORE = """
+data = "/shards"
+recipe = "paper"
+network = "unet-resnet34"
+weights = "imagenet"
+batchnorm = true
+precision = "float32"
+loss = "bce_dice"
+positive_weight = []
+batch = 8
+seed = 0
+fold = 0
+augment = "standard"
+stages = ["frozen"]
+[checkpoint]
+every_steps = 200
+every_minutes = 5.0
+keep = 3
+[stage.frozen]
+encoder = 0.0
+epochs = 25
+lr = 0.01
+scale_lr = false
+optimizer = "adam"
+momentum = 0.9
+weight_decay = 0.0
+schedule = "exponential"
+hold = 10
+decay = 1000.0
+patience = 5
+factor = 0.1
+warmup_steps = 0
+early_stop = 0
+clip = 0.0
+accumulate = 1
+ema = 0.0
+train_bn = false
+"""
+"""A run.toml of a version in which `hold_epochs` was `hold`."""
+
+
+def test_a_run_of_a_version_before_keeps_its_settings_and_their_digest(tmp_path):
+    (tmp_path / "run.toml").write_text(BEFORE)
+    table = config.read_toml(tmp_path / "run.toml")
+    settings = config.build(config.Settings, table, "run.toml")
+    assert settings.stage["frozen"].hold_epochs == 10
+    # What that version wrote into DONE.json and compares when the next stage starts.
+    before = hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
+    assert config.digest(settings) == before
+
+
+def test_a_setting_may_be_given_by_its_earlier_name():
+    given = [("--set", config.parse_assignment("stage.full.hold=7")), ("--data", {"data": "/shards"})]
+    assert config.resolve(given).stage["full"].hold_epochs == 7

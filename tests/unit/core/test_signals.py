@@ -74,7 +74,7 @@ def test_nohup_has_sighup_ignored():
 def test_a_signal_while_the_main_thread_runs_no_python_is_heard_by_others():
     code = (
         "import hashlib, threading\n"
-        "def listen():\n    while not stop.heard(): time.sleep(0.05)\n    os._exit(7)\n"
+        "def listen():\n    while not stop.received(): time.sleep(0.05)\n    os._exit(7)\n"
         "stop.interrupt()\n"
         "with stop.listening():\n    threading.Thread(target=listen).start()\n"
         f"    {READY}    hashlib.pbkdf2_hmac('sha256', b'', b'', 1 << 30)\n"  # minutes in C

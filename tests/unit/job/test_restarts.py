@@ -8,7 +8,7 @@ from cloudseg.core.attempt import End
 from cloudseg.core.config import Settings
 from cloudseg.core.run import EVALUATE, Run
 from cloudseg.job import batch
-from cloudseg.job.restarts import Outcome, bounded, outcome, record
+from cloudseg.job.restarts import Outcome, limited, outcome, record
 
 
 def end(how: str, reason: str = "r", rank: int = 0) -> End:
@@ -45,13 +45,13 @@ def test_the_reason_tells_that_a_rank_was_killed():
 
 def test_progress_allows_any_number_of_tries():
     earlier = [{"how": "lost", "from_step": 5, "to_step": 5}]
-    assert bounded(Outcome("lost"), (5, 6), earlier).again
+    assert limited(Outcome("lost"), (5, 6), earlier).again
 
 
 def test_no_progress_twice_in_a_row_is_a_failure_that_says_why():
     lost = {"how": "lost", "from_step": 5, "to_step": 5}
-    assert bounded(Outcome("lost"), (5, 5), []).again
-    failed = bounded(Outcome("lost", "rank 1 died"), (5, 5), [lost])
+    assert limited(Outcome("lost"), (5, 5), []).again
+    failed = limited(Outcome("lost", "rank 1 died"), (5, 5), [lost])
     assert failed.how == "failed"
     assert failed.reason == "no progress in 2 tries in a row, at step 5; the last ended because rank 1 died"
 
@@ -59,28 +59,31 @@ def test_no_progress_twice_in_a_row_is_a_failure_that_says_why():
 @pytest.mark.parametrize("between", ["interrupted"])
 def test_tries_that_slurm_ended_neither_count_nor_hide_others(between):
     earlier = [{"how": "lost", "from_step": 5, "to_step": 5}, {"how": between, "from_step": 5, "to_step": 5}]
-    assert not bounded(Outcome("lost"), (5, 5), earlier).again
-    assert bounded(Outcome("lost"), (5, 5), earlier[1:]).again
+    assert not limited(Outcome("lost"), (5, 5), earlier).again
+    assert limited(Outcome("lost"), (5, 5), earlier[1:]).again
 
 
 def test_after_a_failure_the_count_begins_anew():
     earlier = [{"how": "lost", "from_step": 5, "to_step": 5}, {"how": "failed", "from_step": 5, "to_step": 5}]
-    assert bounded(Outcome("lost"), (5, 5), earlier).again
+    assert limited(Outcome("lost"), (5, 5), earlier).again
 
 
 def test_tries_are_kept_in_order_and_a_half_written_line_does_not_count(tmp_path):
     run = Run(tmp_path, Settings(data="d"))
     run.jobs.mkdir()
-    assert run.tries("frozen") == []
+    assert run.past_attempts("frozen") == []
     record(run.attempts("frozen"), Outcome("lost", "why"), (0, 4), 6, 1.0)
     record(run.attempts("frozen"), Outcome("done"), (4, 9), 0, 2.0)
     with run.attempts("frozen").open("a") as file:
         file.write('{"how": "lo')
     keys = ("how", "from_step", "to_step", "reached")
     expected = [("lost", 0, 4, 6), ("done", 4, 9, 9)]
-    assert [tuple(line[key] for key in keys) for line in run.tries("frozen")] == expected
+    assert [tuple(line[key] for key in keys) for line in run.past_attempts("frozen")] == expected
     record(run.attempts("frozen"), Outcome("done"), (9, 10), 0, 3.0)
-    assert [tuple(line[key] for key in keys) for line in run.tries("frozen")] == [*expected, ("done", 9, 10, 10)]
+    assert [tuple(line[key] for key in keys) for line in run.past_attempts("frozen")] == [
+        *expected,
+        ("done", 9, 10, 10),
+    ]
 
 
 def test_files_of_probabilities_are_an_evaluations_progress(tmp_path):

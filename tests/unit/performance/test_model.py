@@ -48,7 +48,7 @@ def test_messages_hide_behind_backpropagation_but_for_the_last():
     machine = Machine(1e9, 1, FAST, Link(GB / 1e3, 0.0))
     layers = [layer(2e9, 1), layer(1e9, 1)]
     found = step(layers, 1, 2, machine, bucket_bytes=1_000_000)
-    assert (found.compute_s, found.talking_s, found.waiting_s) == pytest.approx((3 + 4, 2, 1))
+    assert (found.compute_s, found.communication_s, found.waiting_s) == pytest.approx((3 + 4, 2, 1))
     assert found.efficiency == pytest.approx(7 / 8)
     assert found.images_per_s == pytest.approx(2 / 8)
 
@@ -56,7 +56,7 @@ def test_messages_hide_behind_backpropagation_but_for_the_last():
 def test_one_message_for_all_hides_nothing():
     machine = Machine(1e9, 1, FAST, Link(GB / 1e3, 0.0))
     found = step([layer(2e9, 1), layer(1e9, 1)], 1, 2, machine, bucket_bytes=math.inf)
-    assert found.waiting_s == found.talking_s == pytest.approx(2)
+    assert found.waiting_s == found.communication_s == pytest.approx(2)
 
 
 def test_one_gpu_waits_for_nobody():
@@ -65,11 +65,11 @@ def test_one_gpu_waits_for_nobody():
 
 
 def test_doubling_pays_as_long_as_it_makes_a_stage_half_as_fast_again():
-    assert model.enough({1: 100, 2: 55, 4: 33, 8: 25}) == 4
-    assert model.enough({1: 100, 2: 50}) == 2
+    assert model.largest_worthwhile({1: 100, 2: 55, 4: 33, 8: 25}) == 4
+    assert model.largest_worthwhile({1: 100, 2: 50}) == 2
 
 
 def test_a_stage_takes_whole_steps_and_its_start():
-    one = model.Step(2, 20, compute_s=1.0, talking_s=0.5, waiting_s=0.5)
+    one = model.Step(2, 20, compute_s=1.0, communication_s=0.5, waiting_s=0.5)
     seconds = model.stage_seconds(one, 0.1, epochs=3, training=41, validation=9)
     assert seconds == pytest.approx(model.estimate.START_S + 3 * (3 * 1.5 + 5 * 0.1))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cloudseg.core.errors import DataError, UsageError
-from cloudseg.results.ensemble import Blend
+from cloudseg.results.ensemble import Ensemble
 from cloudseg.results.probabilities import PART, Store
 from cloudseg.results.sources import Prepared
 
@@ -89,21 +89,21 @@ def test_an_ensemble_is_the_weighted_mean(tmp_path):
     one, two = full(store_of(tmp_path, weights="1")), store_of(tmp_path, weights="2")
     for part in two.missing():
         two.write(part, probabilities(two, part) + 100, images(two, part))
-    assert int(Blend([one, two]).read("4.jpg")[0, 0, 0]) == 54
-    assert int(Blend([one, two], [3, 1]).read("4.jpg")[0, 0, 0]) == 29
+    assert int(Ensemble([one, two]).read("4.jpg")[0, 0, 0]) == 54
+    assert int(Ensemble([one, two], [3, 1]).read("4.jpg")[0, 0, 0]) == 29
 
 
 def test_each_image_is_seen_by_the_runs_that_hold_it(tmp_path):
     one, two = full(store_of(tmp_path, count=3)), full(store_of(tmp_path, count=2, first=3))
-    blend = Blend([one, two])
-    assert blend.names == [f"{i}.jpg" for i in range(5)]
-    assert [int(blend.read(name)[0, 0, 0]) for name in blend.names] == [0, 1, 2, 0, 1]
+    ensemble = Ensemble([one, two])
+    assert ensemble.names == [f"{i}.jpg" for i in range(5)]
+    assert [int(ensemble.read(name)[0, 0, 0]) for name in ensemble.names] == [0, 1, 2, 0, 1]
 
 
 @pytest.mark.parametrize("weights", [[1.0], [1.0, 0.0], [1.0, -2.0], [1.0, float("nan")]])
 def test_weights_that_make_no_sense_are_refused(tmp_path, weights):
     with pytest.raises(UsageError, match="--weights: give 2 numbers above 0"):
-        Blend([store_of(tmp_path), store_of(tmp_path)], weights)
+        Ensemble([store_of(tmp_path), store_of(tmp_path)], weights)
 
 
 def of_pictures(folder, *digests: str) -> Store:

@@ -192,8 +192,8 @@ def test_masks_by_hand():
         Rule(min_area=5),
         Rule(min_area=17, area_of="total"),
         Rule(min_area=21, area_of="total"),
-        Rule(sure=0.7),
-        Rule(sure=0.9),
+        Rule(min_peak=0.7),
+        Rule(min_peak=0.9),
     ]
     assert [postprocess.mask(probability, rule).sum() for rule in rules] == [20, 16, 16, 20, 0, 20, 0]
 

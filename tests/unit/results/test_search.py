@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cloudseg.results import components, postprocess, search
-from cloudseg.results.postprocess import EVERY_PIECE, IN_TOTAL, Rule
+from cloudseg.results.postprocess import EACH_COMPONENT, IN_TOTAL, Rule
 
 THRESHOLDS = (0.3, 0.5, 0.7)
 
@@ -27,18 +27,18 @@ def images(seed: int, n: int = 12) -> tuple[np.ndarray, np.ndarray]:
     return probability, truth
 
 
-def pieces(probability: np.ndarray, truth: np.ndarray) -> list[components.Pieces]:
+def by_threshold(probability: np.ndarray, truth: np.ndarray) -> list[components.Components]:
     (found,) = components.collect(lambda i: (probability[i][None], truth[i].view(np.uint8)), len(truth), THRESHOLDS, 2)
     return found
 
 
 def brute_force(
-    probability: np.ndarray, truth: np.ndarray, threshold: float, area: int, area_of: str, sure: float = 0.0
+    probability: np.ndarray, truth: np.ndarray, threshold: float, area: int, area_of: str, min_peak: float = 0.0
 ) -> float:
     """The usual loop over images: threshold, label, drop, score."""
     scores = []
     for p, t in zip(probability, truth, strict=True):
-        mask = (p > int(threshold * 255)) & (sure == 0 or p.max() > int(sure * 255))
+        mask = (p > int(threshold * 255)) & (min_peak == 0 or p.max() > int(min_peak * 255))
         count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
         for label in range(1, count):
             size = mask.sum() if area_of == IN_TOTAL else (labels == label).sum()
@@ -50,18 +50,18 @@ def brute_force(
     return float(np.mean(scores))
 
 
-@pytest.mark.parametrize("sure", [0.0, 0.75])
-@pytest.mark.parametrize("area_of", [EVERY_PIECE, IN_TOTAL])
+@pytest.mark.parametrize("min_peak", [0.0, 0.75])
+@pytest.mark.parametrize("area_of", [EACH_COMPONENT, IN_TOTAL])
 @pytest.mark.parametrize("seed", range(2))
-def test_every_rule_scores_as_it_does_when_tried(seed, area_of, sure):
+def test_every_rule_scores_as_it_does_when_tried(seed, area_of, min_peak):
     probability, truth = images(seed)
-    for threshold, found in zip(THRESHOLDS, pieces(probability, truth), strict=True):
-        curve = search.curve(found, area_of, sure)
+    for threshold, found in zip(THRESHOLDS, by_threshold(probability, truth), strict=True):
+        curve = search.curve(found, area_of, min_peak)
         for area in (0, 1, 2, 5, 10, 50, 100, 200, 300, 1000):
-            expected = brute_force(probability, truth, threshold, area, area_of, sure)
+            expected = brute_force(probability, truth, threshold, area, area_of, min_peak)
             at = np.searchsorted(curve.areas, area, side="right") - 1
             assert curve.dice[at] == pytest.approx(expected, abs=1e-12)
-            rule = Rule(threshold, sure, area, area_of)
+            rule = Rule(threshold, min_peak, area, area_of)
             assert search.dice(found, rule).mean() == pytest.approx(expected, abs=1e-12)
             masks = np.stack([postprocess.mask(each, rule) for each in probability])
             total = (masks.sum(axis=(1, 2)) + truth.sum(axis=(1, 2))).astype(float)
@@ -72,30 +72,32 @@ def test_every_rule_scores_as_it_does_when_tried(seed, area_of, sure):
 
 def test_no_other_rule_is_better():
     probability, truth = images(7)
-    rule, dice = search.best(pieces(probability, truth), THRESHOLDS)
+    rule, dice = search.best(by_threshold(probability, truth), THRESHOLDS)
     tried = max(
-        brute_force(probability, truth, threshold, area, area_of, sure)
+        brute_force(probability, truth, threshold, area, area_of, min_peak)
         for threshold in THRESHOLDS
-        for sure in search.SURE
-        if sure == 0 or sure > threshold
-        for area_of in (EVERY_PIECE, IN_TOTAL)
+        for min_peak in search.MIN_PEAKS
+        if min_peak == 0 or min_peak > threshold
+        for area_of in (EACH_COMPONENT, IN_TOTAL)
         for area in range(0, 400, 25)
     )
     assert dice >= tried - 1e-12
-    found = brute_force(probability, truth, rule.threshold, rule.min_area, rule.area_of, rule.sure)
+    found = brute_force(probability, truth, rule.threshold, rule.min_area, rule.area_of, rule.min_peak)
     assert found == pytest.approx(dice)
 
 
 def test_of_rules_that_score_the_same_the_plainest_is_taken():
     nothing = np.zeros((3, 8, 8), np.uint8)
-    assert search.best(pieces(nothing, nothing > 0), THRESHOLDS) == (Rule(), 1.0)
+    assert search.best(by_threshold(nothing, nothing > 0), THRESHOLDS) == (Rule(), 1.0)
 
 
 def test_some_images_of_all_are_as_if_they_were_alone():
     probability, truth = images(3)
     half = np.arange(len(truth)) % 2 == 0
     rule = Rule(min_area=20)
-    for chosen, alone in zip(pieces(probability, truth), pieces(probability[half], truth[half]), strict=True):
+    for chosen, alone in zip(
+        by_threshold(probability, truth), by_threshold(probability[half], truth[half]), strict=True
+    ):
         assert np.array_equal(search.dice(chosen.of(half), rule), search.dice(alone, rule))
 
 

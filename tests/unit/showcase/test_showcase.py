@@ -183,7 +183,7 @@ def images(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
     ]
 
 
-RULES = (Rule(), Rule(0.3, min_area=40), Rule(0.8, sure=0.9), Rule(0.6, shape="box"))
+RULES = (Rule(), Rule(0.3, min_area=40), Rule(0.8, min_peak=0.9), Rule(0.6, shape="box"))
 
 
 @pytest.mark.parametrize("memory", [0, 10_000, live.MEMORY])

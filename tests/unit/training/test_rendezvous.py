@@ -83,9 +83,9 @@ def test_the_first_reason_for_an_end_stays(meeting):
 
 
 def test_a_file_that_is_half_written_is_no_sign_of_life(meeting):
-    meeting.pulse(0).write_text('{"rank"')
-    meeting.pulse(1).write_text('{"rank": 1}')
-    assert meeting.pulses() == {1: {"rank": 1}}
+    meeting.heartbeat(0).write_text('{"rank"')
+    meeting.heartbeat(1).write_text('{"rank": 1}')
+    assert meeting.heartbeats() == {1: {"rank": 1}}
 
 
 def test_what_earlier_starts_of_a_job_left_goes_and_nothing_else(tmp_path):
