@@ -1,0 +1,57 @@
+"""The commands shown in help texts, README.md and docs/ have the options that they are shown with."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import runpy
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = re.compile(r"python -m ((?:cloudseg\.|preprocess\b)[\w.]*)((?:[^\n`|;#(]|\\\n)*)")
+NOT_OURS = {"cloudseg.nets.count_cost", "cloudseg.job"}
+"""Commands without an option parser of their own that help could be asked of."""
+
+
+@cache
+def help_text(module: str) -> str:
+    printed, argv = io.StringIO(), sys.argv
+    sys.argv = [module, "--help"]
+    try:
+        with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+    finally:
+        sys.argv = argv
+    return printed.getvalue()
+
+
+def shown(text: str) -> list[tuple[str, str]]:
+    return [(match[1].rstrip("."), match[2]) for match in COMMAND.finditer(text)]
+
+
+def examples() -> list[tuple[str, str, str]]:
+    files = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    files += [*sorted((ROOT / "cloudseg").glob("*.py")), ROOT / "preprocess" / "__main__.py"]
+    return [
+        (file.relative_to(ROOT).as_posix(), module, words)
+        for file in files
+        for module, words in shown(file.read_text())
+        if module not in NOT_OURS
+    ]
+
+
+def test_there_are_examples():
+    assert len(examples()) > 40
+
+
+@pytest.mark.parametrize(("file", "module", "words"), sorted(set(examples())))
+def test_an_example_names_options_that_its_command_has(file, module, words):
+    known = set(re.findall(r"--[a-z][a-z-]+|(?<![\w-])-[a-z]\b", help_text(module)))
+    assert known, f"{file}: {module} is no command"
+    named = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", words))
+    assert named <= known
