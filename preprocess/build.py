@@ -99,6 +99,7 @@ def _build_missing(jobs: list[ShardJob], workers: int) -> None:
             _build_in_pool(jobs, workers, progress)
             return
         cv2.setNumThreads(1)
+        reuse_freed_memory()
         for job in jobs:
             build_shard(job, _counting(map, progress))
 

@@ -15,7 +15,6 @@ from PIL import Image
 
 from cloudseg.core.errors import CloudsegError
 from cloudseg.data.labels import SOURCE_SIZE
-from preprocess import native
 
 HALF_SIZE = (SOURCE_SIZE[0] // 2, SOURCE_SIZE[1] // 2)
 """Height and width, in pixels, at which the black band is looked for, and from which smaller images are made."""
@@ -73,9 +72,9 @@ def read_file(path: Path) -> bytes:
 def decode_image(data: bytes, half: bool, any_size: bool = False) -> np.ndarray:
     """The pixels of a JPEG file's bytes, uint8 (H, W, 3) RGB, upright as its EXIF orientation says.
 
-    (H, W) is SOURCE_SIZE; with `half` it may be HALF_SIZE: the decoder then leaves out the finest frequencies,
-    which amounts to the mean of 2x2 pixels and is faster. `any_size` lets images of other sizes through, as they
-    are. Raises ImageError for what cannot be decoded without a complaint or has another size.
+    (H, W) is SOURCE_SIZE; with `half` it may be HALF_SIZE: libjpeg-turbo then computes the mean of 2x2 pixels inside
+    the inverse DCT, which is faster. `any_size` lets images of other sizes through, as they are. Raises ImageError
+    for what cannot be decoded without a complaint or has another size.
     """
     if not data.startswith(JPEG):
         raise ImageError("is not a JPEG file" if data else "is empty")
@@ -89,12 +88,9 @@ def decode_image(data: bytes, half: bool, any_size: bool = False) -> np.ndarray:
             raise ImageError(f"is {width}x{height}, more than {MOST_PIXELS // 1_000_000} million pixels")
         turn = _orientation(data)
         _check_size((width, height) if turn > 4 else (height, width), any_size)
-        if half := half and turn == 1 and (height, width) == SOURCE_SIZE:
-            image = native.decode_half(data, SOURCE_SIZE)
-        if not half or image is None:
-            least_height, least_width = HALF_SIZE if half else (0, 0)
-            # Strict: what libjpeg only warns of is an image that is grey or shifted from there on.
-            image = simplejpeg.decode_jpeg(data, "RGB", min_height=least_height, min_width=least_width, strict=True)
+        least_height, least_width = HALF_SIZE if half and turn == 1 and (height, width) == SOURCE_SIZE else (0, 0)
+        # Strict: what libjpeg only warns of is an image that is grey or shifted from there on.
+        image = simplejpeg.decode_jpeg(data, "RGB", min_height=least_height, min_width=least_width, strict=True)
     except ImageError:
         raise
     except ValueError as error:
@@ -169,4 +165,29 @@ def black_band(half: np.ndarray) -> np.ndarray:
     image, is large and is black through and through; lines drawn over it (coasts) belong to it. Specks and
     dark ocean do not.
     """
-    return native.black_band(half, BLACK, MEAN_BLACK, math.ceil(LEAST_BAND * half.shape[0] * half.shape[1]))
+    red, green, blue = cv2.split(half)
+    brightest = cv2.max(cv2.max(red, green), blue)
+    _, near = cv2.threshold(brightest, BLACK, 255, cv2.THRESH_BINARY_INV)
+    for operation in (cv2.MORPH_CLOSE, cv2.MORPH_OPEN):
+        near = cv2.morphologyEx(near, operation, np.ones((5, 5), np.uint8))
+    # Capped, so that a bright coast line in a band does not make it an ocean.
+    _, capped = cv2.threshold(brightest, BLACK + 1, 0, cv2.THRESH_TRUNC)
+    least = math.ceil(LEAST_BAND * near.shape[0] * near.shape[1])
+    band = np.zeros(near.shape, np.uint8)
+    for seed in _on_border(near):
+        if not near[seed]:
+            continue  # of an area that another seed has found
+        pixels, _, _, (left, top, width, height) = cv2.floodFill(near, None, seed[::-1], 1, flags=4)
+        box = np.s_[top : top + height, left : left + width]
+        area = (near[box] == 1).view(np.uint8)
+        if pixels >= least and (capped[box] * area).sum() <= MEAN_BLACK * pixels:
+            band[box] |= area
+        near[box] *= 1 - area
+    return band
+
+
+def _on_border(mask: np.ndarray) -> list[tuple[int, int]]:
+    """Row and column of the pixels on the border of a mask, (H, W), that are not 0; those of corners twice."""
+    height, width = mask.shape
+    rows = [(y, x) for y in (0, height - 1) for x in np.flatnonzero(mask[y]).tolist()]
+    return rows + [(y, x) for x in (0, width - 1) for y in np.flatnonzero(mask[:, x]).tolist()]

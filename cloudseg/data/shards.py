@@ -27,8 +27,10 @@ from isal.isal_zlib import crc32
 from cloudseg.core.errors import DataError, UsageError, to_type
 from cloudseg.core.provenance import MANIFEST
 
-FORMAT = 3
-"""Version of the format; also to be raised when the same input would give other pixels."""
+FORMAT = 4
+"""Version of the format that preprocess writes; also to be raised when the same input would give other pixels."""
+READABLE = (3, 4)
+"""Formats that can be read. 3 has the layout of 4 and pixels of another JPEG decoder, up to 2 of 255 levels away."""
 TRUTH_SIZE = (350, 525)
 """Height and width at which the competition scores."""
 FINGERPRINT = "fingerprint.json"
@@ -109,10 +111,10 @@ class Manifest:
             raise UsageError(f"{path} is not there; make the shards first: {remake(folder)}") from error
         try:
             content = json.loads(text)
-            if content["format"] != FORMAT:
+            if content["format"] not in READABLE:
                 raise UsageError(
-                    f"{path} is of format {content['format']}, this program reads {FORMAT}; make the shards "
-                    f"again in a new folder: {remake(folder, 'NEW')}"
+                    f"{path} is of format {content['format']}, this program reads {' and '.join(map(str, READABLE))}; "
+                    f"make the shards again in a new folder: {remake(folder, 'NEW')}"
                 )
             return cls(
                 folder=Path(folder),
@@ -146,7 +148,7 @@ class Manifest:
 
 def remake(folder: Path | str, out: Path | str | None = None) -> str:
     """What to type to make the shards of `folder`, into `out` or there: as they were made before, as far as its
-    fingerprint or manifest tells."""
+    fingerprint or manifest tells. Shards of an earlier format are made in a new folder: formats are not mixed."""
     options: list[str] = []
     table = "--csv", "train.csv"
     for file in (FINGERPRINT, MANIFEST):
@@ -161,6 +163,8 @@ def remake(folder: Path | str, out: Path | str | None = None) -> str:
                 table = "--boxes", "FILE"
             if label_size:
                 options += ["--label-size", label_size]
+            if was.get("format", FORMAT) != FORMAT:
+                out = out or "NEW"
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             options = []
             continue

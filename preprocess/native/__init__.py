@@ -20,9 +20,7 @@ LIBRARY = Path(sys.prefix) / "lib" / "libcloudseg-native.so"
 
 _WHOLE, _ARRAY = ctypes.c_int, ctypes.c_void_p
 _ARGUMENTS = {
-    "decode_half": (ctypes.c_char_p, ctypes.c_size_t, _WHOLE, _WHOLE, _ARRAY),
     "area_average": (_ARRAY, _WHOLE, _WHOLE, _ARRAY, _WHOLE, _WHOLE),
-    "black_band": (_ARRAY, _WHOLE, _WHOLE, _WHOLE, ctypes.c_double, ctypes.c_int64, _ARRAY),
     "mask_bits": (*[_ARRAY] * 3, _WHOLE, _ARRAY, _WHOLE, _WHOLE, _ARRAY, _WHOLE, _WHOLE, ctypes.c_uint8),
 }
 
@@ -49,15 +47,6 @@ def source_sha256() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
-def decode_half(jpeg: bytes, size: tuple[int, int]) -> np.ndarray | None:
-    """A JPEG of `size` (height, width), both even, as uint8 (height / 2, width / 2, 3) RGB, each pixel the mean of 2x2.
-
-    None for what is not the kind of JPEG that the competition has (baseline, 4:2:0), or not without a fault.
-    """
-    half = np.empty((size[0] // 2, size[1] // 2, 3), np.uint8)
-    return half if library().decode_half(jpeg, len(jpeg), *size, half.ctypes.data) else None
-
-
 def area_average(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """An image, uint8 (H, W, 3), at `size` (height, width), not larger: the mean of the area that each pixel covers,
     rounded."""
@@ -65,14 +54,6 @@ def area_average(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     small = np.empty((*size, 3), np.uint8)
     library().area_average(image.ctypes.data, *image.shape[:2], small.ctypes.data, *size)
     return small
-
-
-def black_band(image: np.ndarray, black: int, mean_black: float, least_pixels: int) -> np.ndarray:
-    """Where an image, uint8 (H, W, 3), has no data: uint8 (H, W) of 0 and 1. See `images.black_band`."""
-    image = np.ascontiguousarray(image)
-    band = np.zeros(image.shape[:2], np.uint8)
-    library().black_band(image.ctypes.data, *band.shape, black, mean_black, least_pixels, band.ctypes.data)
-    return band
 
 
 def mask_bits(

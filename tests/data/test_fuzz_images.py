@@ -14,10 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import simplejpeg
 
 from cloudseg.data.synthetic.painter import picture as painted
-from preprocess import native
 from preprocess.images import HALF_SIZE, ImageError, read_image
 from tests.preprocess_source import HEIGHT, REAL, WIDTH, claiming, jpeg_as, picture
 
@@ -172,15 +170,7 @@ def read_all(folder: Path, batch: int) -> None:
                 outcome = {"refused": str(error)}
             except Exception as error:
                 outcome = {"raised": repr(error)}
-            outcome["ours_alone"] = native.decode_half(data, (HEIGHT, WIDTH)) is not None and not libjpeg_takes(data)
             log.write(json.dumps(outcome | {"seconds": time.monotonic() - started}) + "\n")
-
-
-def libjpeg_takes(data: bytes) -> bool:
-    try:
-        return simplejpeg.decode_jpeg(data, "RGB", min_height=700, min_width=1050, strict=True).shape == (*HALF_SIZE, 3)
-    except ValueError:
-        return False
 
 
 @pytest.fixture(scope="module")
@@ -231,10 +221,6 @@ def test_what_is_taken_has_the_right_shape(outcomes: list[dict[str, object]]) ->
     right = ([*HALF_SIZE, 3], [HEIGHT, WIDTH, 3])
     assert [outcome for outcome in taken if outcome["shape"] not in right or outcome["dtype"] != "uint8"] == []
     assert len(taken) > IMAGES / 20
-
-
-def test_our_own_decoder_takes_nothing_that_libjpeg_finds_fault_with(outcomes: list[dict[str, object]]) -> None:
-    assert [outcome for outcome in outcomes if outcome["ours_alone"]] == []
 
 
 def test_what_is_refused_has_a_reason_of_one_line(outcomes: list[dict[str, object]]) -> None:

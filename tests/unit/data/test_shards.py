@@ -180,8 +180,32 @@ def test_a_damaged_manifest_is_a_data_error(data: Path, text: str) -> None:
 def test_another_format_version_is_refused(data: Path, version: int) -> None:
     content = json.loads((data / MANIFEST).read_text(encoding="utf-8"))
     (data / MANIFEST).write_text(json.dumps(content | {"format": version}), encoding="utf-8")
-    with pytest.raises(UsageError, match=f"is of format {version}, this program reads {FORMAT}; make the shards again"):
+    with pytest.raises(UsageError, match=f"is of format {version}, this program reads 3 and 4; make the shards again"):
         Manifest.load(data)
+
+
+@pytest.fixture
+def earlier(data: Path) -> Path:
+    """The data set as one that was made with format 3, which has the same layout."""
+    content = json.loads((data / MANIFEST).read_text(encoding="utf-8"))
+    settings = {"format": 3, "size": "32x64", "allow_resize": False}
+    content |= {"format": 3, "fingerprint": content["fingerprint"] | settings}
+    (data / MANIFEST).write_text(json.dumps(content), encoding="utf-8")
+    return data
+
+
+def test_shards_of_format_3_are_read(earlier: Path) -> None:
+    shards = Shards(Manifest.load(earlier))
+    for number in range(5):
+        np.testing.assert_array_equal(shards.image(number), made(number).image)
+        np.testing.assert_array_equal(shards.truth(number), made(number).truth)
+        shards.verify(number)
+
+
+def test_damaged_shards_of_format_3_are_to_be_made_in_a_new_folder(earlier: Path) -> None:
+    (earlier / shard_file(2, 3)).unlink()
+    with pytest.raises(DataError, match=r"--out NEW --size 32x64 --shards 3 --folds 3 --seed 0$"):
+        Shards(Manifest.load(earlier)).image(4)
 
 
 def test_a_missing_shard_is_named(data: Path) -> None:

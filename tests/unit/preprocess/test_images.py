@@ -90,8 +90,21 @@ def test_bytes_behind_the_end_of_an_image_do_no_harm(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(stored(tmp_path, data + b"\0" * 100), half=True), expected)
 
 
-def test_half_size_is_close_to_the_mean_of_2x2_pixels(tmp_path: Path) -> None:
-    path = stored(tmp_path, jpeg(picture(1)))
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        ("RGB", {}),
+        ("RGB", {"progressive": True}),
+        ("RGB", {"restart_marker_rows": 2}),
+        ("RGB", {"subsampling": 0}),
+        ("RGB", {"subsampling": 1}),
+        ("L", {}),
+        ("CMYK", {}),
+    ],
+    ids=["420", "progressive", "restarts", "444", "422", "grey", "cmyk"],
+)
+def test_half_size_is_close_to_the_mean_of_2x2_pixels(tmp_path: Path, mode: str, options: dict[str, object]) -> None:
+    path = stored(tmp_path, jpeg_as(picture(1), mode, **options))
     difference = read_image(path, half=True).astype(int) - resized(read_image(path, half=False), HALF_SIZE)
     assert np.abs(difference).mean() < 0.5
 

@@ -189,3 +189,11 @@ def test_shards_are_enough_to_be_refused_without_a_manifest(
     shutil.copy(undisturbed / "shard-00001-of-00003.json", tmp_path)
     with pytest.raises(UsageError, match=r"shard-00001-of-00003.json: --seed is 0 there, 7 here"):
         refuse_other(tmp_path, make_plan(dataclasses.replace(source, seed=7)).fingerprint)
+
+
+def test_shards_of_an_earlier_format_are_not_mixed_with_new_ones(source: Settings, tmp_path: Path) -> None:
+    earlier = make_plan(source).fingerprint | {"format": 3}
+    (tmp_path / "fingerprint.json").write_text(json.dumps({"fingerprint": earlier}))
+    with pytest.raises(UsageError, match=r"the shards' format is 3 there, 4 here\)\. Give another folder with --out"):
+        build(dataclasses.replace(source, out=tmp_path), None, 1, strict=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["fingerprint.json"]
