@@ -170,8 +170,6 @@ def black_band(half: np.ndarray) -> np.ndarray:
     _, near = cv2.threshold(brightest, BLACK, 255, cv2.THRESH_BINARY_INV)
     for operation in (cv2.MORPH_CLOSE, cv2.MORPH_OPEN):
         near = cv2.morphologyEx(near, operation, np.ones((5, 5), np.uint8))
-    # Capped, so that a bright coast line in a band does not make it an ocean.
-    _, capped = cv2.threshold(brightest, BLACK + 1, 0, cv2.THRESH_TRUNC)
     least = math.ceil(LEAST_BAND * near.shape[0] * near.shape[1])
     band = np.zeros(near.shape, np.uint8)
     for seed in _on_border(near):
@@ -179,10 +177,13 @@ def black_band(half: np.ndarray) -> np.ndarray:
             continue  # of an area that another seed has found
         pixels, _, _, (left, top, width, height) = cv2.floodFill(near, None, seed[::-1], 1, flags=4)
         box = np.s_[top : top + height, left : left + width]
-        area = (near[box] == 1).view(np.uint8)
-        if pixels >= least and (capped[box] * area).sum() <= MEAN_BLACK * pixels:
-            band[box] |= area
-        near[box] *= 1 - area
+        area = cv2.inRange(near[box], 1, 1)
+        if pixels >= least:
+            # Capped, so that a bright coast line in a band does not make it an ocean.
+            _, capped = cv2.threshold(brightest[box], BLACK + 1, 0, cv2.THRESH_TRUNC)
+            if cv2.sumElems(cv2.bitwise_and(capped, area))[0] <= MEAN_BLACK * pixels:
+                band[box] |= area & 1
+        near[box] &= ~area
     return band
 
 
