@@ -22,9 +22,9 @@ from cloudseg.results.ensemble import Ensemble
 from cloudseg.results.probabilities import Store, store_of
 from cloudseg.results.sources import Samples
 from cloudseg.training.build import open_shards
-from cloudseg.training.log import say
-from cloudseg.training.rank import Rank, on_first
-from cloudseg.training.stage_lease import held
+from cloudseg.training.log import log_line
+from cloudseg.training.rank import Rank, on_rank_zero
+from cloudseg.training.stage_lease import hold_stage
 
 TABLE = ("image", "stage", *(f"{what}_{name.lower()}" for name in CLASSES for what in ("dice", "predicted", "truth")))
 """Columns of images.csv."""
@@ -46,7 +46,7 @@ def evaluate(
     Stopped on a signal, with the probabilities so far on disk.
     """
     if out is None:
-        with held(runs[0], EVALUATE, rank):
+        with hold_stage(runs[0], EVALUATE, rank):
             if runs[0].settings.folds:
                 _check_equal(runs[0].members())
                 _several(runs[0].members(), weights, runs[0].evaluation, flips, rank)
@@ -84,7 +84,7 @@ def _one(run: Run, flips: bool, rank: Rank, costs: Callable[[], Sequence[report.
     def judge() -> None:
         by_stage = {}
         for stage, store in found.items():
-            say(rank.comm, f"{stage}: scoring {len(store)} images")
+            log_line(rank.comm, f"{stage}: scoring {len(store)} images")
             by_stage[stage] = _score(Ensemble([store]), source, rank)
         last = stages[-1]
         metrics = {
@@ -100,7 +100,7 @@ def _one(run: Run, flips: bool, rank: Rank, costs: Callable[[], Sequence[report.
         atomic.write_json(run.metrics, metrics)
         _show(run.metrics, metrics)
 
-    on_first(rank, judge)
+    on_rank_zero(rank, judge)
 
 
 def _several(runs: Sequence[Run], weights: Sequence[float] | None, out: Path, flips: bool, rank: Rank) -> None:
@@ -116,7 +116,7 @@ def _several(runs: Sequence[Run], weights: Sequence[float] | None, out: Path, fl
     everything = Samples(shards, np.array([numbers[name] for name in ensemble.names]))
 
     def judge() -> None:
-        say(rank.comm, f"{len(runs)} runs: scoring {len(ensemble.names)} images")
+        log_line(rank.comm, f"{len(runs)} runs: scoring {len(ensemble.names)} images")
         found = _score(ensemble, everything, rank)
         metrics = {
             "runs": [str(run.path) for run in runs],
@@ -130,7 +130,7 @@ def _several(runs: Sequence[Run], weights: Sequence[float] | None, out: Path, fl
         atomic.write_json(out / "metrics.json", metrics)
         _show(out / "metrics.json", metrics)
 
-    on_first(rank, judge)
+    on_rank_zero(rank, judge)
 
 
 def _check_equal(folds: Sequence[Run]) -> None:
@@ -159,7 +159,7 @@ def _score(ensemble: Ensemble, source: Samples, rank: Rank) -> scoring.Scoring:
     def read(i: int) -> tuple[np.ndarray, np.ndarray]:
         return ensemble.read(source.names[i]), source.truth(i)
 
-    return scoring.score(read, len(source.names), rank.heartbeat.moves)
+    return scoring.score(read, len(source.names), rank.heartbeat.progressed)
 
 
 def _brief(found: scoring.Scoring) -> dict[str, Any]:

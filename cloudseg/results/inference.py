@@ -17,7 +17,7 @@ from cloudseg.results.probabilities import PART, Store
 from cloudseg.results.sources import Pictures, Prepared, Source
 from cloudseg.training import restore
 from cloudseg.training.build import build_network
-from cloudseg.training.log import say, shown
+from cloudseg.training.log import log_line, with_progress
 from cloudseg.training.rank import Rank
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (1,), (1, 2))
@@ -46,10 +46,10 @@ def fill(run: Run, wanted: Sequence[tuple[str, Store]], source: Source, rank: Ra
             continue
         network = network or build_network(settings, manifest)
         restore.load_best(run, stage, network.model)
-        say(comm, f"{stage}: probabilities of {len(store)} images{', flipped four ways' * store.about['flips']}")
+        log_line(comm, f"{stage}: probabilities of {len(store)} images{', flipped four ways' * store.about['flips']}")
         predict = predictor(network, FLIPS if store.about["flips"] else FLIPS[:1])
         batch = min(settings.batch, PART)
-        for index in shown(comm, f"{stage} images", len(own), len(own)):
+        for index in with_progress(comm, f"{stage} images", len(own), len(own)):
             numbers = store.parts()[own[index]]
             found: list[np.ndarray] = []
             read: list[Prepared] = []
@@ -59,7 +59,7 @@ def fill(run: Run, wanted: Sequence[tuple[str, Store]], source: Source, rank: Ra
                 pixels, valid = [each.image for each in images], [each.valid for each in images]
                 found.append(predict(np.stack(pixels), np.stack(valid)))
                 read += images
-                rank.heartbeat.moves()
+                rank.heartbeat.progressed()
             store.write(own[index], np.concatenate(found), read)
     comm.barrier()
 
@@ -98,7 +98,7 @@ def find_digests(source: Pictures, rank: Rank) -> None:
             if rank.stop.asked:
                 raise Stopped("stopped while reading pictures; the same command begins again")
             own += pool.map(source.digest, range(first, min(first + PART, len(source.names))))
-            rank.heartbeat.moves()
+            rank.heartbeat.progressed()
     dealt = [iter(each) for each in comm.gather(own)]
     source.digests = [next(dealt[number // PART % comm.size]) for number in range(len(source.names))]
 

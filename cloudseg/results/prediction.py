@@ -18,8 +18,8 @@ from cloudseg.results.ensemble import Ensemble
 from cloudseg.results.evaluation import finished
 from cloudseg.results.probabilities import store_of
 from cloudseg.results.sources import Pictures
-from cloudseg.training.log import say, shown
-from cloudseg.training.rank import Rank, on_first
+from cloudseg.training.log import log_line, with_progress
+from cloudseg.training.rank import Rank, on_rank_zero
 
 
 def predict(
@@ -56,9 +56,9 @@ def predict(
             _write_files(ensemble, rules, out, form, rank)
         if page:
             report.write_prediction(page, source, ensemble, rules, runs)
-            say(rank.comm, f"{page}: some of the pictures with their masks")
+            log_line(rank.comm, f"{page}: some of the pictures with their masks")
 
-    on_first(rank, write)
+    on_rank_zero(rank, write)
 
 
 def _write_csv(
@@ -66,7 +66,7 @@ def _write_csv(
 ) -> None:
     @functools.lru_cache(maxsize=1)  # an image's rows come one after the other
     def of_image(name: str) -> np.ndarray:
-        rank.heartbeat.moves()
+        rank.heartbeat.progressed()
         return postprocess.masks(ensemble.read(name), rules) & ensemble.valid(name)
 
     rows = submission.names(sample) if sample else ((name, label) for name in ensemble.names for label in CLASSES)
@@ -83,11 +83,11 @@ def _write_files(ensemble: Ensemble, rules: Sequence[postprocess.Rule], out: Pat
     names = ensemble.names
     write: Callable[[str, np.ndarray, np.ndarray, tuple[int, int]], bytes]
     write = export.geojson if form == "geojson" else lambda name, found, said, size: export.png(found, size)
-    for i in shown(rank.comm, "masks", len(names), len(names)):
+    for i in with_progress(rank.comm, "masks", len(names), len(names)):
         probability = ensemble.read(names[i])
         masks = postprocess.masks(probability, rules) & ensemble.valid(names[i])
         content = write(names[i], masks, probability, ensemble.size(names[i]))
         # The suffix stays, as there may be a.jpg and a.png.
         atomic.write(out / f"{names[i]}.{form}", content, sync=False)
-        rank.heartbeat.moves()
-    say(rank.comm, f"{out}: {len(names)} {form} files")
+        rank.heartbeat.progressed()
+    log_line(rank.comm, f"{out}: {len(names)} {form} files")

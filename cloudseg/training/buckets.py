@@ -1,19 +1,19 @@
-"""Gradients in messages of fixed content: which tensors travel together decides the order of their sums. Pure."""
+"""Splits gradients into allreduce messages of fixed content, as the grouping decides the order of the sums. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 LIMIT = 25 << 20
-"""Bytes of a message. As in PyTorch's DistributedDataParallel (Li et al. 2020, VLDB 13(12)): small enough that the
-first leaves while most of backpropagation is still to come, large enough that latency does not count."""
+"""Bytes of a message, as in PyTorch's DistributedDataParallel (Li et al. 2020, VLDB 13(12)): small enough that the
+first message is sent early in backpropagation, large enough that latency does not matter."""
 
 
 def split(sizes: Sequence[int], limit: float, kinds: Sequence[str] | None = None) -> list[slice]:
-    """Neighbours that travel together, the last first: backpropagation ends with the first layers.
+    """Group neighbouring tensors into messages, the last tensors first, as backpropagation ends with the first layers.
 
-    `sizes` are bytes of the tensors in the order of the layers; a tensor larger than `limit` travels alone, and those
-    of different `kinds`, as float16 and float32, do not travel together.
+    `sizes` are the bytes of the tensors in the order of the layers. A tensor larger than `limit` bytes is a message of
+    its own. Tensors of different `kinds` (names of dtypes, as float16 and float32) never share a message.
     """
     out: list[slice] = []
     end, total = len(sizes), 0

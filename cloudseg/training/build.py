@@ -1,4 +1,4 @@
-"""What a run's settings name, built: network, loss, data set, feed."""
+"""Builds the network, loss, data set and feed that a run's settings name."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from cloudseg.data.shards import Manifest, Shards
 from cloudseg.nets import losses, models
 from cloudseg.training import placement
 from cloudseg.training.comm import Comm
-from cloudseg.training.log import say
+from cloudseg.training.log import log_line
 
 
 def build_network(settings: Settings, manifest: Manifest) -> models.Network:
-    """The network of a run, with random weights."""
+    """Build the network of a run with random weights."""
     return models.build(
         settings.network, manifest.size, settings.weights != "none", settings.batchnorm, settings.precision == "mixed"
     )
 
 
 def build_loss(settings: Settings, manifest: Manifest) -> losses.Loss:
-    """The loss of a run; where it needs to know how often classes occur, the training images tell."""
+    """Build the loss of a run. Class weights are computed from the class areas of the training images."""
     training = [manifest.samples[i] for i in manifest.indices(settings.fold, training=True)]
     height, width = manifest.size
     pixels = sum(height * width - sample.no_data for sample in training)
@@ -36,25 +36,25 @@ def build_loss(settings: Settings, manifest: Manifest) -> losses.Loss:
 
 
 def open_shards(run: Run, comm: Comm) -> Shards:
-    """The data set, from a copy on this node's own disk where CLOUDSEG_NODE_FOLDER names a folder for it.
+    """Open the data set, from a copy on the node's local disk if CLOUDSEG_NODE_FOLDER names a folder for it.
 
-    Raises UsageError if it is not the one that the run began with.
+    Raises UsageError if it is not the data set that the run began with.
     """
     manifest = Manifest.load(run.settings.data)
     if run.made.get("data_sha256", manifest.digest) != manifest.digest:
         raise UsageError(
-            f"{run.settings.data} is not what it was when {run.path} began; begin another: {run.relaunch()}"
+            f"{run.settings.data} is not what it was when {run.path} began; begin another run: {run.relaunch()}"
         )
     if node_folder := os.path.expandvars(os.environ.get("CLOUDSEG_NODE_FOLDER", "")):
         if comm.local_rank == 0:
-            say(comm, staging.copy_to_node(manifest, Path(node_folder)))
+            log_line(comm, staging.copy_to_node(manifest, Path(node_folder)))
         comm.barrier()
         manifest = staging.on_node(manifest, Path(node_folder))
     return Shards(manifest)
 
 
 def open_feed(shards: Shards, settings: Settings, comm: Comm) -> Feed:
-    """This rank's training batches, made by as many processes as it has CPUs to spare."""
+    """Open this rank's feed of training batches, with one worker process per spare CPU."""
     augment = Augmenter(shards.manifest.size, settings.augment) if settings.augment != "none" else None
     cpus = placement.threads_per_rank(os.environ, len(os.sched_getaffinity(0)), comm.local_size)
     return Feed(shards, settings.batch, augment, settings.seed, placement.feed_workers(os.environ, cpus))

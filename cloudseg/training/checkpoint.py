@@ -1,4 +1,4 @@
-"""Checkpoints of a stage: weights, optimizer and progress, whole or not at all, found again by digest."""
+"""Checkpoints of a stage: weights, optimizer state and progress, written atomically and verified by sha256."""
 
 from __future__ import annotations
 
@@ -23,59 +23,60 @@ from cloudseg.core.errors import CloudsegError, DataError, Lost
 from cloudseg.training import optimizers
 
 Arrays = Mapping[str, np.ndarray]
-"""By name, in the order of the variables: "model/0012 NAME" and "optimizer/0003 NAME"."""
+"""Arrays by name, in the order of the variables: "model/0012 NAME" and "optimizer/0003 NAME"."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """Where a stage stands; with the weights it is all that going on needs."""
+    """Progress of a stage: with the variables, all that resuming needs."""
 
     stage: str
     epoch: int
-    """The epoch in which the next step lies, from 0."""
+    """Epoch of the next step, from 0."""
     step: int
-    """Optimizer steps done in this stage."""
+    """Number of optimizer steps done in this stage."""
     seed: int
     ranks: int
-    """Those whose batches make a step; an elastic job may have fewer, which then take several each."""
+    """Number of ranks whose batches make a step. In an elastic job fewer ranks process the batches of all."""
     loss_sum: float = 0.0
     """Sum of the losses of the steps done in this epoch."""
     sums: Sequence[float] = ()
-    """Sum of their `metrics.pooled_sums`, in one line."""
+    """Sum of `metrics.pooled_sums` over the steps done in this epoch, flattened."""
     dices: Sequence[float] = ()
+    """Validation Dice of each finished epoch."""
     val_losses: Sequence[float] = ()
-    """Of each epoch done, from validation."""
+    """Validation loss of each finished epoch."""
     best_epoch: int = 0
-    """The epoch with the best weights, from 1; 0 while there are none."""
+    """Epoch with the best weights, from 1; 0 before the first validation."""
     weights: str = ""
-    """Name of the file of the best weights, which lies beside the checkpoint; on rank 0."""
+    """Name of the file of the best weights in the checkpoint's folder; set on rank 0 only."""
     weights_sha256: str = ""
 
     @property
     def best_dice(self) -> float:
-        """Dice of the best weights; -1 while there are none."""
+        """Validation Dice of the best weights; -1 before the first validation."""
         return self.dices[self.best_epoch - 1] if self.best_epoch else -1.0
 
 
 def weights_name(epoch: int) -> str:
-    """Name of the file of the best weights if `epoch`, from 1, has them."""
+    """File name of the weights of `epoch`, from 1."""
     return f"epoch-{epoch:04d}.weights.h5"
 
 
 def save_weights(path: Path, model: tf.keras.Model, fence: Callable[[], None] = lambda: None) -> str:
-    """Write a Keras weights file (name ends in .weights.h5), whole or not at all; returns its sha256.
+    """Write a Keras weights file (name ends in .weights.h5) atomically; returns its sha256.
 
     `fence` is called before the file gets its name. Raises what `fence` raises, and CloudsegError if the file cannot be
     written.
     """
-    # In memory: HDF5 does not survive a disk that fills, or a file server that fails, while it writes; and a copy on
-    # the node's own disk would stay there after SIGKILL. Keras's public function writes to a path only.
+    # Built in memory: HDF5 may crash if the disk fills or the file server fails while it writes, and a temporary file
+    # on the node's local disk would remain after SIGKILL. Keras's public function writes to a path only.
     with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
         store = saving_lib.H5IOStore(file.id, mode="w")
         saving_lib._save_state(model, weights_store=store, assets_store=None, inner_path="", visited_trackables=set())
         file.flush()
         content = file.id.get_file_image()
-    check_room(path, len(content))
+    check_free_space(path, len(content))
     with replacing(path) as temporary:
         temporary.write_bytes(content)
         fence()
@@ -83,7 +84,7 @@ def save_weights(path: Path, model: tf.keras.Model, fence: Callable[[], None] = 
 
 
 def load_weights(path: Path, model: tf.keras.Model) -> None:
-    """Fill `model` from a file of `save_weights`. Raises DataError if the file is of another network."""
+    """Load a file of `save_weights` into `model`. Raises DataError if the file is of another network."""
     try:
         model.load_weights(path)
     except (OSError, KeyError, ValueError) as error:
@@ -91,7 +92,7 @@ def load_weights(path: Path, model: tf.keras.Model) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Raises DataError if the file is not there."""
+    """Return the sha256 of a file. Raises DataError if the file does not exist."""
     try:
         with path.open("rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
@@ -100,8 +101,11 @@ def sha256(path: Path) -> str:
 
 
 def snapshot(model: tf.keras.Model, optimizer: tf.keras.optimizers.Optimizer, spare: Arrays | None = None) -> Arrays:
-    """Copies of all variables that decide what comes next; into `spare`, an earlier one that is no longer needed, if
-    there is one: fresh memory costs several times what the copy does, and training stands still for it."""
+    """Copy all variables of `model` and `optimizer` to host memory.
+
+    `spare`, an earlier snapshot that is no longer needed, is overwritten: allocating fresh memory takes several times
+    as long as the copy, and training waits for it.
+    """
     variables = _variables(model, optimizer)
     arrays = spare or {name: np.empty(v.shape, v.dtype.as_numpy_dtype) for name, v in variables.items()}
     for name, variable in variables.items():
@@ -110,7 +114,7 @@ def snapshot(model: tf.keras.Model, optimizer: tf.keras.optimizers.Optimizer, sp
 
 
 def load(path: Path, model: tf.keras.Model, optimizer: tf.keras.optimizers.Optimizer) -> None:
-    """Fill `model` and `optimizer` from a checkpoint.
+    """Load a checkpoint into `model` and `optimizer`.
 
     Raises DataError if it is of another network or another set of trainable layers.
     """
@@ -126,10 +130,10 @@ def load(path: Path, model: tf.keras.Model, optimizer: tf.keras.optimizers.Optim
 
 
 def newest(folder: Path) -> tuple[Path, Progress] | None:
-    """The arrays' file and the progress of the newest checkpoint that is whole, its best weights too; None if there is
-    none.
+    """Return the arrays file and the progress of the newest intact checkpoint; None if there is none.
 
-    A damaged one is named in a warning and the one before it is taken.
+    A checkpoint is intact if its arrays and its best weights have the recorded sha256. A warning names each damaged
+    checkpoint, and the previous one is used.
     """
     for record in sorted(folder.glob("step-*.json"), reverse=True):
         try:
@@ -142,23 +146,24 @@ def newest(folder: Path) -> tuple[Path, Progress] | None:
             return arrays, progress
         except (ValueError, KeyError, TypeError, AttributeError, OSError, DataError) as error:
             problem = str(error)
-        print(f"warning: checkpoint {record} is damaged ({problem}); taking the one before it", file=sys.stderr)
+        print(f"warning: checkpoint {record} is damaged ({problem}); using the previous one", file=sys.stderr)
     return None
 
 
-def check_room(path: Path, size: int) -> None:
-    """Raises CloudsegError if the file system of `path` has no room for so many bytes. Quotas show only in writing."""
+def check_free_space(path: Path, size: int) -> None:
+    """Raises CloudsegError if the file system of `path` has less than `size` bytes free. Quotas are not seen here."""
     free = shutil.disk_usage(path.parent).free
     if free < size * 1.02:
-        raise CloudsegError(f"{path} needs {size / 1e6:.0f} MB and {free / 1e6:.0f} MB are free; clear some (see df)")
+        raise CloudsegError(f"{path} needs {size / 1e6:.0f} MB and {free / 1e6:.0f} MB are free; free some (see df)")
 
 
 class Saver:
-    """Writes the checkpoints of a stage, one at a time, while training goes on; and its best weights.
+    """Writes the checkpoints of a stage in a background thread, one at a time, and the best weights.
 
-    The newest `keep` stay, with the best weights that they name, so there are never more than keep + 1 files of arrays,
-    and as many of weights. To be made by the only process that writes to `folder`, as it clears away what a killed one
-    left half done; `fence` is called before a file counts, and raises Lost if that is no longer so.
+    The newest `keep` checkpoints and the best weights that they name are kept, so there are never more than keep + 1
+    files of arrays, and as many of weights. Only one process may write to `folder`: the constructor removes what a
+    killed process left unfinished. `fence` is called before a file gets its name, and raises Lost if another process
+    has taken over.
     """
 
     def __init__(self, folder: Path, keep: int, fence: Callable[[], None]) -> None:
@@ -167,41 +172,41 @@ class Saver:
         self._error: Exception | None = None
         self._arrays: Arrays | None = None
         self.seconds = 0.0
-        """What the last one took to write."""
+        """Seconds that the last checkpoint took to write."""
         folder.mkdir(parents=True, exist_ok=True)
         records = {record.stem for record in folder.glob("step-*.json")}
         for path in [*folder.glob(".tmp-*"), *(p for p in folder.glob("step-*.npz") if p.stem not in records)]:
             path.unlink(missing_ok=True)
 
     def start(self, arrays: Arrays, progress: Progress) -> None:
-        """Write a checkpoint in the background. If it cannot be written, a warning says so and training goes on.
+        """Write a checkpoint in the background. If it cannot be written, print a warning; training continues.
 
-        Raises Lost if the one before found that this process is not the only one.
+        Raises Lost if another process had taken over when the previous checkpoint was written.
         """
         self.wait()
         self._arrays = arrays
-        self._thread = threading.Thread(target=self._try, args=(arrays, progress))
+        self._thread = threading.Thread(target=self._write_or_warn, args=(arrays, progress))
         self._thread.start()
 
     def write(self, arrays: Arrays, progress: Progress) -> None:
-        """Write a checkpoint that must be there. Raises CloudsegError if it cannot be written within a minute."""
+        """Write a checkpoint before returning. Raises CloudsegError if it cannot be written within a minute."""
         self.wait()
         self._arrays = arrays
         patiently(lambda: self._write(arrays, progress))
 
     def save_best(self, epoch: int, model: tf.keras.Model) -> tuple[str, str]:
-        """Write the weights of `model` as those of `epoch`, from 1; returns the file's name and sha256, for the
-        checkpoints to come.
+        """Write the weights of `model` as those of `epoch`, from 1.
 
-        Raises CloudsegError if the file cannot be written; Lost if this process is not the only one.
+        Returns the file's name and sha256, which the next checkpoints record. Raises CloudsegError if the file cannot
+        be written, Lost if another process has taken over.
         """
         self.wait()
-        self._clear_weights()  # of an epoch whose checkpoint could not be written
+        self._remove_unreferenced_weights()  # of an epoch whose checkpoint could not be written
         name = weights_name(epoch)
         return name, save_weights(self._folder / name, model, self._fence)
 
     def wait(self) -> None:
-        """Until what was started is written."""
+        """Wait until the checkpoint in progress is written."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -209,48 +214,48 @@ class Saver:
             raise self._error
 
     def spare(self) -> Arrays | None:
-        """The arrays of the last checkpoint, once it is written, for the next; None before the first."""
+        """Arrays of the last checkpoint, once it is written, for reuse by `snapshot`; None before the first."""
         self.wait()
         return self._arrays
 
-    def _try(self, arrays: Arrays, progress: Progress) -> None:
+    def _write_or_warn(self, arrays: Arrays, progress: Progress) -> None:
         try:
             self._write(arrays, progress)
         except Lost as error:
             self._error = error
         except CloudsegError as error:
-            print(f"warning: no checkpoint of step {progress.step}, training goes on: {error}", file=sys.stderr)
+            print(f"warning: no checkpoint of step {progress.step}, training continues: {error}", file=sys.stderr)
 
     def _write(self, arrays: Arrays, progress: Progress) -> None:
         began = time.monotonic()
         path = self._folder / f"step-{progress.step:07d}.npz"
-        check_room(path, sum(array.nbytes for array in arrays.values()))
+        check_free_space(path, sum(array.nbytes for array in arrays.values()))
         with replacing(path) as temporary:
             with temporary.open("wb") as file:
                 np.savez(file, **arrays)
             digest = sha256(temporary)
             self._fence()
-        # Last: arrays without a record do not count.
+        # The record is written last: arrays without a record are ignored.
         write_json(path.with_suffix(".json"), {**dataclasses.asdict(progress), "arrays": path.name, "sha256": digest})
         records = sorted(self._folder.glob("step-*.json"))
-        # Those of later steps were damaged, and training went on from before them.
+        # Checkpoints of later steps were damaged, and training resumed from an earlier one.
         kept = [record for record in records if record.stem <= path.stem][-self._keep :]
         for old in set(records) - set(kept):
             old.unlink()
             old.with_suffix(".npz").unlink(missing_ok=True)
-        self._clear_weights()
+        self._remove_unreferenced_weights()
         self.seconds = time.monotonic() - began
 
-    def _clear_weights(self) -> None:
-        """Remove the weights that no checkpoint names."""
-        named = {_named(record) for record in self._folder.glob("step-*.json")}
+    def _remove_unreferenced_weights(self) -> None:
+        """Remove weights files that no checkpoint names."""
+        named = {_weights_of(record) for record in self._folder.glob("step-*.json")}
         for path in self._folder.glob("epoch-*.weights.h5"):
             if path.name not in named:
                 path.unlink(missing_ok=True)
 
 
-def _named(record: Path) -> str:
-    """The weights that a checkpoint names; "" if it is damaged or of a version that named none."""
+def _weights_of(record: Path) -> str:
+    """Name of the weights file of a checkpoint; "" if it is damaged or of a version that did not record it."""
     try:
         return str(json.loads(record.read_text())["weights"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -258,7 +263,7 @@ def _named(record: Path) -> str:
 
 
 def _check(path: Path, digest: str) -> None:
-    """Raises DataError if the file is not there or has another sha256."""
+    """Raises DataError if the file does not exist or its sha256 is not `digest`."""
     if sha256(path) != digest:
         raise DataError(f"{path.name} has another sha256 than written")
 

@@ -1,6 +1,6 @@
-"""The ranks of one training step behind one seam: `Solo` for one process, `Horovod` for many.
+"""Communication between ranks behind one interface: `Solo` for one process, `Horovod` for several.
 
-The only module that imports Horovod.
+The only module that calls Horovod's collectives.
 """
 
 from __future__ import annotations
@@ -17,47 +17,50 @@ from cloudseg.core.attempt import Attempt
 from cloudseg.core.errors import CloudsegError, Lost
 from cloudseg.training import buckets, determinism, heartbeat, placement, rendezvous
 
-EXTERNAL_STARTERS = {"HOROVOD_RANK": "HOROVOD_SIZE", "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE"}
-"""Set by horovodrun and by Open MPI's mpirun, after which Horovod finds the other ranks without our help."""
+EXTERNAL_LAUNCHERS = {"HOROVOD_RANK": "HOROVOD_SIZE", "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE"}
+"""Variables of rank and size that horovodrun and Open MPI's mpirun set. With them Horovod finds the other ranks."""
 
-KNOBS = {
-    # What the program calls a group travels alone: groups that are ready at once would be fused, as the clock has it.
+HOROVOD_SETTINGS = {
+    # Without it, groups that are ready at the same time are fused, so the order of sums depends on timing.
     "HOROVOD_DISABLE_GROUP_FUSION": "1",
-    # Horovod knows a tensor it has met by a number; with more of them than this all are negotiated anew in each step.
+    # If there are more tensors than cache entries, Horovod negotiates all of them in each step.
     "HOROVOD_CACHE_CAPACITY": "4096",
 }
-"""Of Horovod, unless the environment, as a site's, says otherwise."""
-KNOBS_OF_CPUS = {
-    # All gradients in one buffer, which takes memory as far as it is filled. On GPUs it would be taken from them, and
-    # buckets are smaller than the default.
+"""Horovod's settings, unless the environment sets them."""
+HOROVOD_SETTINGS_ON_CPUS = {
+    # One buffer for all gradients; it takes only the memory that is filled. On GPUs it would take GPU memory, and
+    # buckets are smaller than the default threshold there.
     "HOROVOD_FUSION_THRESHOLD": str(1 << 30),
-    # Milliseconds between two looks for messages, which all ranks take together: each takes time from computing. A
-    # message wakes it (env/patches), so that none waits for so long.
+    # Milliseconds between two negotiation cycles, each of which takes CPU time from computing. A new message starts a
+    # cycle at once (env/patches), so no message waits this long.
     "HOROVOD_CYCLE_TIME": "200",
 }
 
 
 class Comm(Protocol):
+    """The communicator of a rank: its position among the ranks, and the collective operations."""
+
     rank: int
     size: int
     local_rank: int
+    """Index of this rank among the ranks of its node."""
     local_size: int
-    """This rank among those of its node, and their number."""
+    """Number of ranks on this node."""
     device: str
-    """What this rank computes on, in words."""
+    """Description of the device that this rank computes on."""
 
     def mean(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
         """Element-wise mean over the ranks. May be traced; every rank must call it in the same order."""
 
     @property
     def ordered(self) -> bool:
-        """Whether the messages of `mean` follow one another, so that graphs with it may run in one fixed order."""
+        """Whether `mean` sends its messages one after the other, so that its graph may run in a fixed order."""
 
     def broadcast(self, variables: list[tf.Variable]) -> None:
-        """Rank 0's values into every rank's variables."""
+        """Assign rank 0's values to the variables of every rank."""
 
     def gather(self, value: Any) -> list[Any]:
-        """Every rank's value (as JSON has them), in order of rank, on every rank.
+        """Return the values of all ranks, in order of rank, on every rank. Values must be JSON-serializable.
 
         Raises CloudsegError if the ranks are not all at the same call.
         """
@@ -67,7 +70,7 @@ class Comm(Protocol):
 
 
 class Solo:
-    """One process; on `device`, if it has claimed that before."""
+    """The communicator of a single process. `device` is given if the process has claimed its device before."""
 
     rank, size, local_rank, local_size = 0, 1, 0, 1
     ordered = True
@@ -89,14 +92,15 @@ class Solo:
 
 
 class Horovod:
-    """All ranks of a step. Collectives are ordered by the program: ranks must stay in lock step."""
+    """The communicator of several ranks. All ranks must call its methods in the same order."""
 
     def __init__(self) -> None:
         import horovod.tensorflow as hvd
 
         self._hvd = hvd
         on_gpus = bool(tf.config.list_physical_devices("GPU"))
-        for name, value in (KNOBS if on_gpus else KNOBS | KNOBS_OF_CPUS).items():
+        settings = HOROVOD_SETTINGS if on_gpus else HOROVOD_SETTINGS | HOROVOD_SETTINGS_ON_CPUS
+        for name, value in settings.items():
             os.environ.setdefault(name, value)
         hvd.init()
         self.rank: int = hvd.rank()
@@ -105,25 +109,24 @@ class Horovod:
         self.local_size: int = hvd.local_size()
         self.device = claim_device(self.local_rank, self.local_size)
         self.bucket_bytes = buckets.LIMIT if on_gpus else math.inf
-        """Of a message of `mean`. On GPUs messages leave while backpropagation goes on; a CPU that computes has no time
-        for them."""
-        self._gathered = 0
-        # The first collective: past it, every rank has met the others.
+        """Largest message of `mean`. On GPUs, messages overlap with backpropagation; on CPUs that gains nothing."""
+        self._gather_calls = 0
+        # The first collective: after it, every rank is connected to the others.
         self.barrier()
 
     def mean(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
-        # A group is one fused buffer: without it fusion follows the clock, and with it the order of
-        # summation, so that four ranks would end with other weights in every run.
+        # A group is one fused buffer. Without groups, fusion and so the order of summation depend on timing, and four
+        # ranks end with different weights in every run.
         kinds = [tensor.dtype.name for tensor in tensors]
         sizes = [tensor.dtype.size * tensor.shape.num_elements() for tensor in tensors]
         means = list(tensors)
         before: list[tf.Tensor] = []
         for number, part in enumerate(buckets.split(sizes, self.bucket_bytes, kinds)):
-            how = {"op": self._hvd.Average}
-            if kinds[part][0] == "float16":  # the sum of many ranks would overflow
-                how = {"op": self._hvd.Sum, "prescale_factor": 1 / self.size}
+            reduction = {"op": self._hvd.Average}
+            if kinds[part][0] == "float16":  # the sum over many ranks may overflow
+                reduction = {"op": self._hvd.Sum, "prescale_factor": 1 / self.size}
             with tf.control_dependencies(before if self.ordered else []):
-                before = self._hvd.grouped_allreduce(tensors[part], name=f"mean.{number}", **how)
+                before = self._hvd.grouped_allreduce(tensors[part], name=f"mean.{number}", **reduction)
             means[part] = before
         return means
 
@@ -132,8 +135,7 @@ class Horovod:
         return self.bucket_bytes == math.inf
 
     def broadcast(self, variables: list[tf.Variable]) -> None:
-        # Horovod's own broadcast_variables is traced with AutoGraph, whose files stay in the temporary folder after
-        # SIGKILL.
+        # Horovod's broadcast_variables uses AutoGraph, whose files remain in the temporary folder after SIGKILL.
         @tf.function(autograph=False)
         def assign() -> None:
             for variable in variables:
@@ -142,34 +144,36 @@ class Horovod:
         assign()
 
     def gather(self, value: Any) -> list[Any]:
-        # Horovod's own way for objects unpickles what comes over the network, and mixes up calls: eager collectives
-        # ignore names.
-        self._gathered += 1
-        own = np.frombuffer(json.dumps([self._gathered, value]).encode(), np.uint8)
-        sizes = self._hvd.allgather(tf.constant([len(own)]), name="gather_sizes").numpy()
-        joined = self._hvd.allgather(tf.constant(own), name="gather").numpy().tobytes()
+        # Horovod's allgather_object unpickles data from the network, and does not detect ranks at different calls:
+        # eager collectives ignore names.
+        self._gather_calls += 1
+        message = np.frombuffer(json.dumps([self._gather_calls, value]).encode(), np.uint8)
+        sizes = self._hvd.allgather(tf.constant([len(message)]), name="gather_sizes").numpy()
+        joined = self._hvd.allgather(tf.constant(message), name="gather").numpy().tobytes()
         ends = np.cumsum(sizes)
-        found = [json.loads(joined[end - size : end]) for end, size in zip(ends, sizes, strict=True)]
-        if {number for number, _ in found} != {self._gathered}:
-            raise CloudsegError(f"rank {self.rank}: ranks are out of step: calls {[number for number, _ in found]}")
-        return [value for _, value in found]
+        received = [json.loads(joined[end - size : end]) for end, size in zip(ends, sizes, strict=True)]
+        if {number for number, _ in received} != {self._gather_calls}:
+            raise CloudsegError(f"rank {self.rank}: ranks are out of step: calls {[number for number, _ in received]}")
+        return [value for _, value in received]
 
     def barrier(self) -> None:
         self._hvd.allreduce(tf.zeros(1), name="barrier")
 
 
 def start(attempt: Attempt) -> Comm:
-    """The communicator of this process, from how it was started.
+    """Create the communicator of this process, according to how it was started.
 
-    Alone; by horovodrun or mpirun; or by a plain srun or `cloudseg.job.launcher`, whose ranks meet through a
-    file in the folder of `attempt`, which all nodes must share.
+    A process may be alone, or started by horovodrun or mpirun, or by srun or `cloudseg.job.launcher`. In the last case
+    the ranks meet through a file in the folder of `attempt`, which all nodes must share.
+
+    Raises CloudsegError if Horovod sees another number of ranks than were started, Lost if ranks do not arrive.
     """
-    # Ranks that go silent are found by `pulse`, which can name them; Horovod's own ways come after it.
-    silence = heartbeat.limit(os.environ)
-    os.environ.setdefault("HOROVOD_STALL_CHECK_TIME_SECONDS", f"{2 * silence:.0f}")
-    os.environ.setdefault("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", f"{4 * silence:.0f}")
-    os.environ.setdefault("HOROVOD_GLOO_TIMEOUT_SECONDS", f"{silence + 60:.0f}")
-    for rank, size in EXTERNAL_STARTERS.items():
+    # The watchdog (`heartbeat`) acts first, as it can name the rank that hangs. Horovod's timeouts come after it.
+    limit = heartbeat.watchdog_limit(os.environ)
+    os.environ.setdefault("HOROVOD_STALL_CHECK_TIME_SECONDS", f"{2 * limit:.0f}")
+    os.environ.setdefault("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", f"{4 * limit:.0f}")
+    os.environ.setdefault("HOROVOD_GLOO_TIMEOUT_SECONDS", f"{limit + 60:.0f}")
+    for rank, size in EXTERNAL_LAUNCHERS.items():
         if rank in os.environ:
             comm = Horovod()
             if comm.size != int(os.environ[size]):
@@ -185,25 +189,25 @@ def start(attempt: Attempt) -> Comm:
         try:
             return Horovod()
         except (RuntimeError, tf.errors.OpError) as error:
-            raise Lost(f"rank {place.rank}: not all ranks came to meet: {error}") from None
+            raise Lost(f"rank {place.rank}: not all ranks reached the rendezvous: {error}") from None
 
 
 def means_lost_peer(error: tf.errors.OpError) -> bool:
-    """Whether an operation failed because another rank is gone, as Horovod, Gloo and NCCL say it."""
+    """Whether an operation failed because another rank is gone, from the messages of Horovod, Gloo and NCCL."""
     return any(word in error.message for word in ("Horovod has been shut down", "gloo/transport", "nccl"))
 
 
 def may_be_transient(error: tf.errors.OpError) -> bool:
-    """Whether another try, maybe on another node, can do better: a fault of a GPU, its driver or a file server, as far
-    as TensorFlow tells them from faults of the program."""
-    passing = (tf.errors.InternalError, tf.errors.UnknownError, tf.errors.UnavailableError, tf.errors.AbortedError)
-    return isinstance(error, passing)
+    """Whether another attempt, perhaps on another node, may succeed: the error may come from a GPU, its driver or a
+    file server, as far as TensorFlow's classes of errors tell."""
+    transient = (tf.errors.InternalError, tf.errors.UnknownError, tf.errors.UnavailableError, tf.errors.AbortedError)
+    return isinstance(error, transient)
 
 
 def claim_device(local_rank: int, local_size: int) -> str:
-    """Give this process its GPU, or its share of the CPUs, and say which, in words.
+    """Assign this process its GPU or its share of the CPUs, and return a description of it.
 
-    Must come before TensorFlow's first operation.
+    Must be called before TensorFlow's first operation.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:

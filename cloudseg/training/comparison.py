@@ -1,4 +1,4 @@
-"""A learning-rate study as a table and a picture."""
+"""Table and figure of a learning-rate study."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from cloudseg.training import curves
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What one learning rate has come to."""
+    """Result of one learning rate."""
 
     lr: float
     history: Sequence[Mapping[str, str]]
-    """A row an epoch, see `history.COLUMNS`."""
+    """One row per epoch, see `history.COLUMNS`."""
     note: str = ""
-    """Why it has not come to its end; empty if it has."""
+    """Why the stage is not finished; empty if it is."""
 
     def column(self, name: str) -> list[float]:
         return [float(row[name]) for row in self.history]
 
 
 def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    """Lines of text: per rate, the best Dice, its epoch, and the validation loss after the last epoch."""
+    """Yield the lines of a table: for each rate the best Dice, its epoch, and the validation loss of the last epoch."""
     yield f"{'learning rate':>13}  {'best dice':>9}  {'epoch':>5}  {'final val. loss':>15}"
     for outcome in _by_rate(outcomes):
         cells = ("-", "-", "-")
@@ -45,10 +45,10 @@ def draw(outcomes: Sequence[Outcome], stage: str, path: Path) -> None:
 
 
 def figure(outcomes: Sequence[Outcome], stage: str) -> Figure:
-    """Validation Dice above, loss below; against the rate on the left, against the epoch on the right.
+    """Draw validation Dice (top) and loss (bottom) over the learning rate (left) and over the epoch (right).
 
-    A rate that has not come to its end has a hollow point; one without an epoch, of which there must be another, only
-    a cross at the bottom.
+    A rate whose stage is not finished has a hollow point. A rate without a finished epoch has a cross at the bottom.
+    At least one rate must have a finished epoch.
     """
     out = Figure(figsize=(9, 6), layout="constrained")
     grid = out.subplots(2, 2, sharex="col", sharey="row")
@@ -87,7 +87,7 @@ def _by_rate(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 
 def _colours(count: int) -> np.ndarray:
-    """From dark to light, also in grey print; the lightest would not show on white."""
+    """Colours from dark to light, float (count, 4). The lightest ones are left out: they are invisible on white."""
     return matplotlib.colormaps["viridis"](np.linspace(0, 0.8, count))
 
 

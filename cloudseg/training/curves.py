@@ -1,4 +1,4 @@
-"""Pictures of how training goes: of one stage, and of all stages of a run."""
+"""Training curves of a stage, and of all stages of a run."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from cloudseg.data.labels import CLASSES
 
 
 def draw(run: Run, stage: str) -> None:
-    """Draw curves.png of a stage, and that of the run's whole chain."""
+    """Write curves.png of a stage and curves.png of the whole run."""
     histories = {name: pd.read_csv(run.history(name)) for name in run.settings.stages if run.history(name).exists()}
     save(figure({stage: histories[stage]}), run.stage(stage) / "curves.png")
     save(figure(histories), run.path / "curves.png")
 
 
 def figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
-    """Loss, Dice and learning rate over the epochs of one or several stages, with the borders between them."""
+    """Draw loss, Dice and learning rate over the epochs of one or several stages, with lines between the stages."""
     table = pd.concat(histories, names=["stage"]).reset_index("stage")
     epochs = range(1, len(table) + 1)
     out = Figure(figsize=(9, 8), layout="constrained")
@@ -38,7 +38,7 @@ def figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
     for name in CLASSES:
         dice.plot(epochs, table[f"dice_{name.lower()}"], color=hexadecimal(COLOURS[name]), label=name)
     dice.plot(epochs, table["dice"], color="black", linewidth=2, label="mean")
-    dice.plot(epochs, table["pooled_dice"], color="0.6", label="training,\nof all pixels")
+    dice.plot(epochs, table["pooled_dice"], color="0.6", label="training,\nall pixels")
     dice.set(ylabel="validation Dice at 0.5", ylim=(0, 1))
     rate.plot(epochs, table["lr"], color="black", drawstyle="steps-mid")
     rate.set(ylabel="learning rate", yscale="log", xlabel="epoch")
@@ -49,7 +49,7 @@ def figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def save(picture: Figure, path: Path) -> None:
-    """As PNG, whole or not at all."""
+    """Write a figure as PNG, atomically."""
     with io.BytesIO() as buffer:
         picture.savefig(buffer, format="png", dpi=120)
         atomic.write(path, buffer.getvalue())

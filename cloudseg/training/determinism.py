@@ -1,4 +1,4 @@
-"""On CPUs the same sums in the same order, however busy the machine; GPUs lack deterministic kernels for some."""
+"""Makes sums on CPUs independent of timing. On GPUs, TensorFlow lacks deterministic kernels for some operations."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ import tensorflow as tf
 
 
 def fix() -> None:
-    """From now on, for all graphs of this process."""
-    # Inside an operation.
+    """Make operations deterministic in all graphs that this process builds from now on."""
+    # Within an operation.
     tf.config.experimental.enable_op_determinism()
-    # And between operations: to save memory, graphs are rewritten so that where gradients meet, as at a skip
-    # connection, each is added as soon as it is ready, and the last bit of the sum follows the clock.
+    # Between operations: to save memory, TensorFlow rewrites graphs so that the gradients that meet at a skip
+    # connection are added as soon as each is ready. The last bit of the sum then depends on timing.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 def in_order() -> contextlib.AbstractContextManager[None]:
-    """Within, on CPUs, graphs run operation by operation in one fixed order; `fix` comes first.
+    """Context in which graphs on CPUs run operation by operation in a fixed order. Call `fix` first.
 
-    By default an operation runs when a thread finds it ready, and a sum of three or more tensors, as of gradients that
-    meet at a skip connection, begins with one that is needed nowhere else by then: its last bit follows the clock. Not
-    for graphs with several collectives, which ranks may order differently and wait for each other for ever, nor with
-    branches, as a loss scale has: they wait for the one thread there is, which waits for them.
+    By default an operation runs as soon as a thread finds it ready. A sum of three or more tensors, as of the gradients
+    at a skip connection, starts with the one that is free first, so its last bit depends on timing.
+
+    Not usable for graphs with several collectives, which ranks may order differently, nor with branches (a loss scale
+    has one), which need a second thread: both deadlock.
     """
     if tf.config.list_physical_devices("GPU"):
         return contextlib.nullcontext()

@@ -1,4 +1,4 @@
-"""The rows of history.csv for TensorBoard: `tensorboard --logdir runs/NAME`."""
+"""Writes the rows of history.csv for TensorBoard: `tensorboard --logdir runs/NAME`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import tensorflow as tf
 
 
 class Events:
-    """The event files of one stage. Of an epoch that was done twice TensorBoard shows the later one."""
+    """Writes the event files of one stage. If an epoch is repeated after a resume, TensorBoard shows the later row."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._writer: Any = None
 
     def add(self, row: Mapping[str, float]) -> None:
-        """Add what is known of an epoch, and put it on disk."""
+        """Write the row of an epoch and flush it to disk."""
         if self._writer is None:
             self._writer = tf.summary.create_file_writer(str(self._folder))
         with self._writer.as_default(step=int(row["epoch"])):

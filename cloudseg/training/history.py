@@ -1,4 +1,4 @@
-"""history.csv of a stage: a row an epoch, appended on resume and never doubled."""
+"""Reads and writes history.csv of a stage: one row per epoch, also after a resume."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ COLUMNS = (
     "dice", *(f"dice_{name.lower()}" for name in CLASSES), "iou",
     "images_per_s", "seconds", "waiting_s", "saving_s",
 )  # fmt: skip
-"""`loss` and what follows it is of the training images as the network met them, augmented, and changing in between;
-`val_` of the validation images. `soft_`, `pooled_`: over all pixels together, at the size of training, with
-probabilities or cut at 0.5, mean over the classes. `dice` and `iou`: the competition's way, mean over pairs of image
-and class at 350x525, cut at 0.5. `seconds` of the epoch, validation included; `waiting_s` for batches;
-`saving_s`, for which training stood still to save, since the row before."""
+"""Columns of history.csv. `loss` to `pooled_iou` are of the augmented training images, averaged over the steps of the
+epoch; `val_` columns are of the validation images. `soft_` scores use probabilities, `pooled_` scores masks at 0.5;
+both are over all pixels together at the training size, mean over the classes. `dice` and `iou` are the competition's
+scores: the mean over pairs of image and class at 350x525, masks at 0.5. `seconds` is the duration of the epoch with
+validation, `waiting_s` the part spent waiting for batches, `saving_s` the time that training waited for checkpoints
+since the previous row."""
 
 
 def read(path: Path) -> list[dict[str, str]]:
-    """The rows that are there, oldest first; none if the stage has not finished an epoch."""
+    """Return the rows, oldest first; an empty list if the stage has not finished an epoch."""
     try:
         with path.open(newline="") as handle:
             return list(csv.DictReader(handle))
@@ -33,7 +34,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def append(path: Path, row: dict[str, float]) -> None:
-    """Add the row of an epoch; rows of that epoch and later ones, from before an interruption, go."""
+    """Add the row of an epoch. Rows of this and later epochs, written before an interruption, are removed."""
     rows = [old for old in read(path) if int(old["epoch"]) < row["epoch"]]
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Optimizers by name, from Keras, with what training needs of them: their state, loss scaling, averaged weights."""
+"""Keras optimizers by name, and what training needs of them: state, loss scaling, averaged weights."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from cloudseg.core.recipes import Stage
 
 
 def build(stage: Stage, variables: list[tf.Variable], mixed: bool) -> tf.keras.optimizers.Optimizer:
-    """The optimizer of a stage with slots for `variables`. With `mixed` it scales the loss, so that small gradients
-    do not vanish in float16, and leaves out steps whose gradients overflow."""
-    more = {
+    """Build the optimizer of a stage with slots for `variables`.
+
+    With `mixed` it scales the loss, so that small gradients do not underflow in float16, and skips steps whose
+    gradients overflow.
+    """
+    options = {
         "global_clipnorm": stage.clip or None,
         "use_ema": stage.ema > 0,
         "ema_momentum": stage.ema,
-        "jit_compile": False,  # not every layer of ours compiles
+        "jit_compile": False,  # XLA does not compile every layer
     }
     if stage.optimizer == "sgd":
-        optimizer = tf.keras.optimizers.SGD(stage.lr, momentum=stage.momentum, **more)
+        optimizer = tf.keras.optimizers.SGD(stage.lr, momentum=stage.momentum, **options)
     elif stage.optimizer == "adamw":
-        optimizer = tf.keras.optimizers.AdamW(stage.lr, weight_decay=stage.weight_decay, **more)
+        optimizer = tf.keras.optimizers.AdamW(stage.lr, weight_decay=stage.weight_decay, **options)
     else:
-        optimizer = tf.keras.optimizers.Adam(stage.lr, **more)
+        optimizer = tf.keras.optimizers.Adam(stage.lr, **options)
     if mixed:
         optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
     optimizer.build(variables)
@@ -32,25 +35,25 @@ def build(stage: Stage, variables: list[tf.Variable], mixed: bool) -> tf.keras.o
 
 
 def state(optimizer: tf.keras.optimizers.Optimizer) -> list[tf.Variable]:
-    """All variables that decide what the optimizer does next, the loss scale's included."""
+    """All variables of the optimizer's state, including the loss scale."""
     if scales(optimizer):
-        scale = optimizer._loss_scale  # Keras gives its value only, not the variable
+        scale = optimizer._loss_scale  # Keras's public property is the value, not the variable
         return [*optimizer.variables, scale.current_loss_scale, scale.counter]
     return list(optimizer.variables)
 
 
 def scaled(optimizer: tf.keras.optimizers.Optimizer, loss: tf.Tensor) -> tf.Tensor:
-    """The loss whose gradients `apply` takes."""
+    """Return the loss times the loss scale, if there is one. `apply` takes the gradients of this loss."""
     return optimizer.get_scaled_loss(loss) if scales(optimizer) else loss
 
 
 def apply(
     optimizer: tf.keras.optimizers.Optimizer, gradients: list[tf.Tensor], variables: list[tf.Variable], rate: tf.Tensor
 ) -> None:
-    """One step with gradients of a `scaled` loss, equal on all ranks.
+    """Do one step with gradients of a `scaled` loss, equal on all ranks, at learning rate `rate`.
 
-    With a loss scale, what overflowed on any rank is infinite or no number in the mean, so all ranks leave the step out
-    and halve their scale alike.
+    With a loss scale, a gradient that overflowed on any rank is infinite or NaN in the mean, so all ranks skip the step
+    and halve their scale.
     """
     optimizer.learning_rate.assign(rate)
     if scales(optimizer):
@@ -59,28 +62,28 @@ def apply(
 
 
 def overflowed_unscaled(optimizer: tf.keras.optimizers.Optimizer) -> bool:
-    """Whether the last step was left out with the loss scale down to 1, where halving it ends."""
-    # Keras counts the finite steps since the last that was not; `iterations` counts them all.
+    """Whether the last step was skipped with the loss scale at its minimum, 1."""
+    # `counter` is Keras's number of finite steps since the last skipped one.
     return scales(optimizer) and float(optimizer.loss_scale) <= 1.0 and int(optimizer._loss_scale.counter) == 0
 
 
 @contextlib.contextmanager
 def averaged(optimizer: tf.keras.optimizers.Optimizer, variables: list[tf.Variable]) -> Iterator[None]:
-    """Within, `variables` (those it was built for) hold their running averages, if the stage keeps them."""
+    """Context in which `variables`, those of `build`, hold their moving averages, if the stage keeps averages."""
     inner = optimizer.inner_optimizer if scales(optimizer) else optimizer
     if not inner.use_ema:
         yield
         return
-    own = [variable.numpy() for variable in variables]
+    trained = [variable.numpy() for variable in variables]
     for variable, average in zip(variables, inner._model_variables_moving_average, strict=True):
         variable.assign(average)
     try:
         yield
     finally:
-        for variable, value in zip(variables, own, strict=True):
+        for variable, value in zip(variables, trained, strict=True):
             variable.assign(value)
 
 
 def scales(optimizer: tf.keras.optimizers.Optimizer) -> bool:
-    """Whether it scales the loss."""
+    """Whether the optimizer scales the loss."""
     return isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer)

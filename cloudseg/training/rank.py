@@ -1,4 +1,4 @@
-"""What every process of a step does first and last: find the other ranks, heed signals, leave together."""
+"""Start and end of every rank: connect to the other ranks, handle stop signals, record why the rank ended."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Rank:
-    """This process among the ranks of a step."""
+    """This process as one of the ranks of a job step."""
 
     comm: Comm
     stop: StopFlag
@@ -33,17 +33,17 @@ class Rank:
 
 @contextlib.contextmanager
 def started(run: Run, stop: StopFlag) -> Iterator[Rank]:
-    """Meet the other ranks. Imports TensorFlow.
+    """Context in which this process is connected to the other ranks. Imports TensorFlow.
 
-    If what is done within ends with an error, the reason is left in the attempt's folder. Raises Lost for what other
-    ranks are the reason of, and Stopped if all were asked to stop.
+    An error within the context is recorded in the attempt's folder and raised again: as Lost if another rank is its
+    cause, as Stopped if this rank has received a stop signal.
     """
     place = placement.read(os.environ)
     own = attempt.own(run.jobs)
     number, size = (place.rank, place.size) if place else (0, 1)
     heartbeat = Heartbeat(own, number, size)
     heartbeat.start()
-    with stopping.together(own, number, stop):
+    with stopping.propagated(own, number, stop):
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
         import tensorflow as tf
@@ -56,14 +56,14 @@ def started(run: Run, stop: StopFlag) -> Iterator[Rank]:
             own.end(number, attempt.STOPPED, str(error))
             raise
         except Lost as error:
-            # Ranks that were all asked to stop do not leave at once; the last ones find themselves alone.
+            # After a stop signal ranks do not leave at the same time; the last ones lose the others.
             own.end(number, attempt.STOPPED if stop.received() else attempt.LOST, str(error))
             raise
         except CloudsegError as error:
             own.end(number, attempt.FAILED, str(error))
             raise
         except Exception as error:
-            if stop.received():  # compiled code that is interrupted raises errors of its own, and so do its peers
+            if stop.received():  # interrupted compiled code raises various errors, and so do the other ranks
                 own.end(number, attempt.STOPPED, stopping.REASON)
                 raise Stopped(stopping.REASON) from None
             if not isinstance(error, tf.errors.OpError):
@@ -73,21 +73,21 @@ def started(run: Run, stop: StopFlag) -> Iterator[Rank]:
             if not comm.means_lost_peer(error):
                 own.end(number, attempt.LOST if comm.may_be_transient(error) else attempt.FAILED, error.message)
                 raise
-            reason = f"rank {number} ends because another rank did: {heartbeat.explain()}"
+            reason = f"rank {number} ends because another rank ended: {heartbeat.explain()}"
             own.end(number, attempt.LOST, reason)
             raise Lost(reason) from None
         else:
             if attempt.VARIABLE not in os.environ and number == 0:
-                own.remove()  # nobody waits to read it
+                own.remove()  # no launcher reads it
         finally:
             heartbeat.stop()
 
 
-def on_first(rank: Rank, work: Callable[[], None]) -> None:
-    """Rank 0 does what is for one process; the others wait until it has."""
+def on_rank_zero(rank: Rank, work: Callable[[], None]) -> None:
+    """Call `work` on rank 0; the other ranks wait until it is done."""
     if rank.comm.rank == 0:
         work()
         rank.comm.barrier()
     else:
-        with rank.heartbeat.patient():
+        with rank.heartbeat.watchdog_paused():
             rank.comm.barrier()

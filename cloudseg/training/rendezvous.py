@@ -1,9 +1,10 @@
-"""Forms Horovod's Gloo ring without horovodrun, mpirun, PMIx or ssh: rank 0 publishes an address in a file.
+"""Connects Horovod's Gloo ranks without horovodrun, mpirun, PMIx or ssh: rank 0 publishes an address in a file.
 
-Horovod reads who it is and where to meet from HOROVOD_* variables; `horovodrun` sets them over ssh. Ranks that
-srun has started already need no ssh: rank 0 opens Horovod's own rendezvous server, on the address that the other nodes
-reach and for as long as all meet, and writes it into the attempt's folder, which all nodes share and only the user may
-read. With it goes a secret, which ranks show the server and each other (env/patches, gloo-secret).
+Horovod reads its rank and the rendezvous server's address from HOROVOD_* variables, which `horovodrun` sets over ssh.
+Ranks that srun has started need no ssh: rank 0 opens Horovod's rendezvous server on an address that the other nodes
+reach, until all ranks are connected, and writes the address into the attempt's folder, which all nodes share and only
+the user may read. The file also holds a secret, which ranks send to the server and to each other (env/patches,
+gloo-secret).
 """
 
 from __future__ import annotations
@@ -33,24 +34,24 @@ from cloudseg.core.errors import CloudsegError, Lost
 from cloudseg.training.placement import Placement
 
 TIMEOUT_S = 300.0
-"""How long ranks wait for rank 0; a busy file system may take minutes to give out an import."""
+"""Seconds that ranks wait for rank 0; on a busy file system its imports may take minutes."""
 
 
 class _Handler(RendezvousHandler):
-    """Answers requests whose scope begins with the attempt's secret, as the patched Horovod's do."""
+    """Answers requests whose scope begins with the attempt's secret; the patched Horovod sends it."""
 
     server: _Server
 
     def parse_request(self) -> bool:
         if not super().parse_request():
             return False
-        said = self.path[1:].partition(".")[0]
-        if hmac.compare_digest(said.encode(), self.server.secret.encode()):
+        given = self.path[1:].partition(".")[0]
+        if hmac.compare_digest(given.encode(), self.server.secret.encode()):
             return True
         if not self.server.refused:
             print(
-                f"warning: refused {self.client_address[0]}, which asked where ranks are without the attempt's secret; "
-                "if ranks do not meet, this environment's Horovod is older than the code: run env/setup.sh",
+                f"warning: refused a rendezvous request of {self.client_address[0]} without the attempt's secret; if "
+                "ranks do not connect, this environment's Horovod is older than the code: run env/setup.sh",
                 file=sys.stderr,
                 flush=True,
             )
@@ -60,10 +61,10 @@ class _Handler(RendezvousHandler):
 
 
 class _Server(RendezvousHTTPServer):
-    """Horovod's store of addresses, for the ranks of one attempt only.
+    """Horovod's rendezvous server, for the ranks of one attempt only.
 
-    Who may write to it decides where ranks connect to. So it answers those addresses that ranks have written into the
-    attempt's folder, where only the user may write, and of what comes from there only what knows the secret.
+    A client that writes to it decides where ranks connect to. So the server accepts only addresses that ranks have
+    written into the attempt's folder, where only the user may write, and only requests with the secret.
     """
 
     def __init__(self, address: str, attempt: Attempt, secret: str) -> None:
@@ -71,20 +72,21 @@ class _Server(RendezvousHTTPServer):
         self._attempt = attempt
         self.secret = secret
         self.refused = False
-        """Whether a request without the secret was refused; the log says so once."""
+        """Whether a request without the secret was refused; it is logged once."""
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         return client_address[0] in self._attempt.addresses()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A rank that dies while it asks is no news for the log."""
+        """Log nothing: the death of a rank during a request is reported elsewhere."""
 
 
 @contextlib.contextmanager
 def joined(placement: Placement, attempt: Attempt) -> Iterator[None]:
-    """Within this context `hvd.init()` finds the other ranks.
+    """Context in which `hvd.init()` finds the other ranks.
 
-    Rank 0 serves until it leaves the context, so every rank must be past a first collective by then.
+    Rank 0 runs the server until it leaves the context, so it must complete a first collective with all ranks before.
+    Raises Lost if rank 0 does not publish its address within TIMEOUT_S.
     """
     server = thread = None
     if placement.rank == 0:
@@ -92,13 +94,13 @@ def joined(placement: Placement, attempt: Attempt) -> Iterator[None]:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         host, port = server.server_address[:2]
-        meeting = {"address": host, "port": port, "secret": server.secret}
-        patiently(lambda: write_json(attempt.rendezvous, meeting, sync=False))
+        rendezvous = {"address": host, "port": port, "secret": server.secret}
+        patiently(lambda: write_json(attempt.rendezvous, rendezvous, sync=False))
     try:
-        meeting = _wait_for(attempt.rendezvous)
-        address = _address_towards(meeting["address"])
+        rendezvous = _wait_for(attempt.rendezvous)
+        address = _address_towards(rendezvous["address"])
         patiently(lambda: write_json(attempt.address(placement.rank), {"address": address}, sync=False))
-        os.environ.update(horovod_environment(placement, meeting, _interface(address, meeting["address"])))
+        os.environ.update(horovod_environment(placement, rendezvous, _interface(address, rendezvous["address"])))
         yield
     finally:
         if server is not None and thread is not None:
@@ -108,8 +110,8 @@ def joined(placement: Placement, attempt: Attempt) -> Iterator[None]:
             server.server_close()
 
 
-def horovod_environment(placement: Placement, meeting: Mapping[str, Any], interface: str) -> dict[str, str]:
-    """The variables from which Horovod's Gloo controller knows its place; `meeting` is what rank 0 published."""
+def horovod_environment(placement: Placement, rendezvous: Mapping[str, Any], interface: str) -> dict[str, str]:
+    """Variables that configure Horovod's Gloo controller; `rendezvous` is the table that rank 0 published."""
     return {
         "HOROVOD_RANK": str(placement.rank),
         "HOROVOD_SIZE": str(placement.size),
@@ -117,20 +119,23 @@ def horovod_environment(placement: Placement, meeting: Mapping[str, Any], interf
         "HOROVOD_LOCAL_SIZE": str(placement.local_size),
         "HOROVOD_CROSS_RANK": str(placement.cross_rank),
         "HOROVOD_CROSS_SIZE": str(placement.cross_size),
-        # Only has to differ between nodes.
+        # Any name that differs between nodes.
         "HOROVOD_HOSTNAME": f"node{placement.node}",
-        "HOROVOD_GLOO_RENDEZVOUS_ADDR": meeting["address"],
-        "HOROVOD_GLOO_RENDEZVOUS_PORT": str(meeting["port"]),
-        "HOROVOD_GLOO_SECRET": meeting["secret"],
+        "HOROVOD_GLOO_RENDEZVOUS_ADDR": rendezvous["address"],
+        "HOROVOD_GLOO_RENDEZVOUS_PORT": str(rendezvous["port"]),
+        "HOROVOD_GLOO_SECRET": rendezvous["secret"],
         "HOROVOD_GLOO_IFACE": interface,
-        # Both: with the first alone a Horovod that was built with MPI aborts at its first operation.
+        # Both are needed: with the first alone, a Horovod built with MPI aborts at its first operation.
         "HOROVOD_CONTROLLER": "gloo",
         "HOROVOD_CPU_OPERATIONS": "gloo",
     }
 
 
 def own_address(nodes: int) -> str:
-    """An IPv4 address of this host that the other nodes reach; CLOUDSEG_INTERFACE names the network to use."""
+    """Return an IPv4 address of this host that the other nodes reach. CLOUDSEG_INTERFACE selects the interface.
+
+    Raises CloudsegError if this host has no such interface, or no address except loopback.
+    """
     if nodes == 1:
         return "127.0.0.1"
     addresses = _ipv4_by_interface()
@@ -150,7 +155,7 @@ def own_address(nodes: int) -> str:
     for name in sorted(addresses):
         if not ipaddress.ip_address(addresses[name]).is_loopback:
             return addresses[name]
-    raise CloudsegError("this node has no network address but loopback; the other nodes cannot reach it")
+    raise CloudsegError("this node has no network address except loopback; the other nodes cannot reach it")
 
 
 def _address_towards(address: str) -> str:
@@ -188,7 +193,7 @@ def _wait_for(file: Path) -> dict[str, Any]:
     deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline:
         with contextlib.suppress(FileNotFoundError):
-            # Listing the folder makes network file systems look again instead of answering from their cache.
+            # Listing the folder makes network file systems ask the server instead of their cache.
             list(file.parent.iterdir())
             return json.loads(file.read_text())
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""What a stage starts from: the encoder's weights, the stage before, or its own last checkpoint."""
+"""Initial state of a stage: encoder weights, the best weights of the previous stage, or the last checkpoint."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from cloudseg.training.checkpoint import Progress
 from cloudseg.training.comm import Comm
 
 
-def fill(run: Run, stage: str, network: Network) -> dict[str, Any]:
-    """Give `network` the weights that `stage` starts from, and say which, for its DONE.json.
+def load_initial_weights(run: Run, stage: str, network: Network) -> dict[str, Any]:
+    """Load the weights that `stage` starts from into `network`; returns their origin, for DONE.json.
 
-    Raises UsageError if the stage before is not done, DataError if its weights are not those it wrote.
+    Raises UsageError if the previous stage is not done, DataError if its weights are not those that it wrote.
     """
     before = run.before(stage)
     if before is None:
@@ -50,7 +50,7 @@ def fill(run: Run, stage: str, network: Network) -> dict[str, Any]:
         )
     if done["settings_sha256"] != run.settings_digest():
         raise UsageError(
-            f"{run.path}/run.toml is not what it was when stage {before} ended: put it back, or begin another run with "
+            f"{run.path}/run.toml is not what it was when stage {before} ended: restore it, or begin another run with "
             f"it: {run.relaunch()}"
         )
     digest = load_best(run, before, network.model)
@@ -58,7 +58,7 @@ def fill(run: Run, stage: str, network: Network) -> dict[str, Any]:
 
 
 def load_best(run: Run, stage: str, model: tf.keras.Model) -> str:
-    """Fill `model` with the best weights of a finished stage; returns their sha256.
+    """Load the best weights of a finished stage into `model`; returns their sha256.
 
     Raises DataError if they are not those that the stage wrote.
     """
@@ -73,9 +73,9 @@ def load_best(run: Run, stage: str, model: tf.keras.Model) -> str:
     return digest
 
 
-def agree(run: Run, stage: str, comm: Comm, data: str, trainable: list[tf.Variable], ranks: int) -> None:
-    """Raises CloudsegError, naming the rank, if the ranks would not train the same: what they put together would be
-    worth nothing."""
+def check_agreement(run: Run, stage: str, comm: Comm, data: str, trainable: list[tf.Variable], ranks: int) -> None:
+    """Raises CloudsegError, naming the rank, if ranks differ in stage, settings, data, variables, ranks or code: their
+    averaged gradients would be invalid."""
     names = [f"{variable.name} {variable.shape}" for variable in trainable]
     facts = {
         "stage": stage,
@@ -85,21 +85,22 @@ def agree(run: Run, stage: str, comm: Comm, data: str, trainable: list[tf.Variab
         "planned number of ranks": ranks,
         "code or packages": str(provenance.versions()),
     }
-    everyone = comm.gather([socket.gethostname(), facts])
-    for rank, (host, theirs) in enumerate(everyone):
-        for fact, value in theirs.items():
-            if value != everyone[0][1][fact]:
+    gathered = comm.gather([socket.gethostname(), facts])
+    _, expected = gathered[0]
+    for rank, (host, found) in enumerate(gathered):
+        for fact, value in found.items():
+            if value != expected[fact]:
                 raise CloudsegError(
-                    f"rank {rank} on {host} has another {fact} than rank 0: {value}, not {everyone[0][1][fact]}"
+                    f"rank {rank} on {host} has another {fact} than rank 0: {value}, not {expected[fact]}"
                 )
 
 
 def resume(
     run: Run, stage: str, comm: Comm, model: tf.keras.Model, optimizer: tf.keras.optimizers.Optimizer, ranks: int
 ) -> Progress:
-    """Where `stage` goes on; rank 0 looks, loads, and tells the others.
+    """Load the newest checkpoint of `stage` on rank 0; returns its progress on all ranks.
 
-    Only rank 0's `model` and `optimizer` are filled: broadcast them.
+    Only rank 0's `model` and `optimizer` are loaded: broadcast them.
     Raises UsageError on every rank if the checkpoint is of another number of ranks than `ranks`.
     """
     progress = Progress(stage=stage, epoch=0, step=0, seed=run.settings.seed, ranks=ranks)
@@ -112,9 +113,9 @@ def resume(
                 progress = _with_best(run, stage, path.with_suffix(".json"), progress)
     progress = Progress(**comm.gather(dataclasses.asdict(progress))[0])
     if progress.ranks != ranks:
-        fewer = f", or have these do their work: export CLOUDSEG_RANKS={progress.ranks}"
+        fewer = f", or let these ranks process the batches of all: export CLOUDSEG_RANKS={progress.ranks}"
         raise UsageError(
-            f"{run.checkpoints(stage)} is of {progress.ranks} ranks and this step has {ranks}; start it on as many "
+            f"{run.checkpoints(stage)} is of {progress.ranks} ranks and {ranks} were started; start it on as many "
             f"(on one machine: launch --tasks-per-node {progress.ranks}; in a Slurm job of your own: sbatch --nodes, "
             f"--ntasks-per-node){fewer if progress.ranks % comm.size == 0 else ''}"
         )
@@ -122,11 +123,11 @@ def resume(
 
 
 def _with_best(run: Run, stage: str, record: Path, progress: Progress) -> Progress:
-    """`progress` with its best weights, also if its checkpoint is of a version that did not name them."""
+    """Return `progress` with its best weights, also if the checkpoint is of a version that did not record them."""
     if progress.best_epoch or not progress.dices:
         return progress
     best = run.best_weights(stage)
-    # That version replaced the file in place: one that is newer than the checkpoint is of an epoch after it.
+    # That version replaced the file in place: a file newer than the checkpoint is of a later epoch.
     if not best.exists() or best.stat().st_mtime_ns > record.stat().st_mtime_ns:
         print(
             f"warning: {best} is not of {record}, which is older; the best weights are chosen among the epochs from "
@@ -135,15 +136,17 @@ def _with_best(run: Run, stage: str, record: Path, progress: Progress) -> Progre
         )
         return progress
     epoch = progress.dices.index(max(progress.dices)) + 1
-    own = run.checkpoints(stage) / checkpoint.weights_name(epoch)
-    link(best, own)
-    digest = checkpoint.sha256(own)
-    return dataclasses.replace(progress, best_epoch=epoch, weights=own.name, weights_sha256=digest)
+    weights_file = run.checkpoints(stage) / checkpoint.weights_name(epoch)
+    link(best, weights_file)
+    digest = checkpoint.sha256(weights_file)
+    return dataclasses.replace(progress, best_epoch=epoch, weights=weights_file.name, weights_sha256=digest)
 
 
-def record(run: Run, stage: str, comm: Comm, plan: Plan, network: Network, data: str) -> None:
-    """Write stage.json: what trains, by name, on what, and on which `data`, the manifest's sha256. A later start of the
-    stage writes it again."""
+def write_stage_file(run: Run, stage: str, comm: Comm, plan: Plan, network: Network, data: str) -> None:
+    """Write stage.json: the layers that train, the device, the software, and `data`, the sha256 of the manifest.
+
+    Each start of the stage replaces it.
+    """
     count = sum(int(tf.size(variable)) for variable in network.model.trainable_variables)
     write_json(
         run.stage(stage) / "stage.json",

@@ -1,4 +1,4 @@
-"""Learning rates, and when to lower them or to stop, as pure functions: nothing to save, the same on every rank."""
+"""Learning-rate schedules and early stopping, as pure functions: no state to save, the same on every rank."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from collections.abc import Sequence
 from cloudseg.core.recipes import Stage
 
 ONE_CYCLE_UP = 0.3
+"""Share of the steps of a one-cycle schedule in which the rate rises, as in fast.ai's version of Smith and Topin
+2017."""
 ONE_CYCLE_START = 25.0
-"""Of one-cycle: the part of the steps that goes up, and the peak over the first rate, as in fast.ai's version of Smith
-and Topin 2017."""
-LEAST_IMPROVEMENT = 1e-4
-"""Of the validation loss, as in Keras's ReduceLROnPlateau."""
+"""Peak rate divided by the first rate of a one-cycle schedule, as there."""
+MIN_IMPROVEMENT = 1e-4
+"""Decrease of the validation loss that counts as an improvement, as in Keras's ReduceLROnPlateau."""
 
 
 def learning_rate(stage: Stage, step: int, steps_per_epoch: int, ranks: int = 1, cuts: int = 0) -> float:
-    """Learning rate of optimizer step `step` (0-based) of a stage of `stage.epochs * steps_per_epoch` steps.
+    """Learning rate of optimizer step `step`, from 0, of a stage of `stage.epochs * steps_per_epoch` steps.
 
-    Linear warm-up over `warmup_steps`, constant until the end of epoch `hold_epochs`, then down to `lr / decay` at the
-    stage's last step, exponentially or along a cosine; or one-cycle; or `lr` times `factor` for each of `cuts`.
-    `ranks` multiplies `lr` if the stage says so.
+    The schedules are: linear warm-up over `warmup_steps`, constant until the end of epoch `hold_epochs`, then an
+    exponential or cosine decay to `lr / decay` at the stage's last step; one-cycle; or, for "plateau", `lr` times
+    `factor` to the power `cuts`. With `scale_lr`, `lr` is multiplied by `ranks`.
     """
     peak = stage.lr * (ranks if stage.scale_lr else 1)
     last = stage.epochs * steps_per_epoch - 1
@@ -33,18 +34,18 @@ def learning_rate(stage: Stage, step: int, steps_per_epoch: int, ranks: int = 1,
         return peak * (step + 1) / stage.warmup_steps
     if stage.schedule == "plateau":
         return peak * stage.factor**cuts
-    held = max(stage.hold_epochs * steps_per_epoch, stage.warmup_steps)
-    if step < held or stage.decay == 1.0 or last <= held:
+    decay_start = max(stage.hold_epochs * steps_per_epoch, stage.warmup_steps)
+    if step < decay_start or stage.decay == 1.0 or last <= decay_start:
         return peak
-    part = (step - held) / (last - held)
+    part = (step - decay_start) / (last - decay_start)
     return _cosine(peak, peak / stage.decay, part) if stage.schedule == "cosine" else peak * stage.decay**-part
 
 
 def cuts(stage: Stage, losses: Sequence[float]) -> int:
-    """How often a "plateau" schedule has lowered the rate after epochs with these validation losses."""
+    """Number of times that a "plateau" schedule has lowered the rate after epochs with these validation losses."""
     best, waited, count = math.inf, 0, 0
     for loss in losses:
-        if loss < best - LEAST_IMPROVEMENT:
+        if loss < best - MIN_IMPROVEMENT:
             best, waited = loss, 0
         else:
             waited += 1
@@ -54,7 +55,7 @@ def cuts(stage: Stage, losses: Sequence[float]) -> int:
 
 
 def stops_early(stage: Stage, dices: Sequence[float]) -> bool:
-    """Whether a stage ends after epochs with these validation Dices, before all its epochs are done."""
+    """Whether early stopping ends a stage after epochs with these validation Dice scores."""
     if not stage.early_stop or not dices:
         return False
     return len(dices) - 1 - dices.index(max(dices)) >= stage.early_stop

@@ -1,4 +1,4 @@
-"""A stage belongs to one step's ranks at a time."""
+"""Stage lease: only the ranks of one job step work on a stage at a time."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from cloudseg.training.heartbeat import PERIOD_S
 from cloudseg.training.rank import Rank
 
 SILENCE_S = 5 * PERIOD_S
-"""An owner on another node is gone when it has given no sign of life for so long."""
+"""Seconds without a heartbeat after which an owner on another node counts as gone."""
 
 
 @contextlib.contextmanager
-def held(run: Run, stage: str, rank: Rank) -> Iterator[Callable[[], None]]:
-    """While within, no other ranks work on `stage`. Gives what rank 0 calls before it writes: it raises Lost if
-    the stage has been taken over.
+def hold_stage(run: Run, stage: str, rank: Rank) -> Iterator[Callable[[], None]]:
+    """Context in which no other ranks work on `stage`.
 
-    Raises UsageError, on every rank, if others are at work on it.
+    Yields the fence, a function that rank 0 calls before it writes: it raises Lost if others have taken the stage over.
+    Raises UsageError, on every rank, if others work on the stage.
     """
 
     def silent(owner: lock.Owner) -> bool:
-        theirs = Attempt(run.jobs / "attempts" / owner.attempt)
-        return lock.unchanged_for(SILENCE_S, lambda: theirs.heartbeats().get(0, {}).get("sign"))
+        attempt = Attempt(run.jobs / "attempts" / owner.attempt)
+        return lock.unchanged_for(SILENCE_S, lambda: attempt.heartbeats().get(0, {}).get("sign"))
 
     with contextlib.ExitStack() as stack:
-        held, problem = None, ""
+        lease, problem = None, ""
         if rank.comm.rank == 0:
             run.jobs.mkdir(parents=True, exist_ok=True)
-            refusal = f"wait for it, or end it first; then stage {stage} goes on from its last checkpoint"
+            refusal = f"wait until it ends, or end it; then stage {stage} resumes from its last checkpoint"
             try:
-                held = stack.enter_context(lock.held(run.lock(stage), rank.attempt.key, silent, refusal))
+                lease = stack.enter_context(lock.held(run.lock(stage), rank.attempt.key, silent, refusal))
             except UsageError as error:
                 problem = str(error)
         if problem := rank.comm.gather(problem)[0]:
             raise UsageError(problem)
-        yield held.check if held else lambda: None
+        yield lease.check if lease else lambda: None

@@ -1,4 +1,4 @@
-"""One optimizer step on all ranks: the only place where they talk while they train."""
+"""One optimizer step on all ranks: the only communication while an epoch trains."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from cloudseg.training import determinism, optimizers
 from cloudseg.training.comm import Comm
 
 Batch = tuple[tf.Tensor, tf.Tensor]
-"""images uint8 (b, H, W, 3) and masks uint8 (b, H, W)."""
+"""Images, uint8 (b, H, W, 3), and packed masks, uint8 (b, H, W)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """Of one step, the same on all ranks."""
+    """Result of one step, the same on all ranks."""
 
     loss: float
-    """Mean over all images of the step."""
+    """Mean loss of all images of the step."""
     sums: np.ndarray
-    """`metrics.pooled_sums` of all images of the step: float32 (C, 2, 3)."""
+    """`metrics.pooled_sums` of all images of the step, float32 (C, 2, 3)."""
     stopping: bool
-    """Whether any rank wants to stop."""
+    """Whether any rank has been asked to stop."""
 
 
 class Step:
-    """Steps of some micro-batches a rank each; traced once.
+    """Optimizer steps of `micro_batches` micro-batches per rank; traced once.
 
-    Gradients, BatchNorm's moving statistics, loss, sums and the wish to stop travel together, so after every step all
-    ranks hold the same state and a checkpoint of rank 0 is one of all; `compressed` gradients travel as float16.
-    BatchNorm's statistics start each micro-batch from where they were before the step, so that many on one rank do what
-    one on each of many ranks does.
+    Gradients, moving statistics of BatchNorm, loss, sums and stop flag are averaged together, so all ranks hold the
+    same state after every step, and a checkpoint of rank 0 is valid for all. With `compressed`, gradients are sent as
+    float16. Each micro-batch starts from the moving statistics before the step, so that several micro-batches on one
+    rank give the same result as one micro-batch on each of several ranks.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Step:
         shapes = [v.shape for v in (*self._variables, *self._statistics)]
         shapes[len(self._variables) : len(self._variables)] = [(), (classes, 2, 3)]
         self._sums = [tf.Variable(tf.zeros(shape), trainable=False) for shape in shapes if micro_batches > 1]
-        """Of what `_gradients` returns for the micro-batches of this step so far."""
+        """Sums of what `_gradients` returns over the micro-batches of this step so far."""
         self._before = [tf.Variable(s, trainable=False) for s in self._statistics if micro_batches > 1]
         """The moving statistics before this step."""
         self._begin = tf.function(self._begin_step, autograph=False)
@@ -70,66 +70,67 @@ class Step:
         self._executor = determinism.in_order if ordered else contextlib.nullcontext
 
     def __call__(self, batches: Iterator[Batch], rate: float, number: int, stop: bool) -> Outcome:
-        """Take what step `number` needs from `batches`, and step at this learning rate. `stop` is this rank's wish.
+        """Do step `number` at learning rate `rate`, with the next micro-batches of `batches`.
 
-        Raises CloudsegError if the ranks are not all at the same step.
+        `stop` says whether this rank has been asked to stop. Raises CloudsegError if the ranks are not all at the same
+        step.
         """
         with self._executor():
             if self._sums:
                 self._begin()
             for _ in range(self._micro_batches - 1):
                 self._add(*next(batches))
-            loss, sums, at, stopping = self._finish(
+            loss, sums, mean_number, stopping = self._finish(
                 *next(batches), tf.constant(rate), tf.constant(float(number)), tf.constant(stop)
             )
-        if abs(float(at) - number) > 0.1:
+        if abs(float(mean_number) - number) > 0.1:
             raise CloudsegError(
-                f"rank {self._comm.rank} is at step {number} and the mean of all ranks is {float(at):g}: they are out "
-                "of step, and what they put together is worth nothing"
+                f"rank {self._comm.rank} is at step {number} and the mean over all ranks is {float(mean_number):g}: "
+                "the ranks are out of step, and their averaged gradients are invalid"
             )
         return Outcome(float(loss), sums.numpy() * self._micro_batches * self._comm.size, bool(stopping))
 
     def _begin_step(self) -> None:
-        """Note the moving statistics, and set the sums to zero."""
+        """Copy the moving statistics, and set the sums to zero."""
         for before, variable in zip(self._before, self._statistics, strict=True):
             before.assign(variable)
         for total in self._sums:
             total.assign(tf.zeros_like(total))
 
     def _accumulate(self, images: tf.Tensor, masks: tf.Tensor) -> None:
-        """Add a micro-batch to the sums."""
+        """Add the gradients of a micro-batch to the sums."""
         for total, value in zip(self._sums, self._gradients(images, masks), strict=True):
             total.assign_add(value)
 
     def _finish_step(
         self, images: tf.Tensor, masks: tf.Tensor, rate: tf.Tensor, number: tf.Tensor, stop: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
-        """Take the last micro-batch, average over all ranks, and apply the gradients.
+        """Process the last micro-batch, average over all ranks, and apply the gradients.
 
         Returns the mean loss, the mean of `metrics.pooled_sums`, the mean of the ranks' step numbers, and whether any
-        rank wants to stop.
+        rank has been asked to stop.
         """
-        own = self._gradients(images, masks)
+        local = self._gradients(images, masks)
         if self._sums:
-            own = [(total + value) / self._micro_batches for total, value in zip(self._sums, own, strict=True)]
+            local = [(total + value) / self._micro_batches for total, value in zip(self._sums, local, strict=True)]
         count = len(self._variables)
-        sent = [tf.cast(g, tf.float16 if self._compressed else g.dtype) for g in own[:count]]
-        *received, at, stopping = self._comm.mean([*sent, *own[count:], number, tf.cast(stop, tf.float32)])
+        sent = [tf.cast(g, tf.float16 if self._compressed else g.dtype) for g in local[:count]]
+        *received, mean_number, stopping = self._comm.mean([*sent, *local[count:], number, tf.cast(stop, tf.float32)])
         gradients = [tf.cast(g, v.dtype) for g, v in zip(received[:count], self._variables, strict=True)]
         mean_loss, sums, *means = received[count:]
         for variable, mean in zip(self._statistics, means, strict=True):
             variable.assign(mean)
         optimizers.apply(self._optimizer, gradients, self._variables, rate)
-        return mean_loss, sums, at, stopping > 0
+        return mean_loss, sums, mean_number, stopping > 0
 
     def _gradients(self, images: tf.Tensor, masks: tf.Tensor) -> list[tf.Tensor]:
-        """Of one micro-batch: the (scaled) gradients, the loss, `metrics.pooled_sums` and the moving statistics."""
+        """Gradients of the (scaled) loss, loss, `metrics.pooled_sums` and moving statistics of one micro-batch."""
         for variable, value in zip(self._statistics, self._before, strict=False):
             variable.assign(value)
         targets, valid = unpack(masks)
         with tf.GradientTape() as tape:
             logits = self._network.logits(images, training=True)
-            own = self._loss(logits, targets, valid)
-            scaled = optimizers.scaled(self._optimizer, own)
+            loss = self._loss(logits, targets, valid)
+            scaled = optimizers.scaled(self._optimizer, loss)
         gradients = tape.gradient(scaled, self._variables)
-        return [*gradients, own, pooled_sums(logits, targets, valid), *(s.read_value() for s in self._statistics)]
+        return [*gradients, loss, pooled_sums(logits, targets, valid), *(s.read_value() for s in self._statistics)]

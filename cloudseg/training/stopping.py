@@ -1,4 +1,4 @@
-"""A stop signal to one rank is one to all, also while ranks wait for each other in code where Python hears none."""
+"""Propagates a stop signal from one rank to all, also while ranks wait in compiled code that blocks Python handlers."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from cloudseg.core.errors import STOPPED as EXIT_CODE
 from cloudseg.core.signals import StopFlag
 from cloudseg.training.heartbeat import PERIOD_S
 
-LEAVE_S = 4.0
-"""A rank with nothing to save is ended if it has not left so long after it was asked to."""
+EXIT_GRACE_S = 4.0
+"""Seconds after a stop signal until a rank that has nothing to save is ended."""
 REASON = "stopped on a signal"
 
 
 @contextlib.contextmanager
-def together(attempt: Attempt, rank: int, stop: StopFlag) -> Iterator[None]:
-    """While within, this rank tells the others when it is asked to stop, and stops when another was.
+def propagated(attempt: Attempt, rank: int, stop: StopFlag) -> Iterator[None]:
+    """Context in which a stop signal to any rank stops this rank, and a stop signal to this rank stops all.
 
-    It is ended, unless it defers signals, if Horovod does not let it go: it waits minutes for a rank that has left, and
-    at its own end for all.
+    Unless signals are deferred, the process is ended EXIT_GRACE_S after a signal: Horovod may block for minutes while
+    it waits for a rank that has left, and at its shutdown for all ranks.
     """
     done = threading.Event()
 
     def watch() -> None:
-        told, since = False, None
+        sent, since = False, None
         while not done.wait(PERIOD_S / 2):
             if not stop.received():
                 if attempt.stop.exists():
                     os.kill(os.getpid(), signal.SIGTERM)
                 continue
             since = None if stop.deferring else since or time.monotonic()
-            if since and time.monotonic() - since > LEAVE_S:
+            if since and time.monotonic() - since > EXIT_GRACE_S:
                 attempt.end(rank, STOPPED, REASON)
                 os._exit(EXIT_CODE)
-            if not told:
-                # The next try may get through; a folder that is gone was removed by whoever started us.
+            if not sent:
+                # The next write may succeed. A folder that is gone was removed by the process that started the ranks.
                 with contextlib.suppress(OSError):
                     attempt.stop.touch()
-                    told = True
+                    sent = True
 
     thread = threading.Thread(target=watch, daemon=True)
     with stop.listening():
@@ -52,7 +52,7 @@ def together(attempt: Attempt, rank: int, stop: StopFlag) -> Iterator[None]:
             yield
         except BaseException:
             if stop.received():
-                attempt.end(rank, STOPPED, REASON)  # unless it said more
+                attempt.end(rank, STOPPED, REASON)  # has no effect if a more precise reason is recorded
             raise
         finally:
             if not stop.received():

@@ -1,4 +1,4 @@
-"""Validation on all ranks: each takes its share of the batches, and counts and sums are put together exactly."""
+"""Validation on all ranks: each rank processes its share of the batches, and counts and sums are gathered exactly."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from cloudseg.training.comm import Comm
 
 @dataclasses.dataclass(frozen=True)
 class Validation:
-    """What was measured on the validation images; the same on all ranks."""
+    """Loss and counts of the validation images, the same on all ranks."""
 
     loss: float
-    """Mean over the images."""
+    """Mean loss of the images."""
     counts: np.ndarray
     """`metrics.pixel_counts`, int64 (n, classes, thresholds, 3), in the order of the samples."""
     sums: np.ndarray
@@ -31,9 +31,9 @@ class Validation:
 
 
 class Validator:
-    """Measures a network on fixed samples; traced once, used after every epoch. Calls `moves` after every batch.
+    """Validates a network on fixed `samples`, indices in the data set, int (n,). Traced once.
 
-    Raises Stopped, on all ranks alike, when `stopping` says so on one of them.
+    Calls `progressed` after every batch. A call raises Stopped, on all ranks, if `stopping` returns True on any rank.
     """
 
     def __init__(
@@ -45,13 +45,13 @@ class Validator:
         batch: int,
         comm: Comm,
         thresholds: Sequence[float],
-        moves: Callable[[], None] = lambda: None,
+        progressed: Callable[[], None] = lambda: None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        # Ranks take whole batches, which are the same for any number of ranks: an image's logits may differ in their
-        # last bit with what else is in its batch.
+        # Ranks take whole batches, which are the same for any number of ranks: the last bit of an image's logits may
+        # depend on the other images of its batch.
         self._batches = [samples[i : i + batch] for i in range(0, len(samples), batch)]
-        self._shards, self._batch, self._comm, self._moves = shards, batch, comm, moves
+        self._shards, self._batch, self._comm, self._progressed = shards, batch, comm, progressed
         self._stopping = stopping
         limits = tf.constant(thresholds, tf.float32)
 
@@ -68,20 +68,20 @@ class Validator:
         self._measure = measure
 
     def __call__(self) -> Validation:
-        own = []
+        local = []
         share = self._batches[self._comm.rank :: self._comm.size]
         samples = np.concatenate([*share, np.empty(0, np.int64)]).astype(np.int64)
         for images, masks, truth in validation_batches(self._shards, samples, self._batch):
             loss, counts, sums = self._measure(images, masks, truth)
-            own.append((float(loss) * len(images), counts.numpy().tolist(), sums.numpy().astype(np.float64).tolist()))
-            self._moves()
+            local.append((float(loss) * len(images), counts.numpy().tolist(), sums.numpy().astype(np.float64).tolist()))
+            self._progressed()
             if self._stopping():
                 break
-        everyone = self._comm.gather(None if self._stopping() else own)
-        if None in everyone:
+        gathered = self._comm.gather(None if self._stopping() else local)
+        if None in gathered:
             raise Stopped("validation stopped on a signal")
         size = self._comm.size
         # In the order of the batches, as sums of floats depend on it.
-        losses, counts, sums = zip(*(everyone[i % size][i // size] for i in range(len(self._batches))), strict=True)
+        losses, counts, sums = zip(*(gathered[i % size][i // size] for i in range(len(self._batches))), strict=True)
         loss = sum(losses) / sum(map(len, self._batches))
         return Validation(loss, np.concatenate(counts).astype(np.int64), np.sum(np.array(sums), axis=0))

@@ -83,7 +83,7 @@ def test_a_killed_rank(chain, undisturbed, rank):
     run = started(chain(f"killed-{rank}"))
     run.kill(rank)
     assert_same_end(run, undisturbed)
-    assert f"rank {1 - rank} ends because another rank did: rank {rank} on node{rank + 1}" in run.log("frozen")
+    assert f"rank {1 - rank} ends because another rank ended: rank {rank} on node{rank + 1}" in run.log("frozen")
 
 
 @pytest.mark.parametrize("rank", [0, 1])

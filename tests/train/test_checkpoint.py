@@ -69,7 +69,7 @@ def test_without_room_a_warning_says_so_and_what_is_there_stays(tmp_path, arrays
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("usage", (), {"free": 10}))
     saver.start(arrays, progress(2))
     saver.wait()
-    assert "no checkpoint of step 2, training goes on" in capsys.readouterr().err
+    assert "no checkpoint of step 2, training continues" in capsys.readouterr().err
     assert checkpoint.newest(tmp_path)[1].step == 1
 
 

@@ -75,7 +75,7 @@ def test_one_rank_killed_ends_the_step_on_all_and_it_is_started_again(data, tmp_
     run = tmp_path / "run"
     code, said = disturb(run, data, lambda process: os.kill(children(process.pid)[1], signal.SIGKILL))
     assert code == 0, said
-    assert "stage frozen goes on from its last checkpoint: rank 0 ends because another rank did: rank 1 on" in said
+    assert "stage frozen goes on from its last checkpoint: rank 0 ends because another rank ended: rank 1 on" in said
     assert_same_end(run, undisturbed)
 
 
@@ -101,4 +101,4 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(data, train, 
 def test_another_number_of_ranks_is_refused_with_what_to_type(data, train, tmp_path):
     run = tmp_path / "run"
     disturb(run, data, lambda process: process.send_signal(signal.SIGTERM))
-    assert "is of 2 ranks and this step has 1" in train(run, "frozen", 1, *SETTINGS, expect=2)
+    assert "is of 2 ranks and 1 were started" in train(run, "frozen", 1, *SETTINGS, expect=2)

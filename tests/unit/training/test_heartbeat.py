@@ -20,30 +20,30 @@ def sign(rank: int, number: int, beats: int = 3) -> dict:
 
 
 def test_a_rank_without_signs_of_life_is_named_with_its_host():
-    said = heartbeat.blame(0, 3, {1: sign(1, 5), 2: sign(2, 5)}, {1: sign(1, 5), 2: sign(2, 7)}, [])
-    assert said == "rank 1 on node1 (process 7) died or hangs: its last sign of life is from step 3"
+    said = heartbeat.diagnose(0, 3, {1: sign(1, 5), 2: sign(2, 5)}, {1: sign(1, 5), 2: sign(2, 7)}, [])
+    assert said == "rank 1 on node1 (process 7) died or hangs: its last heartbeat is from step 3"
 
 
 def test_a_rank_that_lives_and_was_left_behind_is_named():
     now = {0: sign(0, 8), 1: sign(1, 8, beats=2), 2: sign(2, 8)}
     before = {rank: sign(rank, 5) for rank in now}
-    assert heartbeat.blame(0, 3, before, now, []) == "rank 1 on node1 hangs at step 2"
+    assert heartbeat.diagnose(0, 3, before, now, []) == "rank 1 on node1 hangs at step 2"
 
 
 def test_a_rank_that_failed_is_the_reason_whatever_else_is_seen():
     ends = [End(1, "node1", "failed", "loss is nan"), End(2, "node2", "lost", "x")]
-    assert heartbeat.blame(0, 3, {}, {}, ends) == "rank 1 on node1 failed: loss is nan"
+    assert heartbeat.diagnose(0, 3, {}, {}, ends) == "rank 1 on node1 failed: loss is nan"
 
 
 def test_a_rank_that_explained_itself_is_not_the_silent_one():
-    said = heartbeat.blame(0, 3, {}, {}, [End(1, "node1", "lost", "x")])
-    assert said == "rank 2 has ended without a word, or never started"
+    said = heartbeat.diagnose(0, 3, {}, {}, [End(1, "node1", "lost", "x")])
+    assert said == "rank 2 ended without a reason, or never started"
 
 
 @pytest.mark.parametrize("text", ["-1", "0", "soon"])
 def test_a_limit_that_is_no_time_is_refused(text):
     with pytest.raises(UsageError, match=f"CLOUDSEG_SILENCE_S={text}"):
-        heartbeat.limit({"CLOUDSEG_SILENCE_S": text})
+        heartbeat.watchdog_limit({"CLOUDSEG_SILENCE_S": text})
 
 
 def rank(folder: Path, code: str, grace: float = 30.0) -> subprocess.CompletedProcess[str]:
@@ -54,10 +54,10 @@ from pathlib import Path
 from cloudseg.core.attempt import Attempt
 from cloudseg.training import heartbeat
 heartbeat.GRACE_S = {grace}
-p = heartbeat.Pulse(Attempt(Path({str(folder)!r})), 0, 2, 1.0)
+p = heartbeat.Heartbeat(Attempt(Path({str(folder)!r})), 0, 2, 1.0)
 p.start()
 for i in range(3):
-    p.beat("past the start", i)
+    p.report_step("past the start", i)
 {code}
 """
     return subprocess.run(
@@ -70,7 +70,7 @@ def test_a_process_whose_training_stands_still_ends_with_its_stack_and_the_reaso
     ended = rank(attempt.folder, "def loop_for_ever():\n    while True: pass\nloop_for_ever()")
     assert ended.returncode == 75
     assert "loop_for_ever" in ended.stderr
-    assert "rank 1 has ended without a word, or never started" in ended.stderr
+    assert "rank 1 ended without a reason, or never started" in ended.stderr
     (end,) = attempt.ends()
     assert (end.rank, end.how) == (0, "lost")
 
@@ -84,5 +84,5 @@ def test_a_process_in_which_no_python_runs_any_more_ends_too(tmp_path):
 
 
 def test_a_process_that_gets_on_lives(tmp_path):
-    code = "for i in range(30):\n    time.sleep(0.1); p.beat(f'step {i}', i)\np.stop()"
+    code = "for i in range(30):\n    time.sleep(0.1); p.report_step(f'step {i}', i)\np.stop()"
     assert rank(Attempt.of(tmp_path, "a").folder, code).returncode == 0

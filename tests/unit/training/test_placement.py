@@ -64,11 +64,11 @@ def test_a_rank_takes_its_share_of_the_cpus(asked, cpus, local_size, threads):
 def test_an_elastic_job_has_the_work_of_the_ranks_it_was_meant_to_have():
     assert placement.planned_ranks({}, 4) == 4
     assert placement.planned_ranks({"CLOUDSEG_RANKS": "8"}, 4) == 8
-    with pytest.raises(UsageError, match="8 ranks cannot be dealt evenly to 3"):
+    with pytest.raises(UsageError, match="8 ranks cannot be distributed evenly to 3"):
         placement.planned_ranks({"CLOUDSEG_RANKS": "8"}, 3)
 
 
 def test_a_signal_that_may_come_too_late_is_warned_of():
-    assert placement.short_of_time({}, 1000, 1000) == ""
-    assert placement.short_of_time({"CLOUDSEG_LEAD_S": "120"}, 60, 20) == ""
-    assert "may take 140 s" in placement.short_of_time({"CLOUDSEG_LEAD_S": "120"}, 60, 40)
+    assert placement.late_signal_warning({}, 1000, 1000) == ""
+    assert placement.late_signal_warning({"CLOUDSEG_LEAD_S": "120"}, 60, 20) == ""
+    assert "may take 140 s" in placement.late_signal_warning({"CLOUDSEG_LEAD_S": "120"}, 60, 40)

@@ -53,7 +53,7 @@ def test_who_does_not_know_the_secret_is_not_answered_from_a_ranks_address_eithe
         with pytest.raises(urllib.error.HTTPError, match="403"):
             put(**{**place, "secret": secret})
         assert put(**place) == 200
-    assert "refused 127.0.0.1" in capsys.readouterr().err
+    assert "request of 127.0.0.1 without the attempt's secret" in capsys.readouterr().err
 
 
 def test_every_attempt_has_another_secret(tmp_path):
