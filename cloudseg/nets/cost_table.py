@@ -1,6 +1,6 @@
-"""What the layers of every known network cost, from `cost_table.json`: no TensorFlow, so that plans are quick.
+"""Cost of the layers of every known network, read from `cost_table.json`. No TensorFlow, so that plans are quick.
 
-`make costs` writes the table from the networks themselves (`cloudseg.nets.count_cost`), and tests hold it against them.
+`make costs` computes the table from the networks (`cloudseg.nets.count_cost`); tests compare it with them.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ FILE = Path(__file__).with_name("cost_table.json")
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A layer with weights, for images of any size whose sides are multiples of 32."""
+    """Cost of a layer with weights, for images of any size whose sides are multiples of 32."""
 
     parameters: int
-    """As `Layer.parameters`."""
+    """Number of trainable parameters."""
     statistics: int
-    """As `Layer.statistics`; above 0 for BatchNorm alone."""
+    """Number of moving statistics; above 0 for BatchNorm only."""
     flops_per_pixel: float
-    """As `Layer.flops`, of each pixel of the image."""
+    """FLOPs of the forward pass per pixel of the image; a multiply-add counts as 2."""
     flops_per_image: float
-    """As `Layer.flops`, of layers that see as many numbers whatever the size of the image, as after global pooling."""
+    """FLOPs of the forward pass per image, for layers whose input has a fixed size, as after global pooling."""
 
     def flops(self, size: tuple[int, int]) -> float:
-        """Of one image of `size` (height, width)."""
+        """FLOPs of the forward pass of one image of `size` (height, width)."""
         return self.flops_per_pixel * size[0] * size[1] + self.flops_per_image
 
 
 @dataclasses.dataclass(frozen=True)
 class NetworkRows:
-    """Layers with weights, in the order of the model: first the encoder's, then the decoder's."""
+    """Rows of the layers with weights, in the order of the model: first the encoder's, then the decoder's."""
 
     encoder: tuple[Row, ...]
     decoder: tuple[Row, ...]
 
 
 def network(name: str, batchnorm: bool = True) -> NetworkRows:
-    """The rows of the network `name`; `batchnorm` is the decoder's, see `models.build`.
+    """Return the rows of the network `name`; `batchnorm` says whether its decoder has BatchNorm.
 
-    Raises UsageError for an unknown name, or one that the table lacks.
+    Raises UsageError for an unknown name, or a name that the table lacks.
     """
     _, encoder = names.parse(name)
     table = _load()
@@ -56,24 +56,24 @@ def network(name: str, batchnorm: bool = True) -> NetworkRows:
         raise UsageError(
             f"network: {FILE} does not say what the layers of {name!r} cost; type: make costs NETWORKS={name}"
         )
-    found = table["networks"][name]
-    decoder = found["decoder"] if batchnorm else found.get("decoder_without_batchnorm", found["decoder"])
-    return NetworkRows(_read(table["encoders"][encoder])[: found["encoder_layers"]], _read(decoder))
+    entry = table["networks"][name]
+    decoder = entry["decoder"] if batchnorm else entry.get("decoder_without_batchnorm", entry["decoder"])
+    return NetworkRows(_decode(table["encoders"][encoder])[: entry["encoder_layers"]], _decode(decoder))
 
 
 def layers(
     name: str, size: tuple[int, int], batchnorm: bool = True, share: float = 1.0, train_bn: bool = False
 ) -> list[Layer]:
-    """The layers of the network `name` for images of `size` (height, width), in the order of the model.
+    """Return the layers of the network `name` for images of `size` (height, width), in the order of the model.
 
-    `share` and `train_bn` choose what trains, as in `freeze.freeze`. Raises UsageError as `network` does, and for a
-    size that the network cannot have.
+    `share` and `train_bn` select the layers that train, as in `freeze.freeze`. Raises UsageError as `network` does, and
+    for a size that the network does not take.
     """
     names.require_size(name, size)
-    found = network(name, batchnorm)
-    rows = (*found.encoder, *found.decoder)
+    table = network(name, batchnorm)
+    rows = (*table.encoder, *table.decoder)
     parts = [
-        freeze.Part(str(index), row.parameters + row.statistics, index < len(found.encoder), row.statistics > 0)
+        freeze.Part(str(index), row.parameters + row.statistics, index < len(table.encoder), row.statistics > 0)
         for index, row in enumerate(rows)
     ]
     _, trains = freeze.choose(parts, share, train_bn)
@@ -84,24 +84,25 @@ def layers(
 
 
 def text(networks: dict[str, tuple[NetworkRows, NetworkRows]]) -> str:
-    """The file's text; `networks` by name, with BatchNorm in the decoder and without.
+    """Render the text of the file. `networks`: for each name, its rows with and without BatchNorm in the decoder.
 
-    Raises ValueError if the layers of an encoder differ between networks in more than how many of the first there are.
+    An encoder is written once; networks may use only its first layers. Raises ValueError if the layers of a network's
+    encoder are not the first layers of that encoder.
     """
     encoders: dict[str, tuple[Row, ...]] = {}
-    for name, each in networks.items():
+    for name, (with_batchnorm, _) in networks.items():
         encoder = names.parse(name)[1]
-        encoders[encoder] = max(encoders.get(encoder, ()), each[0].encoder, key=len)
+        encoders[encoder] = max(encoders.get(encoder, ()), with_batchnorm.encoder, key=len)
     rows: dict[str, Any] = {}
     for name, (with_batchnorm, without) in networks.items():
         count = len(with_batchnorm.encoder)
         if not with_batchnorm.encoder == without.encoder == encoders[names.parse(name)[1]][:count]:
             raise ValueError(f"{name}: its encoder's layers are not the first of those of other networks")
-        rows[name] = {"encoder_layers": count, "decoder": _written(with_batchnorm.decoder)}
+        rows[name] = {"encoder_layers": count, "decoder": _encode(with_batchnorm.decoder)}
         if without.decoder != with_batchnorm.decoder:
-            rows[name]["decoder_without_batchnorm"] = _written(without.decoder)
+            rows[name]["decoder_without_batchnorm"] = _encode(without.decoder)
     columns = ["layers alike", *(field.name for field in dataclasses.fields(Row))]
-    parts = {"encoders": {name: _written(each) for name, each in encoders.items()}, "networks": rows}
+    parts = {"encoders": {name: _encode(each) for name, each in encoders.items()}, "networks": rows}
     lines = [f'"columns": {json.dumps(columns)}']
     for part, content in parts.items():
         inner = ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in content.items())
@@ -110,7 +111,7 @@ def text(networks: dict[str, tuple[NetworkRows, NetworkRows]]) -> str:
 
 
 def known() -> list[str]:
-    """The names of the networks in the table."""
+    """Names of the networks in the table."""
     return list(_load()["networks"])
 
 
@@ -119,16 +120,16 @@ def _load() -> dict[str, Any]:
     return json.loads(FILE.read_text())
 
 
-def _read(written: Iterable[Sequence[float]]) -> tuple[Row, ...]:
+def _decode(encoded: Iterable[Sequence[float]]) -> tuple[Row, ...]:
     return tuple(
         Row(int(parameters), int(statistics), per_pixel, per_image)
-        for alike, parameters, statistics, per_pixel, per_image in written
-        for _ in range(int(alike))
+        for repeats, parameters, statistics, per_pixel, per_image in encoded
+        for _ in range(int(repeats))
     )
 
 
-def _written(rows: Sequence[Row]) -> list[list[float]]:
-    """Neighbours that are alike, as the many small convolutions of a grouped one, are one row with their number."""
+def _encode(rows: Sequence[Row]) -> list[list[float]]:
+    """Run-length encode rows: equal neighbours, as the parts of a grouped convolution, become one row with a count."""
     out: list[list[float]] = []
     for row in rows:
         values = [row.parameters, row.statistics, _short(row.flops_per_pixel), _short(row.flops_per_image)]

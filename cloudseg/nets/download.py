@@ -1,4 +1,4 @@
-"""Downloads of ImageNet weights: checked by their digest, whole or not at all, gone on with after a break."""
+"""Downloads ImageNet weights: verified by digest, written atomically, resumed after an interruption."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from cloudseg.nets.imagenet import IMAGENET
 from cloudseg.nets.weights import cached
 
 PAUSES = (1.0, 4.0, 16.0)
-"""Seconds to wait before each further try when a connection breaks."""
+"""Seconds to wait before each retry after a broken connection."""
 TIMEOUT = 30.0
-"""Seconds of silence after which a connection counts as broken."""
+"""Seconds without data after which a connection counts as broken."""
 EVERY_SECONDS = 10.0
-"""Between two lines of progress in a log."""
+"""Seconds between two progress lines in a log."""
 BLOCK = 1 << 20
 
 
 def fetch(encoder: str) -> None:
-    """Download the weights of `encoder` unless they are there; what came of them before is kept and gone on from.
+    """Download the weights of `encoder` unless they are in the cache. A partial download is resumed.
 
-    Raises CloudsegError if they cannot be had, have another digest than published, or cannot be written.
+    Raises CloudsegError if the download fails, the file's digest is not the published one, or it cannot be written.
     """
     source, file = IMAGENET[encoder], cached(encoder)
     try:
@@ -41,33 +41,33 @@ def fetch(encoder: str) -> None:
             print(f"{file} is there")
             return
         file.parent.mkdir(parents=True, exist_ok=True)
-        with _held(file.with_name(f"{file.name}.part")) as part:
-            if not source.matches(file):  # another fetch may have brought it while this one waited
+        with _opened_exclusively(file.with_name(f"{file.name}.part")) as part:
+            if not source.matches(file):  # another process may have downloaded it while this one waited
                 print(f"fetching {source.url}", flush=True)
                 _complete(part, encoder)
                 if not source.matches(Path(part.name)):
                     part.truncate(0)
                     raise CloudsegError(
-                        f"{source.url}: what came has another digest than published and is thrown away; "
-                        f"type it again. If a proxy puts a page of its own there, {_by_hand(encoder)}"
+                        f"{source.url}: the downloaded file has another digest than published and is deleted; type the "
+                        f"command again. If a proxy sends a page of its own, {_by_hand(encoder)}"
                     )
                 with replacing(file) as temporary:
                     Path(part.name).rename(temporary)
     except OSError as error:
         raise CloudsegError(
-            f"{error.filename or file}: {os.strerror(error.errno or 0)}; make room (see df and your quota) or let "
-            "CLOUDSEG_CACHE name another folder that compute nodes see, then type it again"
+            f"{error.filename or file}: {os.strerror(error.errno or 0)}; free space (see df and your quota) or set "
+            "CLOUDSEG_CACHE to another folder that compute nodes see, then type the command again"
         ) from error
-    print(f"{file} is there now")
+    print(f"{file} is downloaded")
 
 
 @contextmanager
-def _held(path: Path) -> Iterator[BinaryIO]:
-    """`path` open for appending, by one process at a time; if it is empty in the end, it is removed."""
+def _opened_exclusively(path: Path) -> Iterator[BinaryIO]:
+    """Context with `path` open for appending, in one process at a time. A file that is empty at the end is removed."""
     while True:
         with path.open("ab") as file:
             _lock(file)
-            if not _still_called(path, file):
+            if not _is_file_of(path, file):
                 continue
             try:
                 yield file
@@ -78,8 +78,8 @@ def _held(path: Path) -> Iterator[BinaryIO]:
             return
 
 
-def _still_called(path: Path, file: BinaryIO) -> bool:
-    """Whether nobody has renamed or removed `file` while this process waited for it."""
+def _is_file_of(path: Path, file: BinaryIO) -> bool:
+    """Whether `path` still is the open `file`: another process may have renamed or removed it during the wait."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
@@ -87,17 +87,17 @@ def _still_called(path: Path, file: BinaryIO) -> bool:
 
 
 def _lock(file: BinaryIO) -> None:
-    # Some file systems have no locks; there, two fetches at once end in a wrong digest.
+    # Some file systems have no locks; there, two concurrent downloads end with a wrong digest.
     with suppress(OSError):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"{file.name}: another fetch is at it; waiting for that one", file=sys.stderr, flush=True)
+            print(f"{file.name}: waiting for another process that downloads it", file=sys.stderr, flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def _complete(part: BinaryIO, encoder: str) -> None:
-    """Download what `part` lacks. Raises CloudsegError if the server refuses or the connection breaks too often."""
+    """Download the rest of `part`. Raises CloudsegError if the server refuses or the connection breaks too often."""
     url = IMAGENET[encoder].url
     for pause in (*PAUSES, None):
         try:
@@ -113,24 +113,24 @@ def _complete(part: BinaryIO, encoder: str) -> None:
             raise CloudsegError(f"{url}: {error}; {_by_hand(encoder)}") from None
         except _Broken as error:
             if pause is None:
-                kept = "what came is kept, the same command goes on from there; " if part.tell() else ""
+                kept = "the partial file is kept, and the same command resumes it; " if part.tell() else ""
                 raise CloudsegError(f"{url}: {error}; {kept}{_by_hand(encoder)}") from None
-            print(f"{url}: {error}; trying again in {pause:.0f} s", file=sys.stderr, flush=True)
+            print(f"{url}: {error}; retrying in {pause:.0f} s", file=sys.stderr, flush=True)
             time.sleep(pause)
 
 
 class _Refused(Exception):
-    """The server answers, and another try will not change what it says."""
+    """The server refuses the request; a retry would not help."""
 
 
 class _Broken(Exception):
-    """The connection broke, or there was none."""
+    """The connection broke or could not be made; a retry may help."""
 
 
 def _blocks(url: str, start: int) -> Iterator[tuple[int, int | None, bytes]]:
-    """What lies at `url` from byte `start` on, or from 0 if the server knows no ranges.
+    """Yield the content of `url` from byte `start` on, or from 0 if the server does not support ranges.
 
-    Blocks with their position and the size of the whole, None if unknown. Raises _Refused, _Broken.
+    Yields (position, size of the whole file or None if unknown, block). Raises _Refused, _Broken.
     """
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     try:
@@ -141,10 +141,10 @@ def _blocks(url: str, start: int) -> Iterator[tuple[int, int | None, bytes]]:
                 yield position, total, block
                 position += len(block)
             if total is not None and position < total:
-                raise _Broken(f"it broke off after {position} of {total} bytes")
+                raise _Broken(f"the connection broke after {position} of {total} bytes")
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:
-            if error.headers["Content-Range"] != f"bytes */{start}":  # else there is no more to come
+            if error.headers["Content-Range"] != f"bytes */{start}":  # otherwise the file is complete
                 yield from _blocks(url, 0)
         elif error.code >= 500 or error.code in (http.HTTPStatus.REQUEST_TIMEOUT, http.HTTPStatus.TOO_MANY_REQUESTS):
             raise _Broken(str(error)) from None
@@ -156,17 +156,18 @@ def _blocks(url: str, start: int) -> Iterator[tuple[int, int | None, bytes]]:
 
 @contextmanager
 def _progress(name: str, start: int) -> Iterator[Callable[[int, int | None], None]]:
-    """A function to call with bytes done and in all: a bar on a terminal, a line now and then in a log."""
-    said = time.monotonic()
+    """Context with a function to call with (bytes done, total bytes or None). It shows a progress bar on a terminal,
+    and prints a line every EVERY_SECONDS in a log."""
+    last_line = time.monotonic()
     terminal = sys.stderr.isatty()
     with tqdm(desc=name, initial=start, unit="B", unit_scale=True, dynamic_ncols=True, disable=not terminal) as bar:
 
         def advance(done: int, total: int | None) -> None:
-            nonlocal said
+            nonlocal last_line
             bar.total = total
             bar.update(done - bar.n)
-            if not terminal and time.monotonic() - said >= EVERY_SECONDS:
-                said = time.monotonic()
+            if not terminal and time.monotonic() - last_line >= EVERY_SECONDS:
+                last_line = time.monotonic()
                 share = f" of {total / 1e6:.0f}" if total else ""
                 print(f"{name}: {done / 1e6:.0f}{share} MB", file=sys.stderr, flush=True)
 
@@ -174,4 +175,4 @@ def _progress(name: str, start: int) -> Iterator[Callable[[int, int | None], Non
 
 
 def _by_hand(encoder: str) -> str:
-    return f"without internet here, fetch it elsewhere and put it at {cached(encoder)}"
+    return f"without internet access here, download it elsewhere and copy it to {cached(encoder)}"

@@ -1,19 +1,19 @@
-"""Dropout whose choices are a function of numbers that are given, so that nothing of it has to be saved."""
+"""Dropout that is a pure function of given numbers, so that checkpoints need no random state."""
 
 from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
 
-# Layers that are made from now on draw from a generator of their own, whose state can be set; by Keras's default they
-# draw from a counter deep inside the operation.
+# Layers created from now on have a random generator whose state can be set. By default, Keras's dropout uses a counter
+# inside the operation, which cannot be set.
 tf.keras.backend.experimental.enable_tf_random_generator()
 
 
 def seed(model: tf.keras.Model, *numbers: int) -> None:
-    """Let the next pass through `model` drop what these numbers decide, as seed, rank and step."""
+    """Seed the dropout layers of `model` for the next forward pass with `numbers`, as seed, rank and step."""
     key = int(np.random.SeedSequence(numbers).generate_state(1, np.uint32)[0])
     for index, layer in enumerate(model.layers):
         generator = getattr(getattr(layer, "_random_generator", None), "_generator", None)
         if generator is not None:
-            generator.state.assign([0, index, key])  # of Philox: a counter of two numbers, and the key
+            generator.state.assign([0, index, key])  # Philox: a counter of two numbers, and a key

@@ -1,4 +1,4 @@
-"""Which layers train: the decoder always, of the encoder the last ones that hold a share of its parameters."""
+"""Selects the layers that train: the decoder, and the last encoder layers with a given share of its parameters."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """What decides whether a layer trains."""
+    """Properties of a layer that decide whether it trains."""
 
     name: str
     parameters: int
-    """BatchNorm statistics included."""
+    """Number of parameters, including BatchNorm statistics."""
     encoder: bool
-    """Whether it is one of the encoder's layers with weights."""
+    """Whether it is an encoder layer with weights."""
     batchnorm: bool
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What trains in a stage."""
+    """The encoder layers that train in a stage."""
 
     encoder_layers: tuple[str, ...]
-    """Names of the encoder's layers that train, from first to last."""
+    """Names of the encoder layers that train, in the order of the model."""
     encoder_share: float
-    """Share of the encoder's parameters that they hold: what the layer boundaries allow, near what was asked."""
+    """Share of the encoder's parameters in these layers: as near to the requested share as layer boundaries allow."""
     train_bn: bool = False
-    """Whether the BatchNorm layers among the others train nevertheless."""
+    """Whether the BatchNorm layers of the frozen part train too."""
 
     def __str__(self) -> str:
         if self.encoder_share == 1.0:
@@ -49,22 +49,22 @@ class Plan:
 
 
 def plan(layers: Sequence[tuple[str, int]], share: float) -> Plan:
-    """Choose the last of `layers` (name, number of parameters), in order, that hold about `share` of all.
+    """Select the last of `layers`, (name, number of parameters) in order, that hold about `share` of all parameters.
 
-    The cut is at the layer boundary nearest to `share`; 0 takes none, 1 takes all.
+    The cut is at the layer boundary nearest to `share`; 0 selects none, 1 selects all.
     """
     total = sum(count for _, count in layers)
-    held, best, cut = 0, abs(share), len(layers)
+    selected, best, cut = 0, abs(share), len(layers)
     for index in range(len(layers) - 1, -1, -1):
-        held += layers[index][1]
-        if (distance := abs(held / total - share)) < best or share == 1.0:
+        selected += layers[index][1]
+        if (distance := abs(selected / total - share)) < best or share == 1.0:
             best, cut = distance, index
     chosen = layers[cut:]
     return Plan(tuple(name for name, _ in chosen), sum(count for _, count in chosen) / total)
 
 
 def choose(parts: Sequence[Part], share: float, train_bn: bool = False) -> tuple[Plan, list[bool]]:
-    """What trains of `parts`, in the order of the model, and whether each does; see `freeze`."""
+    """Return the plan for `parts`, in the order of the model, and for each part whether it trains; see `freeze`."""
     sizes = [(part.name, part.parameters) for part in parts if part.encoder]
     chosen = dataclasses.replace(plan(sizes, share), train_bn=train_bn)
     trained = set(chosen.encoder_layers)
@@ -72,10 +72,10 @@ def choose(parts: Sequence[Part], share: float, train_bn: bool = False) -> tuple
 
 
 def freeze(network: Network, share: float, train_bn: bool = False) -> Plan:
-    """Let the decoder and the last `share` of the encoder train, and nothing else.
+    """Make the decoder and the last `share` of the encoder trainable, and freeze the other layers.
 
-    A frozen BatchNorm layer keeps its statistics too: Keras runs it in inference mode. With `train_bn` the encoder's
-    BatchNorm layers all train.
+    A frozen BatchNorm layer keeps its moving statistics too: Keras runs it in inference mode. With `train_bn` all
+    BatchNorm layers of the encoder train.
     """
     encoder = set(network.encoder)
     parts = [
@@ -89,5 +89,5 @@ def freeze(network: Network, share: float, train_bn: bool = False) -> Plan:
 
 
 def moving_statistics(model: tf.keras.Model) -> list[tf.Variable]:
-    """The BatchNorm means and variances that training updates: those of layers that are not frozen."""
+    """Moving means and variances of the BatchNorm layers that train."""
     return [variable for layer in model.layers if layer.trainable for variable in layer.non_trainable_variables]

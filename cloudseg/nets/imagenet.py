@@ -1,4 +1,4 @@
-"""Where ImageNet weights of encoders, without their classifier, are published: those segmentation_models uses."""
+"""URLs and digests of the published ImageNet weights of encoders, without classifier, for segmentation_models."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from pathlib import Path
 
 @dataclasses.dataclass(frozen=True)
 class Source:
+    """A published weights file."""
+
     url: str
     digest: str
-    """md5 or sha256, as the packages publish it; an md5 tells a broken download, not a forged one."""
+    """md5 or sha256, as the package publishes it. An md5 detects a damaged download, not a forged one."""
 
     def matches(self, file: Path) -> bool:
-        """Whether `file` is there and is what was published. Raises OSError if it cannot be read."""
-        # Where OpenSSL is in FIPS mode, md5 is only to be had like this.
+        """Whether `file` exists and has the published digest. Raises OSError if it cannot be read."""
+        # With OpenSSL in FIPS mode, md5 is available only with usedforsecurity=False.
         algorithm = hashlib.sha256 if len(self.digest) == 64 else functools.partial(hashlib.md5, usedforsecurity=False)
         try:
             with file.open("rb") as handle:
@@ -80,4 +82,4 @@ IMAGENET = {
     for url, rows in _PUBLISHED.items()
     for name, digest in (row.split() for row in rows.strip().splitlines())
 }
-"""By encoder. mobilenet and mobilenetv2 are not among them: no digest is published for theirs."""
+"""Sources by encoder. mobilenet and mobilenetv2 are missing, as no digest of their weights is published."""

@@ -1,4 +1,4 @@
-"""What a layer costs: for the model of many GPUs (`cloudseg.performance.model`). No TensorFlow."""
+"""Cost of a layer in FLOPs and bytes, for the performance model (`cloudseg.performance.model`). No TensorFlow."""
 
 from __future__ import annotations
 
@@ -8,27 +8,33 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Layer:
+    """Cost of a layer with weights."""
+
     flops: float
-    """Of one image forward, 2 a multiply-add; convolutions alone count."""
+    """FLOPs of one image in the forward pass; a multiply-add counts as 2. Only convolutions are counted."""
     parameters: int
-    """That train if the layer does."""
+    """Number of trainable parameters."""
     statistics: int
-    """BatchNorm's moving ones, which travel with the gradients."""
+    """Number of BatchNorm's moving statistics, which are averaged together with the gradients."""
     trains: bool
+    """Whether the layer trains in the stage."""
 
 
 def forward(layers: Sequence[Layer]) -> float:
-    """Flops of one image."""
+    """FLOPs of one image in the forward pass."""
     return sum(layer.flops for layer in layers)
 
 
 def backward(layers: Sequence[Layer]) -> list[float]:
-    """Flops of one image, of each layer: for its weights, if it trains; for its input, if a layer before it does."""
+    """FLOPs of one image in the backward pass, per layer.
+
+    A layer that trains computes the gradient of its weights; a layer behind one that trains, the gradient of its input.
+    """
     first = next((i for i, layer in enumerate(layers) if layer.trains), len(layers))
     return [layer.flops * (layer.trains + (i > first)) for i, layer in enumerate(layers)]
 
 
 def message(layers: Sequence[Layer], compressed: bool = False) -> list[int]:
-    """Bytes that a step sends of each layer: gradients, as float16 if `compressed`, and statistics, float32."""
+    """Bytes that each layer sends in a step: gradients, as float16 if `compressed`, and statistics as float32."""
     width = 2 if compressed else 4
     return [(width * layer.parameters + 4 * layer.statistics) * layer.trains for layer in layers]

@@ -1,9 +1,8 @@
-"""Sums over pixels of predictions and truth, on the device; `cloudseg.nets.scores` makes scores of them.
+"""Pixel sums of predictions and ground truth, computed on the device; `cloudseg.nets.scores` turns them into scores.
 
-Two kinds, not to be confused. `pixel_counts` are those of each image and class at the size at which the competition
-scores: its Dice is the mean over these pairs. `pooled_sums` put all pixels of a batch together, at the size of
-training: quick to have and what training curves show, but a score of pixels, in which an image with none of a class has
-no say.
+There are two kinds. `pixel_counts` are per image and class at the size of the competition's masks, whose Dice is the
+mean over pairs of image and class. `pooled_sums` are over all pixels of a batch at the training size: they are cheap,
+and training curves show them, but an image without a class does not contribute to the score of that class.
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ from cloudseg.nets.masks import unpack
 
 
 def pixel_counts(logits: tf.Tensor, truth: tf.Tensor, thresholds: tf.Tensor) -> tf.Tensor:
-    """Count pixels at the size at which the competition scores.
+    """Count pixels per image, class and threshold at the size of the competition's masks.
 
-    logits float32 (n, H, W, C); truth uint8 bits (n, h, w); thresholds float32 (T,) on the probability.
-    Probabilities are resized bilinearly to (h, w), then compared; pixels without data count nowhere.
+    logits float32 (n, H, W, C); truth packed masks uint8 (n, h, w); thresholds float32 (T,) on the probability.
+    Probabilities are resized bilinearly to (h, w), then compared; no-data pixels are ignored.
     Returns int32 (n, C, T, 3): pixels in prediction and truth, in the prediction, in the truth.
     """
     targets, valid = unpack(truth)
@@ -37,10 +36,10 @@ def pixel_counts(logits: tf.Tensor, truth: tf.Tensor, thresholds: tf.Tensor) -> 
 
 
 def pooled_sums(logits: tf.Tensor, targets: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
-    """Sums over all valid pixels of a batch, from what losses take (see `cloudseg.nets.losses`).
+    """Sum over all valid pixels of a batch; the arguments are those of `cloudseg.nets.losses.Loss`.
 
-    Returns float32 (C, 2, 3): first with probabilities, then with predictions above 0.5, each the sum of prediction
-    times truth, of the prediction, of the truth. Sums over batches and ranks are those of everything.
+    Returns float32 (C, 2, 3): on axis 1 with probabilities, then with masks at 0.5; on axis 2 the sums of prediction
+    times truth, of the prediction, of the truth. The results of batches and ranks can be added.
     """
     probabilities, targets = tf.sigmoid(logits) * valid, targets * valid
     predicted = tf.cast(logits > 0, tf.float32) * valid

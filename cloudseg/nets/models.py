@@ -1,4 +1,4 @@
-"""Networks by name: four-channel U-Nets, as logits, with how they want their input."""
+"""Builds networks by name: segmentation networks with four logits per pixel, and the scaling of their input."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ os.environ.setdefault("SM_FRAMEWORK", "tf.keras")
 import numpy as np
 import tensorflow as tf
 
-with contextlib.redirect_stdout(None):  # it prints a greeting
+with contextlib.redirect_stdout(None):  # its import prints a line
     import segmentation_models as sm
 from segmentation_models.backbones.backbones_factory import Backbones
 
@@ -27,20 +27,22 @@ DECODERS: dict[str, Callable[..., tf.keras.Model]] = {
 OWN = {"vanilla": vanilla}
 NUMBER_OF_CLASSES = 4
 BATCHNORM_MOMENTUM = 0.9
-"""Of the moving statistics. Keras's 0.99 needs some 500 steps to follow; a stage may have fewer."""
+"""Momentum of the moving statistics. Keras's 0.99 takes about 500 steps to adapt; a stage may have fewer."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Network:
+    """A Keras model and the scaling of its input."""
+
     model: tf.keras.Model
-    """float32 (n, H, W, 3), scaled -> logits (n, H, W, 4)."""
+    """Scaled images, float32 (n, H, W, 3) -> logits (n, H, W, 4)."""
     encoder: tuple[str, ...]
-    """Names of the encoder's layers, in the order of the model."""
+    """Names of the encoder layers with weights, in the order of the model."""
     scale: Callable[[tf.Tensor], tf.Tensor]
-    """uint8 RGB -> what the encoder expects."""
+    """RGB uint8 -> float32, scaled as the encoder expects."""
 
     def logits(self, images: tf.Tensor, training: bool) -> tf.Tensor:
-        """uint8 (n, H, W, 3) -> float32 (n, H, W, 4)."""
+        """Images, uint8 (n, H, W, 3) -> logits, float32 (n, H, W, 4)."""
         return tf.cast(self.model(self.scale(images), training=training), tf.float32)
 
     def seed_dropout(self, *numbers: int) -> None:
@@ -48,16 +50,16 @@ class Network:
         dropout.seed(self.model, *numbers)
 
     def encoder_parameters(self) -> int:
-        """How many parameters the encoder holds, BatchNorm statistics included."""
+        """Number of parameters of the encoder, including BatchNorm statistics."""
         return sum(self.model.get_layer(name).count_params() for name in self.encoder)
 
 
 def build(name: str, size: tuple[int, int], pretrained: bool, batchnorm: bool = True, mixed: bool = False) -> Network:
-    """The network `name` for images of `size` (height, width), with random weights from TensorFlow's seed.
+    """Build the network `name` for images of `size` (height, width), with random weights from TensorFlow's seed.
 
-    `pretrained` says that its encoder will be filled with published weights, and so how its input is scaled.
-    `batchnorm` is the decoder's. `mixed` computes in float16 where that is safe, with weights and logits in float32.
-    Raises UsageError for an unknown name.
+    With `pretrained` the input is scaled as the encoder's published weights expect; the caller loads the weights.
+    `batchnorm` says whether the decoder has BatchNorm. With `mixed` most layers compute in float16; weights and logits
+    are float32. Raises UsageError for an unknown name.
     """
     decoder, encoder = names.parse(name)
     layers = OWN[encoder].ENCODER if encoder in OWN else _encoder_layers(encoder, size)
@@ -70,7 +72,7 @@ def build(name: str, size: tuple[int, int], pretrained: bool, batchnorm: bool = 
     network_layers = tuple(layer.name for layer in model.layers if layer.name in layers and layer.weights)
     if pretrained:
         return Network(model, network_layers, _scale(encoder))
-    # A random encoder has no statistics of its own for raw pixel values.
+    # A random encoder expects no particular scale; -1 to 1 suits its initial weights.
     return Network(model, network_layers, lambda images: tf.cast(images, tf.float32) / 127.5 - 1.0)
 
 
@@ -89,7 +91,7 @@ def _model(decoder: str, encoder: str, size: tuple[int, int], batchnorm: bool) -
 
 @contextlib.contextmanager
 def _policy(name: str) -> Iterator[None]:
-    """Layers that are made within compute as this says."""
+    """Context in which new layers have the Keras dtype policy `name`."""
     before = tf.keras.mixed_precision.global_policy()
     tf.keras.mixed_precision.set_global_policy(name)
     try:
@@ -99,7 +101,7 @@ def _policy(name: str) -> Iterator[None]:
 
 
 def encoder_alone(encoder: str, size: tuple[int, int]) -> tf.keras.Model:
-    """An encoder without a decoder, with random weights; its layers are called as in `build`."""
+    """Build an encoder without a decoder, with random weights; its layers have the same names as in `build`."""
     tf.keras.backend.reset_uids()
     return Backbones.get_backbone(
         encoder,
@@ -114,21 +116,21 @@ def encoder_alone(encoder: str, size: tuple[int, int]) -> tf.keras.Model:
 
 
 def _encoder_layers(encoder: str, size: tuple[int, int]) -> frozenset[str]:
-    """Names of the encoder's layers in any network that segmentation_models builds on it.
+    """Names of the encoder's layers in every network that segmentation_models builds on it.
 
-    It builds the encoder first and the decoder onto the encoder's own layers, so with Keras's counters reset
-    before each they have the same names, automatic ones too.
+    segmentation_models builds the encoder first and adds the decoder to it. With Keras's name counters reset before
+    each build, the encoder's layers have the same names, also automatic ones.
     """
-    with tf.Graph().as_default():  # only the names are wanted: variables of a graph are never filled
-        tf.random.set_seed(0)  # this graph's; dropout asks for one where operations are to be deterministic
+    with tf.Graph().as_default():  # only names are needed: variables of a graph take no memory
+        tf.random.set_seed(0)  # the seed of this graph, which dropout needs if operations are deterministic
         return frozenset(layer.name for layer in encoder_alone(encoder, size).layers)
 
 
 def _scale(encoder: str) -> Callable[[tf.Tensor], tf.Tensor]:
-    """uint8 RGB -> what the published weights of `encoder` were trained with.
+    """Return the scaling that the published weights of `encoder` were trained with: RGB uint8 -> float32.
 
-    segmentation_models' own functions keep tensors of the first graph that they are used in. All of them are a matrix
-    times the colours and a shift, so these are found by trying.
+    The preprocessing functions of segmentation_models keep tensors of the first graph that uses them. All of them
+    multiply the colours by a matrix and add a shift, so both are computed here from four colours.
     """
     preprocess = sm.get_preprocessing(encoder)
     shift = np.array(preprocess(np.zeros((1, 1, 1, 3), np.float32)))[0, 0, 0]

@@ -1,4 +1,4 @@
-"""What networks and losses are called; without TensorFlow, so that a wrong name fails at launch."""
+"""Names of networks, losses and precisions, without TensorFlow, so that a wrong name fails at launch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cloudseg.core.errors import UsageError
 from cloudseg.data import image_size
 
 OWN = ("vanilla",)
-"""Networks of our own, each a module beside this one; they have no published weights."""
+"""Networks defined in this package, each in a module of its name; they have no published weights."""
 DECODERS = ("unet", "linknet", "fpn", "pspnet")
 ENCODERS = (
     "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
@@ -21,14 +21,17 @@ ENCODERS = (
     "efficientnetb4", "efficientnetb5", "efficientnetb6", "efficientnetb7",
 )  # fmt: skip
 STRIDE = {"pspnet": 48}
-"""Height and width of images are multiples of this, of decoders that want another one than the 32 of all sizes."""
+"""Height and width of images are multiples of this, for decoders that need more than the 32 of every network."""
 LOSSES = ("bce", "dice", "bce_dice", "weighted_bce")
 PRECISIONS = ("float32", "mixed")
 COMPRESSIONS = ("none", "fp16")
 
 
 def parse(name: str) -> tuple[str, str]:
-    """'unet-resnet34' -> ('unet', 'resnet34'); one of `OWN` is both. Raises UsageError with the nearest name."""
+    """Split 'unet-resnet34' into ('unet', 'resnet34'); a name of `OWN` is returned twice.
+
+    Raises UsageError, with the nearest name, for an unknown one.
+    """
     if name in OWN:
         return name, name
     decoder, _, encoder = name.partition("-")
@@ -36,20 +39,20 @@ def parse(name: str) -> tuple[str, str]:
         known = [*OWN, *(f"{d}-{e}" for d in DECODERS for e in ENCODERS)]
         hint = nearest(name, known)
         if not hint.startswith("; did"):
-            hint = f"; it is {', '.join(OWN)}, or DECODER-ENCODER, of {', '.join(DECODERS)} and {', '.join(ENCODERS)}"
+            hint = f"; give {', '.join(OWN)} or DECODER-ENCODER, of {', '.join(DECODERS)} and {', '.join(ENCODERS)}"
         raise UsageError(f"network: there is no {name!r}{hint}")
     return decoder, encoder
 
 
 def require_size(name: str, size: tuple[int, int]) -> None:
-    """Raises UsageError, with what to type, if the network `name` cannot take images of `size` (height, width)."""
+    """Raises UsageError, with what to type, if the network `name` does not take images of `size` (height, width)."""
     decoder, encoder = parse(name)
     stride = STRIDE.get(decoder, 1)
     if any(side % stride for side in size):
         step = math.lcm(stride, image_size.STRIDE)
-        nearby = "x".join(str(max(step, step * round(side / step))) for side in size)
+        nearest_size = "x".join(str(max(step, step * round(side / step))) for side in size)
         raise UsageError(
             f"network: {name} takes images whose height and width are multiples of {stride}, not {size[0]}x{size[1]}; "
-            f"make the shards at another size: --size {nearby}, or choose another network, as: "
+            f"make the shards at another size: --size {nearest_size}, or choose another network, as: "
             f"--set network=unet-{encoder}"
         )

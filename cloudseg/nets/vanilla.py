@@ -1,12 +1,13 @@
-"""A plain U-Net of 2.9 M parameters, as Ronneberger et al. 2015 with BatchNorm and half-size steps made smaller."""
+"""A plain U-Net of 2.9 M parameters: Ronneberger et al. 2015 with BatchNorm and fewer channels."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
 WIDTHS = (24, 48, 96, 192, 192)
-"""Channels at full size, half, a quarter and so on. The bottom is no wider than the level above it: twice as wide, its
-last convolution would be half of the encoder, and `partial`, a fifth of it, could train nothing."""
+"""Channels at full size, half size, a quarter and so on. The last level is no wider than the one before: at twice the
+width, its last convolution would hold half of the encoder's parameters, and `partial`, a fifth, would select no layer.
+"""
 ENCODER = frozenset(
     f"down{level}_{part}{i}" for level in range(len(WIDTHS)) for part in ("conv", "bn", "relu") for i in (1, 2)
 )
@@ -14,7 +15,7 @@ ENCODER = frozenset(
 
 
 def build(size: tuple[int, int], classes: int, batchnorm: bool) -> tf.keras.Model:
-    """float32 (n, H, W, 3) -> logits (n, H, W, classes). `batchnorm` is the expanding path's, as in other networks."""
+    """Build the model: float32 (n, H, W, 3) -> logits (n, H, W, classes). `batchnorm` is for the expanding path."""
     layers = tf.keras.layers
     x = inputs = layers.Input((*size, 3), name="image")
     skips = []

@@ -1,4 +1,4 @@
-"""Pretrained weights of encoders, from files only: compute nodes have no internet."""
+"""Loads pretrained weights of encoders from files; nothing is downloaded, as compute nodes have no internet access."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from cloudseg.nets.imagenet import IMAGENET
 
 
 def cached(encoder: str) -> Path:
-    """Where the ImageNet weights of `encoder` lie, whether they are there or not."""
+    """Path of the ImageNet weights of `encoder` in the cache; the file need not exist."""
     cache = Path(os.environ.get("CLOUDSEG_CACHE") or Path.home() / ".cache" / "cloudseg")
     name = Path(IMAGENET[encoder].url).name if encoder in IMAGENET else f"{encoder}_imagenet_no_top.h5"
     return cache / "weights" / name
 
 
 def require(weights: str, encoder: str) -> None:
-    """Raises UsageError, with the line to type, if the setting `weights` names a file that is not there, or DataError
-    if it is not what was published as ImageNet weights of `encoder`."""
+    """Check the setting `weights`.
+
+    Raises UsageError, with what to type, if it names a file that does not exist; DataError if the file of "imagenet" is
+    not the published one of `encoder`.
+    """
     if weights == "none":
         return
     file = cached(encoder) if weights == "imagenet" else Path(weights)
@@ -30,12 +33,12 @@ def require(weights: str, encoder: str) -> None:
         return
     if weights != "imagenet":
         raise UsageError(
-            f"weights: {file} is not there; put it there, or begin a new run from another, --set weights=FILE, or from "
-            "random weights: --set weights=none"
+            f"weights: {file} is not there; copy it there, or begin a new run from another file, --set weights=FILE, "
+            "or from random weights: --set weights=none"
         )
     if encoder not in IMAGENET:
         raise UsageError(
-            f"weights: no download is known for the encoder {encoder!r}; put its file at {file}, or begin a new run "
+            f"weights: no download is known for the encoder {encoder!r}; copy its file to {file}, or begin a new run "
             "from random weights: --set weights=none"
         )
     raise UsageError(
@@ -45,12 +48,13 @@ def require(weights: str, encoder: str) -> None:
 
 
 def load(model: Any, layers: tuple[str, ...], encoder: str, weights: str) -> None:
-    """Fill the encoder `layers` of a Keras `model` from an HDF5 weights file.
+    """Load the encoder `layers` of a Keras `model` from an HDF5 weights file.
 
-    By name if the file knows all their names; else it must hold the whole encoder, layers in Keras's order.
+    Layers are matched by name if the file has all names; otherwise the file must hold the whole encoder, with layers in
+    Keras's order.
 
-    Raises UsageError if the file is missing, DataError if it is damaged, of another encoder, or leaves a layer
-    unfilled.
+    Raises UsageError if the file is missing, DataError if it is damaged, of another encoder, or lacks weights of a
+    layer.
     """
     import h5py
 
@@ -67,20 +71,22 @@ def load(model: Any, layers: tuple[str, ...], encoder: str, weights: str) -> Non
             _load_in_order(model, layers, encoder, file)
     except (OSError, ValueError) as error:
         raise DataError(f"{file} does not fit {encoder}: {error}") from None
-    same = [
+    unchanged = [
         name
         for name in layers
         if model.get_layer(name).count_params()
         and all((a == b).all() for a, b in zip(before[name], model.get_layer(name).get_weights(), strict=True))
     ]
-    if same:
-        raise DataError(f"{file} does not fill {len(same)} of {len(layers)} encoder layers, first {same[0]}")
+    if unchanged:
+        raise DataError(
+            f"{file} has no weights for {len(unchanged)} of {len(layers)} encoder layers, as {unchanged[0]}"
+        )
 
 
 def _load_in_order(model: Any, layers: tuple[str, ...], encoder: str, file: Path) -> None:
-    """Fill the encoder on its own, as published files were made for, and copy what the model has of it.
+    """Load the file into an encoder without a decoder, for which it was made, and copy the weights to the model.
 
-    Many encoders leave names to Keras, whose numbers depend on what was built before, also when the file was made.
+    Many encoders have automatic layer names, whose numbers depend on the models that were built before.
     """
     from cloudseg.nets.models import encoder_alone
 

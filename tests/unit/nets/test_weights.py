@@ -149,7 +149,7 @@ def test_damaged_weights_are_fetched_again(publisher):
 def test_a_download_that_broke_off_goes_on_at_the_next_command(publisher, part, monkeypatch):
     monkeypatch.setattr(download, "PAUSES", ())
     publisher.breaks = [1000]
-    with pytest.raises(CloudsegError, match="broke off after 1000 of 10240 bytes; what came is kept"):
+    with pytest.raises(CloudsegError, match="broke after 1000 of 10240 bytes; the partial file is kept"):
         download.fetch("resnet18")
     assert part.read_bytes() == CONTENT[:1000]
     download.fetch("resnet18")
@@ -192,7 +192,7 @@ def test_what_is_kept_may_leave_nothing_to_send(publisher, part, kept, asked):
 
 def test_another_digest_than_published_leaves_nothing_behind(publisher, cache):
     publisher.content = CONTENT[:-1] + b"?"
-    with pytest.raises(CloudsegError, match=f"{publisher.url}: what came has another digest than published"):
+    with pytest.raises(CloudsegError, match=f"{publisher.url}: the downloaded file has another digest than published"):
         download.fetch("resnet18")
     assert list(cache.iterdir()) == []
 
@@ -200,14 +200,14 @@ def test_another_digest_than_published_leaves_nothing_behind(publisher, cache):
 def test_a_body_that_is_always_too_short_is_no_success(publisher):
     publisher.knows_ranges = False
     publisher.breaks = [10239] * 10
-    with pytest.raises(CloudsegError, match="broke off after 10239 of 10240 bytes"):
+    with pytest.raises(CloudsegError, match="broke after 10239 of 10240 bytes"):
         download.fetch("resnet18")
     assert not weights.cached("resnet18").exists()
 
 
 def test_what_the_server_does_not_have_is_asked_for_once(publisher, cache):
     publisher.statuses = [404] * 10
-    with pytest.raises(CloudsegError, match=r"404.*put it at .*resnet18\.h5"):
+    with pytest.raises(CloudsegError, match=r"404.*copy it to .*resnet18\.h5"):
         download.fetch("resnet18")
     assert len(publisher.asked) == 1
     assert list(cache.iterdir()) == []
@@ -217,7 +217,7 @@ def test_without_internet_it_says_where_to_put_the_file(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}/resnet18.h5"
     monkeypatch.setitem(weights.IMAGENET, "resnet18", Source(url, "0" * 32))
-    with pytest.raises(CloudsegError, match=rf"{url}: .*refused; without internet here.* put it at .*resnet18\.h5"):
+    with pytest.raises(CloudsegError, match=rf"{url}: .*refused; without internet access here.* copy it to .*resnet18\.h5"):
         download.fetch("resnet18")
 
 
@@ -229,7 +229,7 @@ def test_a_cache_that_cannot_be_written_is_named(publisher, cache):
 
 def test_of_two_fetches_at_once_the_second_waits_and_finds_the_file(publisher, monkeypatch):
     first_is_served, second_waits = threading.Event(), threading.Event()
-    monkeypatch.setattr(sys, "stderr", Ear("waiting for that one", second_waits))
+    monkeypatch.setattr(sys, "stderr", Ear("waiting for another process", second_waits))
 
     def hold() -> None:
         first_is_served.set()
