@@ -1,4 +1,4 @@
-"""Random views of a training sample, decided by the sample's own seed alone, whatever rank or thread makes them."""
+"""Random augmentation of training samples; the result depends only on the sample and its seed."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from cloudseg.data.labels import NO_DATA
 
 
 class Augmenter:
-    """Random views of a strength of batches.PRESETS. Pickles as its settings.
+    """Augments images and masks with one of batches.PRESETS. Pickles as its settings.
 
-    What comes in from outside the image is marked as without data, so losses leave it out.
+    Pixels from outside the image become no-data pixels, which losses ignore.
     """
 
     def __init__(self, size: tuple[int, int], preset: str = "standard") -> None:
-        # Samples are made in several threads already, and some of OpenCV's pixels depend on how many it uses.
+        # Samples are already made in several threads, and OpenCV's results may depend on its number of threads.
         cv2.setNumThreads(1)
         self._size, self._preset = size, preset
-        self._threads = threading.local()  # a pipeline holds its random generator: one a thread
+        self._threads = threading.local()  # one pipeline per thread, as it holds a random generator
 
     def __reduce__(self) -> tuple[type[Augmenter], tuple[tuple[int, int], str]]:
         return Augmenter, (self._size, self._preset)
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """uint8 (H, W, 3) and packed uint8 (H, W) -> the same shapes; equal seeds give equal results."""
+        """Augment an image, uint8 (H, W, 3), and a packed mask, uint8 (H, W). Equal seeds give equal results."""
         pipeline = getattr(self._threads, "pipeline", None)
         if pipeline is None:
             pipeline = self._threads.pipeline = A.Compose(transforms(self._preset, self._size))
@@ -41,7 +41,7 @@ class Augmenter:
 
 
 def transforms(preset: str, size: tuple[int, int]) -> list[A.BasicTransform]:
-    """The steps of a preset for images of `size` (height, width)."""
+    """Transforms of a preset for images of `size` (height, width)."""
     outside = {"border_mode": cv2.BORDER_CONSTANT, "fill": 0, "fill_mask": NO_DATA}
     if preset == "none":
         return []

@@ -1,4 +1,4 @@
-"""Masks of all classes in one byte a pixel, as the shards hold them."""
+"""Packed masks: one byte per pixel with a bit for each class, as in the shards."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from cloudseg.data.labels import CLASSES, NO_DATA
 
 
 def pack(masks: np.ndarray) -> np.ndarray:
-    """bool (C, h, w) -> uint8 (h, w), bit c for class c."""
+    """Pack masks, bool (C, h, w) -> uint8 (h, w), with bit c for class c."""
     return np.asarray(sum(mask.astype(np.uint8) << c for c, mask in enumerate(masks)), np.uint8)
 
 
 def unpack(bits: np.ndarray) -> np.ndarray:
-    """uint8 (h, w) -> bool (C, h, w)."""
+    """Unpack masks, uint8 (h, w) -> bool (C, h, w)."""
     return np.stack([bits >> c & 1 == 1 for c in range(len(CLASSES))])
 
 
 def has_data(bits: np.ndarray) -> np.ndarray:
-    """uint8 (h, w) -> bool (h, w): where the image has data."""
+    """Pixels with data: uint8 (h, w) -> bool (h, w)."""
     return bits & NO_DATA == 0

@@ -1,4 +1,4 @@
-"""The published box table: what each labeller marked in an image, one rectangle per row."""
+"""The published box table: one row per rectangle that a labeller drew in an image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from cloudseg.core.errors import UsageError
 from cloudseg.data.csv_rows import Row, quoted, split_row
-from cloudseg.data.label_size import ENOUGH, SAMPLE
+from cloudseg.data.label_size import MIN_EVIDENCE, SAMPLE_SIZE
 from cloudseg.data.labels import (
     CLASSES,
     HEADER,
@@ -21,15 +21,13 @@ from cloudseg.data.labels import (
     LabelTable,
     Rejection,
     RowFault,
-    name_fault,
+    name_problem,
 )
 from cloudseg.data.rle import Runs
 
 COLUMNS = ("id", "file", "x1", "y1", "x2", "y2", "class")
-
-
-ENOUGH_BOXES = 20
-"""So many boxes in the upper left quarter of the images are no accident: 6 % of the published boxes are there."""
+MIN_BOXES = 20
+"""If this many boxes all lie in the upper left quarter, they are of smaller images: of the published boxes 6 % do."""
 
 
 class Box(NamedTuple):
@@ -42,11 +40,11 @@ class Box(NamedTuple):
 
 
 class BoxTable(LabelTable):
-    """The published table: one row per box, of columns COLUMNS, which a first row may name.
+    """The published table: one row per box with the columns COLUMNS; a header row is optional.
 
-    Of `file`, the last part is the image. Boxes of one class in one image, by whichever labeller, add up to their
-    union. A row without corners and class is a labeller who saw nothing: the image is known, even if no other row is
-    about it. What sticks out of the image is cut off.
+    The last part of `file` is the name of the image. The mask of a class is the union of its boxes by all labellers. A
+    row without corners and class says that a labeller saw nothing; its image has no class unless other rows name one.
+    Boxes are clipped to the image.
     """
 
     content_of = "boxes"
@@ -63,7 +61,7 @@ class BoxTable(LabelTable):
             raise self._changed()
         return box
 
-    def _sort_out(self, rows: Iterator[tuple[Row, bytes]]) -> tuple[list[ImageLabels], list[Rejection]]:
+    def _parse_rows(self, rows: Iterator[tuple[Row, bytes]]) -> tuple[list[ImageLabels], list[Rejection]]:
         first: dict[str, tuple[str, int]] = {}
         present: dict[str, list[list[Row]]] = {}
         rejected: list[Rejection] = []
@@ -84,14 +82,14 @@ class BoxTable(LabelTable):
         images = [ImageLabels(name, first[name][1], tuple(map(tuple, rows))) for name, rows in present.items()]
         return images, rejected
 
-    def _doubt(self, images: list[ImageLabels], rejected: list[Rejection]) -> str:
+    def _size_problem(self, images: list[ImageLabels], rejected: list[Rejection]) -> str:
         rows = [
             (row, labels.name, CLASSES[i]) for labels in images for i, rows in enumerate(labels.rows) for row in rows
         ]
-        if len(rejected) >= ENOUGH and len(rejected) > len(rows):
-            return f"most of its rows are no boxes of {','.join(COLUMNS)}, as {rejected[0]}"
-        boxes = [self._box(*each) for each in rows[:: max(len(rows) // SAMPLE, 1)]]
-        if len(boxes) < ENOUGH_BOXES:
+        if len(rejected) >= MIN_EVIDENCE and len(rejected) > len(rows):
+            return f"most of its rows are not boxes of {','.join(COLUMNS)}, for example {rejected[0]}"
+        boxes = [self._box(*each) for each in rows[:: max(len(rows) // SAMPLE_SIZE, 1)]]
+        if len(boxes) < MIN_BOXES:
             return ""
         x2, y2 = max(box.x2 for box in boxes), max(box.y2 for box in boxes)
         if x2 <= SOURCE_SIZE[1] // 2 and y2 <= SOURCE_SIZE[0] // 2:
@@ -99,19 +97,22 @@ class BoxTable(LabelTable):
         return ""
 
     def _parse(self, line: bytes) -> tuple[str, str, str, Box | None]:
-        """File, image, class and box of a row; class "" and no box if nothing was seen. Raises RowFault."""
+        """Parse a row into file, image, class and box; class "" and no box if the labeller saw nothing.
+
+        Raises RowFault for a row that is not valid.
+        """
         try:
             fields = split_row(line)
         except csv.Error as error:
-            # The image is left out, so its name must be found in spite of what is wrong.
+            # The image is rejected, so its name is needed even if the row is not valid CSV.
             fields = line.decode(errors="backslashreplace").replace('"', "").split(",")
             raise RowFault(_image_name(fields), "file", f"not a row of a CSV file: {error}") from None
         name = _image_name(fields)
         if len(fields) != len(COLUMNS):
-            raise RowFault(name, "class", f"{len(fields)} fields in place of {len(COLUMNS)}")
+            raise RowFault(name, "class", f"{len(fields)} fields instead of {len(COLUMNS)}")
         _, file, *corners, label = fields
-        if fault := name_fault(name):
-            raise RowFault(name or file, "file", fault)
+        if problem := name_problem(name):
+            raise RowFault(name or file, "file", problem)
         if not label and not any(corners):
             return file, name, label, None
         if label not in CLASSES:
@@ -120,7 +121,7 @@ class BoxTable(LabelTable):
 
 
 def _is_header(line: bytes, path: Path) -> bool:
-    """Whether a table's first row names the columns. Raises UsageError if it is that of another table."""
+    """Whether a table's first row is a header. Raises UsageError if it is the header of another kind of table."""
     text = line.decode(errors="backslashreplace").replace('"', "")
     if text.startswith(HEADER[0]):
         raise UsageError(f"{path} is a table of runs, not of boxes: give it with --csv")
@@ -131,11 +132,10 @@ def _is_header(line: bytes, path: Path) -> bool:
 
 
 def union(boxes: Iterable[Box]) -> Runs:
-    """The pixels that lie in any of the boxes, as runs on SOURCE_SIZE that end at the bottom of a column at the
-    latest."""
+    """Runs of the union of boxes, for masks of SOURCE_SIZE. No run extends beyond a column."""
     boxes = list(boxes)
     height = SOURCE_SIZE[0]
-    # Between two neighbouring edges, all columns are alike.
+    # Between two neighbouring edges, all columns have the same runs.
     edges = sorted({x for box in boxes for x in (box.x1, box.x2)})
     runs = [np.empty((0, 2), np.int64)]
     for left, right in pairwise(edges):
@@ -147,7 +147,7 @@ def union(boxes: Iterable[Box]) -> Runs:
 
 
 def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Half-open spans in ascending order, those that meet or overlap made one."""
+    """Merge half-open spans that touch or overlap; returns them in ascending order."""
     merged: list[tuple[int, int]] = []
     for start, end in sorted(spans):
         if merged and start <= merged[-1][1]:
@@ -162,8 +162,10 @@ def _image_name(fields: list[str]) -> str:
 
 
 def _clipped(name: str, corners: list[str], given: tuple[int, int]) -> Box:
-    """The part of a box, on images of the height and width that are `given`, that lies in an image of SOURCE_SIZE.
-    Raises RowFault if there is none, and for what is no box at all."""
+    """Scale a box from images of size `given` (height, width) to SOURCE_SIZE and clip it.
+
+    Raises RowFault if it is empty or outside the image, or if a corner is not a number.
+    """
     height, width = SOURCE_SIZE
     scales = (width / given[1], height / given[0]) * 2
     x1, y1, x2, y2 = (_pixels(name, *each) for each in zip(COLUMNS[2:6], corners, scales, strict=True))
@@ -177,7 +179,7 @@ def _clipped(name: str, corners: list[str], given: tuple[int, int]) -> Box:
 
 def _pixels(name: str, corner: str, text: str, scale: float) -> int:
     try:
-        # Not for float(), which would take 1_0 for 10.
+        # float() would accept 1_0 as 10.
         return int(float(text.replace("_", "?")) * scale)
     except (ValueError, OverflowError):
         raise RowFault(name, corner, f"{quoted(text)} is not a number of pixels") from None

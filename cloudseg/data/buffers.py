@@ -1,5 +1,4 @@
-"""Memory that is used over and over: fresh memory comes from the system page by page, which takes as long as filling
-it."""
+"""Reuses memory: the system provides fresh memory page by page, which takes as long as filling it."""
 
 from __future__ import annotations
 
@@ -15,16 +14,19 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def reuse_freed_memory() -> None:
-    """Let this process use freed arrays of some MB again, which glibc would give back to the system each time."""
+    """Make glibc keep freed arrays of some MB for reuse instead of returning them to the system."""
     with suppress(AttributeError, OSError):  # another C library
         libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the most that older ones take
+        libc.mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the maximum of older versions
         libc.mallopt(_M_TRIM_THRESHOLD, 256 << 20)
 
 
 class Slots:
-    """Pieces of memory of equal size. One is lent as an array, and comes back when nothing refers to the array or a
-    view of it any more, be it in Python or in TensorFlow."""
+    """A pool of `count` slots of equal size in `memory`.
+
+    `take` gives out a slot as an array. The slot is free again when neither Python nor TensorFlow refers to the array
+    or a view of it.
+    """
 
     def __init__(self, memory: mmap.mmap, count: int) -> None:
         self._bytes = len(memory) // count
@@ -34,21 +36,21 @@ class Slots:
             self._free.put(slot)
 
     def take(self) -> tuple[int, np.ndarray]:
-        """The number of a slot and its memory, uint8 (bytes,); waits until one is free."""
+        """Wait for a free slot; returns its number and its memory, uint8 (bytes,)."""
         slot = self._free.get()
-        return slot, np.asarray(_Lent(self[slot], slot, self._free))
+        return slot, np.asarray(_SlotOwner(self[slot], slot, self._free))
 
-    def spared(self, memory: np.ndarray) -> np.ndarray:
-        """A slot's memory once it is filled: itself, or a copy if it was the last that was free, so that one who keeps
-        batches does not hold up those to come."""
+    def copy_if_last(self, memory: np.ndarray) -> np.ndarray:
+        """Return a slot's memory, or a copy if no other slot is free, so that a caller who keeps batches does not block
+        the next ones."""
         return memory.copy() if self._free.empty() else memory
 
     def __getitem__(self, slot: int) -> np.ndarray:
         return self._all[slot * self._bytes : (slot + 1) * self._bytes]
 
 
-class _Lent:
-    """What the arrays over a slot refer to in the end: numpy follows views down to the first that is no array."""
+class _SlotOwner:
+    """Base object of all arrays over a slot: it frees the slot when the last of them is gone."""
 
     def __init__(self, memory: np.ndarray, slot: int, free: queue.SimpleQueue[int]) -> None:
         self._memory, self._slot, self._free = memory, slot, free

@@ -1,4 +1,4 @@
-"""Rows of a CSV file, one a line even within quotes, with their places in the file."""
+"""Rows of a CSV file with their positions in the file. Every line is a row, also within quotes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Where a row stands in its table: its line, from 1, and its first byte and length in bytes without line end."""
+    """Position of a row: line from 1, offset of the first byte, and length in bytes without the line end."""
 
     line: int
     offset: int
@@ -19,8 +19,10 @@ class Row:
 
 
 def rows(file: Iterable[bytes], watch: Callable[[bytes], None] = lambda line: None) -> Iterator[tuple[Row, bytes]]:
-    """Place and bytes of each row, without line end and byte order mark, blank lines skipped; `watch` is shown every
-    byte of the file."""
+    """Yield position and bytes of each row, without line end and byte order mark. Blank lines are skipped.
+
+    `watch` is called with every line, so with every byte of the file.
+    """
     offset = 0
     for number, line in enumerate(file, 1):
         watch(line)
@@ -32,13 +34,13 @@ def rows(file: Iterable[bytes], watch: Callable[[bytes], None] = lambda line: No
 
 
 def split_row(line: bytes) -> list[str]:
-    """The fields of a row of a CSV file, without line end; bytes that are not UTF-8 come out as escapes like \\xff.
+    """Split a row of a CSV file, without line end, into fields. Bytes that are not UTF-8 become escapes like \\xff.
 
-    Raises csv.Error for quotes or carriage returns where there must be none.
+    Raises csv.Error for misplaced quotes or carriage returns.
     """
     text = line.decode(errors="backslashreplace")
     if "\r" in text:
-        raise csv.Error("a carriage return stands in the middle of the row")
+        raise csv.Error("there is a carriage return within the row")
     if '"' not in text:
         return text.split(",")
     csv.field_size_limit(sys.maxsize)
@@ -46,10 +48,10 @@ def split_row(line: bytes) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """A text from a file for a terminal: control characters and what is no text as escapes like \\x1b."""
+    """Escape the control characters of a text for a terminal, as \\x1b."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def quoted(text: str) -> str:
-    """A text from a table for a message, of which a damaged table may hold megabytes."""
+    """Quote a field of a table for a message; a long one, as in a damaged table, is shortened to 40 characters."""
     return f'"{printable(text if len(text) <= 40 else text[:37] + "...")}"'

@@ -1,4 +1,4 @@
-"""Batches of samples for TensorFlow, read ahead of the training step."""
+"""Feeds batches of samples to TensorFlow, ahead of the training step."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from cloudseg.core.errors import CloudsegError
 from cloudseg.data.batches import Augment, batch_arrays, batch_bytes, fill
 from cloudseg.data.buffers import Slots
 from cloudseg.data.shards import Shards
-from cloudseg.data.workers import WAITING, Workers
+from cloudseg.data.workers import EXTRA_SLOTS, Workers
 
 Arrays = tuple[np.ndarray, ...]
 THREADS = 4
 READ_AHEAD = 2
-"""Batches that are ready while one is used."""
+"""Number of batches prepared ahead of the one in use."""
 
 
 class Feed:
-    """The training batches of one rank. To be used in a `with` statement, or closed.
+    """Training batches of one rank. Use it in a `with` statement, or close it.
 
-    `augment` gets a seed made of (seed, epoch, sample), so a sample looks the same on whatever rank it is made, by
-    whichever process, and whether or not the run was interrupted before it. `workers` processes make the batches, or,
-    with 0, threads of this one.
+    `augment` gets a seed derived from (seed, epoch, sample), so a sample is augmented equally on every rank, in every
+    process and after a resume. `workers` is the number of worker processes that make batches; with 0, threads of this
+    process make them.
     """
 
     def __init__(self, shards: Shards, batch: int, augment: Augment | None, seed: int, workers: int = 0) -> None:
         self._shards, self._batch, self._augment, self._seed = shards, batch, augment, seed
         self._workers = Workers(shards.manifest, augment, batch, workers) if workers else None
-        # One call more than processes, so that a task waits for a process and not a process for a task.
+        # One call more than worker processes, so that a process never waits for a task.
         self._calls = workers + 1 if workers else min(THREADS, len(os.sched_getaffinity(0)))
-        slots = self._calls + WAITING
+        slots = self._calls + EXTRA_SLOTS
         self._slots = Slots(mmap.mmap(-1, slots * batch_bytes(batch, shards.manifest.size)), slots)
 
     def __enter__(self) -> Feed:
@@ -45,13 +45,16 @@ class Feed:
         self.close()
 
     def close(self) -> None:
-        """End the processes, if there are any."""
+        """End the worker processes."""
         if self._workers is not None:
             self._workers.close()
 
     def batches(self, order: np.ndarray, epoch: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
-        """Images uint8 (b, H, W, 3) and masks uint8 (b, H, W) for each row of `order`, int (steps, b), of sample
-        numbers. Raises DataError, naming sample and shard, for a sample that is not what was written."""
+        """Yield images, uint8 (b, H, W, 3), and masks, uint8 (b, H, W), for each row of `order`.
+
+        `order` holds sample numbers, int (steps, b). Raises DataError, naming sample and shard, if a sample's checksum
+        is wrong.
+        """
 
         def make(step: int) -> Arrays:
             if self._workers is not None:
@@ -59,15 +62,15 @@ class Feed:
             _, memory = self._slots.take()
             images, masks = batch_arrays(memory, self._batch, size)
             fill(images, masks, self._shards, order[step], self._augment, self._seed, epoch)
-            return batch_arrays(self._slots.spared(memory), self._batch, size)
+            return batch_arrays(self._slots.copy_if_last(memory), self._batch, size)
 
         size = self._shards.manifest.size
         return _read_ahead(len(order), make, ((self._batch, *size, 3), (self._batch, *size)), self._calls)
 
 
 def validation_batches(shards: Shards, samples: np.ndarray, batch: int) -> Iterator[tuple[tf.Tensor, ...]]:
-    """Batches of (image uint8 (b, H, W, 3), mask uint8 (b, H, W), truth uint8 (b, h, w)), in order; the last may
-    be smaller. Raises DataError as `Feed.batches` does."""
+    """Yield batches of `samples` in order: images, uint8 (b, H, W, 3), masks, uint8 (b, H, W), and ground truth, uint8
+    (b, h, w). The last batch may be smaller. Raises DataError as `Feed.batches` does."""
     parts = [samples[i : i + batch] for i in range(0, len(samples), batch)]
 
     def make(step: int) -> Arrays:
@@ -83,17 +86,19 @@ def validation_batches(shards: Shards, samples: np.ndarray, batch: int) -> Itera
 def _read_ahead(
     steps: int, make: Callable[[int], Arrays], shapes: tuple[tuple[int | None, ...], ...], calls: int
 ) -> Iterator[tuple[tf.Tensor, ...]]:
-    """What `make` gives for each step in order, made in `calls` threads ahead of time; its errors come out as they
-    are, where TensorFlow would wrap them."""
-    faults: list[CloudsegError] = []
+    """Yield the results of `make` for each step in order, computed ahead in `calls` threads.
+
+    A CloudsegError of `make` is raised unchanged; TensorFlow would wrap it.
+    """
+    errors: list[CloudsegError] = []
 
     def load(step: np.ndarray) -> Arrays:
-        if faults:
+        if errors:
             raise CancelledError
         try:
             return make(int(step))
         except CloudsegError as error:
-            faults.append(error)
+            errors.append(error)
             raise
 
     @tf.autograph.experimental.do_not_convert
@@ -103,10 +108,10 @@ def _read_ahead(
 
     batches = tf.data.Dataset.range(steps).map(fetch, num_parallel_calls=calls, deterministic=True).prefetch(READ_AHEAD)
     options = tf.data.Options()
-    options.threading.private_threadpool_size = calls + 1  # training's own threads may be as few as one
+    options.threading.private_threadpool_size = calls + 1  # the shared pool may have only one thread
     try:
         yield from batches.with_options(options)
     except tf.errors.OpError:
-        if faults:
-            raise faults[0] from None
+        if errors:
+            raise errors[0] from None
         raise

@@ -1,4 +1,4 @@
-"""Sizes of stored images, as commands take them."""
+"""Parses image sizes on the command line."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import argparse
 from cloudseg.data.labels import SOURCE_SIZE
 
 STRIDE = 32
-"""Height and width are multiples of this: encoders halve an image five times."""
+"""Height and width are multiples of this, as encoders halve an image five times."""
 
 
 def parse(text: str) -> tuple[int, int]:
-    """ "320x480" -> (320, 480), height first. Raises ValueError unless both are multiples of 32 within
+    """Parse "320x480" into (320, 480), height first. Raises ValueError unless both are multiples of 32 within
     1400x2100."""
     height, separator, width = text.partition("x")
     if not (separator and height.isdecimal() and width.isdecimal()):
@@ -25,7 +25,7 @@ def parse(text: str) -> tuple[int, int]:
 
 
 def labels(text: str) -> tuple[int, int]:
-    """ "350x525" -> (350, 525), height first, for argparse: the size of the masks in a label table."""
+    """Argparse type of the size of the masks in a label table: "350x525" -> (350, 525), height first."""
     height, separator, width = text.partition("x")
     if not (separator and height.isdecimal() and width.isdecimal() and 0 < int(height) <= 10_000 > int(width) > 0):
         raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH, as in 350x525")
@@ -33,7 +33,7 @@ def labels(text: str) -> tuple[int, int]:
 
 
 def argument(text: str) -> str:
-    """`text`, for argparse, if it can be parsed."""
+    """Argparse type of an image size: returns `text` unchanged if `parse` accepts it."""
     try:
         parse(text)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Classes drawn over an image."""
+"""Draws the masks of the classes over an image."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from cloudseg.data.labels import CLASSES
 
 
 def overlay(image: np.ndarray, bits: np.ndarray, outline: int = 2, tint: float = 0.35) -> np.ndarray:
-    """An image, RGB uint8 (H, W, 3), with each class of `bits`, uint8 (H, W), tinted and outlined in its colour; the
-    outline is so many pixels wide."""
+    """Return a copy of `image`, RGB uint8 (H, W, 3), with each class of the packed mask `bits`, uint8 (H, W), tinted
+    and outlined in its colour. `outline` is the line width in pixels, `tint` the opacity, 0 to 1."""
     drawn = image.copy()
     for i, name in enumerate(CLASSES):
         area = (bits >> i & 1).astype(bool)

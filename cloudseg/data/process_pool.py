@@ -1,4 +1,4 @@
-"""How processes of a pool are started: they leave stop signals to their parent, which ends them."""
+"""Starts the processes of a pool with stop signals blocked, as their parent ends them."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from cloudseg.core.signals import blocked
 
 class _Process(SpawnProcess):
     def start(self) -> None:
-        # Ctrl-C and `timeout` signal the whole group; a worker that died of it would look like one out of memory.
+        # Ctrl-C and `timeout` signal the whole process group. A worker that the signal kills would look like one that
+        # was killed for lack of memory.
         with blocked():
-            resource_tracker.ensure_running()  # which unblocks some, and else is started with the first process
+            resource_tracker.ensure_running()  # it unblocks signals, and would be started with the first process
         with blocked():
             super().start()
 
 
 class Context(SpawnContext):
-    """Spawned, not forked: a forked child can wait for ever for a lock that one of OpenCV's threads held."""
+    """Spawns processes: a forked child may wait without end for a lock that an OpenCV thread held."""
 
     Process = _Process
 
 
 def kill_all() -> None:
-    """End the processes that this one has started, whatever they are at, and wait until they are gone."""
+    """Kill all processes that this process has started, and wait until they have ended."""
     processes = multiprocessing.active_children()
     for process in processes:
         process.kill()

@@ -1,5 +1,4 @@
-"""Run-length masks as the competition writes them: column-major, 1-indexed, "start length start length
-..."."""
+"""Run-length masks in the competition's format: column-major, counted from 1, "start length start length ..."."""
 
 from __future__ import annotations
 
@@ -15,15 +14,15 @@ _DIGITS_AND_SPACE = b"0123456789 \t\n\v\f\r"
 
 
 class Runs(NamedTuple):
-    """Stretches of true pixels, in ascending order and disjoint: int64 (n,) `starts` and `ends`, 0-indexed and
-    half open, in the flat column-major order of an image (position = column * height + row)."""
+    """Runs of true pixels, ascending and disjoint: int64 (n,) `starts` and `ends`, counted from 0 and half-open, in the
+    flat column-major order of an image (position = column * height + row)."""
 
     starts: np.ndarray
     ends: np.ndarray
 
     @classmethod
     def none(cls) -> Runs:
-        """No true pixel."""
+        """The runs of an empty mask."""
         return cls(np.empty(0, np.int64), np.empty(0, np.int64))
 
 
@@ -32,18 +31,17 @@ class RunsError(DataError, ValueError):
 
 
 def encode(mask: np.ndarray) -> str:
-    """Runs of a mask.
+    """Encode a mask, bool (H, W).
 
-    `mask` is bool (H, W). Pixel 1 is the top left one and pixel 2 is the one below it. Runs come out ordered,
-    disjoint and as long as possible; a mask with no true pixel is the empty string. Raises ValueError for
-    anything but a two-dimensional bool array.
+    Pixel 1 is the top left pixel, pixel 2 the one below it. Runs are ascending, disjoint and as long as possible; an
+    empty mask is the empty string. Raises ValueError for anything but a two-dimensional bool array.
     """
     starts, ends = find(mask)
     return " ".join(map(str, np.column_stack((starts + 1, ends - starts)).ravel().tolist()))
 
 
 def find(mask: np.ndarray) -> Runs:
-    """The runs, as long as possible, of a bool mask (H, W). Raises ValueError for anything else."""
+    """Find the runs of a mask, bool (H, W); each is as long as possible. Raises ValueError for anything else."""
     if mask.ndim != 2 or mask.dtype != np.bool_:
         raise ValueError(f"a mask is a bool array (H, W), not {mask.dtype} {mask.shape}")
     flat = np.zeros(mask.size + 2, bool)
@@ -53,11 +51,10 @@ def find(mask: np.ndarray) -> Runs:
 
 
 def decode(runs: str, height: int, width: int) -> np.ndarray:
-    """The mask, bool (height, width), that `encode` wrote as `runs`; no true pixel for an empty or blank
-    string.
+    """Decode runs into a mask, bool (height, width); an empty or blank string is an empty mask.
 
-    The array is in column-major (Fortran) order, which is the order of the runs. Runs may touch each other.
-    Raises RunsError as `parse` does.
+    The array is in column-major (Fortran) order, as the runs are. Runs may touch each other. Raises RunsError as
+    `parse` does.
     """
     return _mask(parse(runs, height * width), height, width)
 
@@ -71,8 +68,7 @@ def _mask(runs: Runs, height: int, width: int) -> np.ndarray:
 
 
 def resized(runs: Runs, size: tuple[int, int], to: tuple[int, int]) -> Runs:
-    """The runs of a mask of `size` (height, width) stretched to the size `to`, of which each pixel is the nearest one
-    of the mask."""
+    """Resize runs of a mask of `size` (height, width) to the size `to`, by nearest neighbour."""
     if size == to or not len(runs.starts):
         return runs
     rows, columns = (np.arange(new) * old // new for old, new in zip(size, to, strict=True))
@@ -80,34 +76,35 @@ def resized(runs: Runs, size: tuple[int, int], to: tuple[int, int]) -> Runs:
 
 
 def parse(text: str, pixels: int) -> Runs:
-    """The runs of a text, checked against an image of so many pixels.
+    """Parse runs, and check them for an image of `pixels` pixels.
 
-    Raises RunsError, whose text names the first offending run, if the numbers do not come in pairs, are not
-    positive integers, leave the image, overlap or are not in ascending order.
+    Raises RunsError, which names the first wrong run, if the numbers are not pairs of positive integers, or if runs
+    leave the image, overlap or are not ascending.
     """
     if text.encode(errors="replace").translate(None, delete=_DIGITS_AND_SPACE):
         wrong = next(word for word in _WORD.findall(text) if not (word.isascii() and word.isdigit()))
-        raise RunsError(f"{_shown(wrong)} is not a positive integer")
-    # What is too large for 64 bits becomes the largest number, which leaves every image.
+        raise RunsError(f"{_shortened(wrong)} is not a positive integer")
+    # A number that exceeds 64 bits becomes the largest int64, which is outside every image.
     numbers = np.fromstring(text.strip(), np.int64, sep=" ")
     if len(numbers) % 2:
         raise RunsError(f"{len(numbers)} numbers: runs are pairs of start and length, the last one has no length")
     numbers = numbers.reshape(-1, 2)
     starts, lengths = numbers[:, 0] - 1, numbers[:, 1]
-    _refuse(starts < 0, numbers, "starts at 0: the first pixel is number 1")
-    _refuse(lengths < 1, numbers, "has no length")
-    _refuse((starts >= pixels) | (lengths > pixels - starts), numbers, f"leaves the image of {pixels} pixels")
+    _check(starts < 0, numbers, "starts at 0: the first pixel is number 1")
+    _check(lengths < 1, numbers, "has no length")
+    _check((starts >= pixels) | (lengths > pixels - starts), numbers, f"leaves the image of {pixels} pixels")
     ends = starts + lengths
-    _refuse(starts < np.concatenate(([0], ends[:-1])), numbers, "overlaps the run before it or comes out of order")
+    _check(starts < np.concatenate(([0], ends[:-1])), numbers, "overlaps the run before it or is out of order")
     return Runs(starts, ends)
 
 
-def _refuse(wrong: np.ndarray, numbers: np.ndarray, reason: str) -> None:
+def _check(wrong: np.ndarray, numbers: np.ndarray, reason: str) -> None:
+    """Raises RunsError with `reason` for the first run that is `wrong`, bool (n,)."""
     if wrong.any():
         first = int(np.argmax(wrong))
         start, length = numbers[first].tolist()
         raise RunsError(f'run {first + 1} ("{start} {length}") {reason}')
 
 
-def _shown(word: str) -> str:
+def _shortened(word: str) -> str:
     return repr(word if len(word) <= 20 else word[:17] + "...")

@@ -1,4 +1,4 @@
-"""The order of training samples: a pure function of the seed, so nothing of it has to be saved."""
+"""Order of the training samples: a pure function of the seed, so checkpoints need no state of it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 
 
 def epoch_order(samples: np.ndarray, seed: int, epoch: int, global_batch: int) -> np.ndarray:
-    """A permutation of `samples` in rows of one global batch, int (steps, global_batch).
+    """Permute `samples` for an epoch, in rows of one global batch: int (steps, global_batch).
 
-    The last row is filled up from the start of the permutation, so every rank has equal steps and every sample
-    is seen at least once an epoch.
+    The last row is filled up from the start of the permutation, so all ranks have the same number of steps, and every
+    sample is used at least once per epoch.
     """
     permuted = np.random.default_rng((seed, epoch)).permutation(samples)
     steps = -(-len(permuted) // global_batch)
@@ -17,7 +17,7 @@ def epoch_order(samples: np.ndarray, seed: int, epoch: int, global_batch: int) -
 
 
 def rank_share(order: np.ndarray, rank: int, size: int) -> np.ndarray:
-    """The columns of one rank, int (steps, global_batch / size)."""
+    """The columns of `order` that rank `rank` of `size` processes: int (steps, global_batch / size)."""
     batch = order.shape[1] // size
     return order[:, rank * batch : (rank + 1) * batch]
 

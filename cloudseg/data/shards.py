@@ -1,13 +1,12 @@
-"""Sharded data on disk: the format (DATA/manifest.json and DATA/shard-00007-of-00064.h5) and how it is read.
+"""Format and reader of a data set: DATA/manifest.json and shards such as DATA/shard-00007-of-00064.h5.
 
-A shard is an HDF5 file of n samples. `image` uint8 (n, H, W, 3) RGB and `mask` uint8 (n, H, W) are contiguous
-and uncompressed. `truth` uint8 (n, 350, 525) is the same mask at the size at which the competition scores, one
-gzip chunk a sample. `name` (n,) UTF-8, `crc32` uint32 (n,) of the image's and then the mask's bytes. In both masks
-bit i is class i of `labels.CLASSES`, and bit 7 (`labels.NO_DATA`) a pixel without data, which carries no class.
+A shard is an HDF5 file of n samples. `image`, RGB uint8 (n, H, W, 3), and `mask`, uint8 (n, H, W), are contiguous and
+uncompressed. `truth`, uint8 (n, 350, 525), is the mask at the size of the competition's scores, one gzip chunk per
+sample. `name` (n,) is UTF-8, `crc32`, uint32 (n,), the checksum of the image's and then the mask's bytes. In both masks
+bit i is class i of `labels.CLASSES`, and bit 7 (`labels.NO_DATA`) is a no-data pixel, which has no class.
 
-The manifest says where in the files all this lies, so that reading is a memory map and needs no HDF5: its library
-holds one lock for the whole process, and crashes or never ends over some kinds of damage. `python -m preprocess`
-writes all this.
+The manifest holds the offsets of all arrays, so samples are read from a memory map without the HDF5 library, which
+holds one lock per process, and crashes or hangs on some damaged files. `python -m preprocess` writes the data set.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ from cloudseg.core.errors import DataError, UsageError, to_type
 from cloudseg.core.provenance import MANIFEST
 
 FORMAT = 4
-"""Version of the format that preprocess writes; also to be raised when the same input would give other pixels."""
+"""Version of the format that preprocess writes. Raise it also if the same input would give other pixels."""
 READABLE = (3, 4)
-"""Formats that can be read. 3 has the layout of 4 and pixels of another JPEG decoder, up to 2 of 255 levels away."""
+"""Formats that can be read. 3 has the layout of 4; its pixels, of another JPEG decoder, differ by at most 2 of 255."""
 TRUTH_SIZE = (350, 525)
-"""Height and width at which the competition scores."""
+"""Height and width of the masks that the competition scores."""
 FINGERPRINT = "fingerprint.json"
-"""What a folder's shards are made from and how; preprocess writes it before the first shard."""
+"""File with the inputs and settings of a folder's shards; preprocess writes it before the first shard."""
 
 
 def shard_file(index: int, count: int) -> str:
@@ -43,8 +42,7 @@ def shard_file(index: int, count: int) -> str:
 
 
 def fingerprint_digest(fingerprint: dict[str, Any]) -> str:
-    """The settings and inputs of a data set as one hexadecimal SHA-256: what a shard carries to say where it
-    belongs."""
+    """SHA-256, hexadecimal, of the inputs and settings of a data set; each of its shards carries it."""
     return hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()
 
 
@@ -52,9 +50,9 @@ def fingerprint_digest(fingerprint: dict[str, Any]) -> str:
 class Sample:
     """One sample: row `index` of shard `shard`.
 
-    `fold` is the fold in which it serves for validation. `areas` (one per class) and `no_data` count pixels
-    of the stored mask, out of H * W. `crc32` is as in the shard; `truth` is where in the shard its truth's gzip
-    stream (which has a checksum of its own) begins and how many bytes it has.
+    `fold` is the fold in which it is a validation image. `areas` (one per class) and `no_data` are numbers of pixels of
+    the stored mask, out of H * W. `crc32` is the one of the shard. `truth` is offset and length in bytes of the gzip
+    stream of its ground truth in the shard; the stream has its own checksum.
     """
 
     name: str
@@ -69,8 +67,8 @@ class Sample:
 
 @dataclass(frozen=True)
 class ShardFile:
-    """One shard: file name, size in bytes, SHA-256 of the file, number of samples (may be 0), and the bytes at which
-    `image` and `mask` begin."""
+    """One shard: file name, size in bytes, SHA-256 of the file, number of samples (may be 0), and the offsets in bytes
+    of `image` and `mask`."""
 
     file: str
     bytes: int
@@ -82,9 +80,8 @@ class ShardFile:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a data set holds. A sample's number is its place in `samples`; `size` and `truth_size` are
-    (height, width); `digest` is the SHA-256 of manifest.json, which names the whole content (it holds the
-    shards' digests)."""
+    """Content of a data set. A sample's number is its index in `samples`; `size` and `truth_size` are (height, width).
+    `digest` is the SHA-256 of manifest.json, which identifies the whole data set, as it holds the shards' digests."""
 
     folder: Path
     classes: tuple[str, ...]
@@ -113,7 +110,7 @@ class Manifest:
             content = json.loads(text)
             if content["format"] not in READABLE:
                 raise UsageError(
-                    f"{path} is of format {content['format']}, this program reads {' and '.join(map(str, READABLE))}; "
+                    f"{path} has format {content['format']}, this version reads {' and '.join(map(str, READABLE))}; "
                     f"make the shards again in a new folder: {remake(folder, 'NEW')}"
                 )
             return cls(
@@ -138,8 +135,8 @@ class Manifest:
             ) from error
 
     def indices(self, fold: int, training: bool) -> np.ndarray:
-        """Numbers of the samples to train with (all folds but `fold`) or to validate with (`fold`): int64
-        (n,), ascending. Raises UsageError for a fold that is not there."""
+        """Numbers of the training samples (all folds except `fold`) or of the validation samples (`fold`): int64 (n,),
+        ascending. Raises UsageError for a fold that does not exist."""
         if not 0 <= fold < self.folds:
             raise UsageError(f"fold {fold}: {self.folder} has folds 0 to {self.folds - 1}")
         folds = np.array([sample.fold for sample in self.samples], np.int64)
@@ -147,18 +144,18 @@ class Manifest:
 
 
 def remake(folder: Path | str, out: Path | str | None = None) -> str:
-    """What to type to make the shards of `folder`, into `out` or there: as they were made before, as far as its
-    fingerprint or manifest tells. Shards of an earlier format are made in a new folder: formats are not mixed."""
+    """The command that makes the shards of `folder` again, there or in `out`, with the settings that its fingerprint or
+    manifest records. Shards of an earlier format are made in a new folder: formats are not mixed."""
     options: list[str] = []
     table = "--csv", "train.csv"
     for file in (FINGERPRINT, MANIFEST):
         try:
-            was = json.loads((Path(folder) / file).read_bytes())["fingerprint"]
+            recorded = json.loads((Path(folder) / file).read_bytes())["fingerprint"]
             for name in ("size", "shards", "folds", "seed"):
-                options += [f"--{name}", str(was[name])]
-            if was["allow_resize"]:
+                options += [f"--{name}", str(recorded[name])]
+            if recorded["allow_resize"]:
                 options.append("--allow-resize")
-            content, _, label_size = was.get("labels", "").partition(" of ")
+            content, _, label_size = recorded.get("labels", "").partition(" of ")
             if content == "boxes":
                 table = "--boxes", "FILE"
             if label_size:
@@ -173,9 +170,9 @@ def remake(folder: Path | str, out: Path | str | None = None) -> str:
 
 
 class Shards:
-    """The samples of a data set by their numbers. Shards are mapped into memory when first asked for.
+    """Reads the samples of a data set by number. A shard is mapped into memory at its first use.
 
-    Safe to use from many threads and across fork. What comes from the map is read-only.
+    Safe to use from many threads and across fork. Returned views are read-only.
     """
 
     def __init__(self, manifest: Manifest) -> None:
@@ -196,14 +193,12 @@ class Shards:
         return shard.image[index]
 
     def mask(self, number: int) -> np.ndarray:
-        """Mask bits at the image's size, uint8 (H, W): a view of the file. Raises DataError if the shard is
-        damaged."""
+        """Packed mask, uint8 (H, W): a view of the file. Raises DataError if the shard is damaged."""
         shard, index = self._find(number)
         return shard.mask[index]
 
     def truth(self, number: int) -> np.ndarray:
-        """Mask bits at the size that is scored, uint8 (350, 525). Raises DataError if the shard is
-        damaged."""
+        """Packed ground truth, uint8 (350, 525). Raises DataError if the shard is damaged."""
         shard, _ = self._find(number)
         start, length = self.manifest.samples[number].truth
         try:
@@ -213,13 +208,13 @@ class Shards:
             raise self._damaged(number, str(error)) from error
 
     def check(self, number: int, image: np.ndarray, mask: np.ndarray) -> None:
-        """Raises DataError, naming sample and shard, if `image` and `mask` (contiguous) are not what was written as
-        this sample: a few hundredths of a millisecond."""
+        """Raises DataError, naming sample and shard, if `image` and `mask` (contiguous) do not have the checksum of the
+        sample. Takes some hundredths of a millisecond."""
         if crc32(mask.data, crc32(image.data)) != self.manifest.samples[number].crc32:
             raise self._damaged(number, "its checksum is not the one that was written")
 
     def verify(self, number: int) -> None:
-        """Raises DataError, naming sample and shard, if anything of the sample is not what was written."""
+        """Raises DataError, naming sample and shard, if image, mask or ground truth of the sample is damaged."""
         self.check(number, self.image(number), self.mask(number))
         self.truth(number)
 
@@ -242,7 +237,7 @@ class Shards:
 
 
 class _Shard:
-    """One shard, mapped."""
+    """One shard, mapped into memory."""
 
     def __init__(self, manifest: Manifest, index: int) -> None:
         entry = manifest.shards[index]
@@ -251,7 +246,7 @@ class _Shard:
             size = path.stat().st_size
             if size != entry.bytes:
                 raise DataError(
-                    f"{path} has {size} bytes in place of {entry.bytes}; the command that made it makes it again: "
+                    f"{path} has {size} bytes instead of {entry.bytes}; the command that made it makes it again: "
                     f"{remake(manifest.folder)}"
                 )
             self.bytes = np.asarray(np.memmap(path, np.uint8, mode="r"))

@@ -1,4 +1,4 @@
-"""A copy of a data set on a node's own disk, for shared file systems that are slow or crowded."""
+"""Copies a data set to a node's local disk, for slow or busy shared file systems."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from cloudseg.core.atomic import clear_leftovers, replacing
 from cloudseg.core.errors import CloudsegError, DataError, to_type
 from cloudseg.data.shards import MANIFEST, Manifest, ShardFile
 
-PIECE = 8 << 20
+BLOCK = 8 << 20
 
 
 def copy_to_node(manifest: Manifest, folder: Path) -> str:
-    """Copy the shards into a folder of their own in `folder`, by one process of a node; says in a line what was done.
+    """Copy the shards into a subfolder of `folder`; returns a log line. Call it in one process per node.
 
-    What is there already, from a start before, stays if its digest is right. Without room, or if the copy fails,
-    nothing is copied: the data set is then read where it is. Raises DataError for a shard that is not what was written.
+    Intact shards of an earlier copy are kept. If there is not enough space or the copy fails, the data set is read from
+    its own folder. Raises DataError for a shard whose digest is wrong.
     """
     target = _target(manifest, folder)
     try:
         target.mkdir(parents=True, exist_ok=True)
         clear_leftovers(target, "|".join(re.escape(name) for name in (MANIFEST, *(s.file for s in manifest.shards))))
-        missing = [shard for shard in manifest.shards if not _is_there(target / shard.file, shard)]
-        size, room = sum(shard.bytes for shard in missing), shutil.disk_usage(target).free
-        if size > room:
-            return f"{folder} has room for {room >> 20} of {size >> 20} MiB; shards are read from the data folder"
+        missing = [shard for shard in manifest.shards if not _is_intact(target / shard.file, shard)]
+        size, free = sum(shard.bytes for shard in missing), shutil.disk_usage(target).free
+        if size > free:
+            return f"{folder} has {free >> 20} MiB free of {size >> 20} needed; shards are read from the data folder"
         for shard in missing:
             _copy(manifest.folder / shard.file, target / shard.file, shard)
         with replacing(target / MANIFEST) as temporary:
@@ -40,7 +40,7 @@ def copy_to_node(manifest: Manifest, folder: Path) -> str:
 
 
 def on_node(manifest: Manifest, folder: Path) -> Manifest:
-    """The copy that `copy_to_node` made on this node if there is one, else the data set itself."""
+    """Manifest of the copy that `copy_to_node` made on this node; `manifest` if there is none."""
     target = _target(manifest, folder)
     if not (target / MANIFEST).exists():
         return manifest
@@ -52,9 +52,9 @@ def _target(manifest: Manifest, folder: Path) -> Path:
     return folder / f"cloudseg-{manifest.digest[:16]}"
 
 
-def _is_there(path: Path, shard: ShardFile) -> bool:
-    """Whether a copy from a start before is whole. Read to its end: a disk that was full or switched off may leave the
-    right size and other bytes."""
+def _is_intact(path: Path, shard: ShardFile) -> bool:
+    """Whether an earlier copy has the right content. The whole file is read: after a full disk or a power failure it
+    may have the right size and other bytes."""
     if not path.exists() or path.stat().st_size != shard.bytes:
         return False
     with path.open("rb") as copy:
@@ -64,8 +64,8 @@ def _is_there(path: Path, shard: ShardFile) -> bool:
 def _copy(source: Path, target: Path, shard: ShardFile) -> None:
     digest = hashlib.sha256()
     with replacing(target) as temporary, source.open("rb") as reader, temporary.open("wb") as writer:
-        while piece := reader.read(PIECE):
-            digest.update(piece)
-            writer.write(piece)
+        while block := reader.read(BLOCK):
+            digest.update(block)
+            writer.write(block)
         if digest.hexdigest() != shard.sha256:
             raise DataError(f"{source} is damaged: type: {to_type('preprocess', '--verify', source.parent)}")

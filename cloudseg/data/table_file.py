@@ -1,5 +1,4 @@
-"""The bytes of a table's file: a plain file as it is, a gzip or zip file unpacked, and any other kind of file refused
-by its name."""
+"""Opens the file of a table: plain, or unpacked from a gzip or zip file. Other kinds of files are refused by name."""
 
 from __future__ import annotations
 
@@ -36,22 +35,22 @@ KINDS = (
     (codecs.BOM_UTF16_LE, "UTF-16 text", "write it as UTF-8: iconv -f UTF-16 -t UTF-8 FILE > NEW"),
     (codecs.BOM_UTF16_BE, "UTF-16 text", "write it as UTF-8: iconv -f UTF-16 -t UTF-8 FILE > NEW"),
 )
-"""What a file that is no table begins with, what it is, and what to do."""
+"""Kinds of files that are not tables: first bytes, name, and what to do."""
 DAMAGED = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError)
 _HEAD_BYTES = 512
 
 
 def unpacked(path: Path) -> BinaryIO | None:
-    """What a gzip or zip file holds, as a file without a name, which is gone when it is closed or its process dies;
-    None for a plain file. It lies in $TMPDIR or /tmp.
+    """Unpack a gzip or zip file into an unnamed temporary file in $TMPDIR or /tmp; returns None for a plain file.
 
-    Raises UsageError if the file cannot be read or unpacked, and if it or what was in it is no text.
+    The temporary file is gone when it is closed or its process dies. Raises UsageError if the file cannot be read or
+    unpacked, or if its content is not text.
     """
     try:
         if path.is_dir():
             raise UsageError(f"{path} is a folder: give the CSV file itself")
         if path.exists() and not path.is_file():
-            raise UsageError(f"{path} is a pipe or a device: write the table to a file first, it is read twice")
+            raise UsageError(f"{path} is a pipe or a device: write the table to a file first, as it is read twice")
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
             if not head.startswith((GZIP, ZIP)):
@@ -64,7 +63,7 @@ def unpacked(path: Path) -> BinaryIO | None:
 
 
 def opened(path: Path) -> BinaryIO:
-    """The plain bytes of a table's file. Raises UsageError as `unpacked` does."""
+    """Open the plain bytes of a table's file. Raises UsageError as `unpacked` does."""
     file = unpacked(path)
     try:
         return file or path.open("rb")
@@ -74,13 +73,13 @@ def opened(path: Path) -> BinaryIO:
 
 def _gunzipped(file: IO[bytes], path: Path) -> BinaryIO:
     with gzip.open(file) as content:
-        return _copied(content, path, f"what {path} holds")
+        return _copied(content, path, f"the content of {path}")
 
 
 def _unzipped(file: IO[bytes], path: Path) -> BinaryIO:
     try:
         with zipfile.ZipFile(file) as archive:
-            member = _the_table(archive, path)
+            member = _table_member(archive, path)
             with archive.open(member) as content:
                 return _copied(content, path, f"{member} in {path}")
     except RuntimeError as error:  # a password
@@ -89,8 +88,9 @@ def _unzipped(file: IO[bytes], path: Path) -> BinaryIO:
         raise _damaged(path, error) from error
 
 
-def _the_table(archive: zipfile.ZipFile, path: Path) -> str:
-    # macOS adds a folder of its own to what it packs.
+def _table_member(archive: zipfile.ZipFile, path: Path) -> str:
+    """Name of the only CSV file of an archive. Raises UsageError if there is none, or more than one."""
+    # macOS adds a folder to its archives.
     names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
     if "[Content_Types].xml" in names or "content.xml" in names:
         raise UsageError(
@@ -99,17 +99,17 @@ def _the_table(archive: zipfile.ZipFile, path: Path) -> str:
         )
     tables = [name for name in names if name.lower().endswith(".csv")] or names
     if len(tables) != 1:
-        found = (
+        content = (
             f"{len(tables)} files ({', '.join(tables[:5])}{', ...' if len(tables) > 5 else ''})"
             if tables
             else "no file"
         )
-        raise UsageError(f"{path} holds {found}, not one CSV file: unpack it with unzip, and give the table itself")
+        raise UsageError(f"{path} holds {content}, not one CSV file: unpack it with unzip, and give the table itself")
     return tables[0]
 
 
 def _copied(content: IO[bytes] | gzip.GzipFile, path: Path, name: str) -> BinaryIO:
-    copy = tempfile.TemporaryFile()  # noqa: SIM115 - it outlives this function
+    copy = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     try:
         shutil.copyfileobj(content, copy, 1 << 20)
         copy.flush()
@@ -117,8 +117,8 @@ def _copied(content: IO[bytes] | gzip.GzipFile, path: Path, name: str) -> Binary
         raise _damaged(path, error) from error
     except OSError as error:
         raise UsageError(
-            f"{path} cannot be unpacked into {tempfile.gettempdir()}: {error.strerror}; unpack it yourself where there "
-            "is room, or name a folder with room: export TMPDIR=DIR"
+            f"{path} cannot be unpacked into {tempfile.gettempdir()}: {error.strerror}; unpack it yourself on a disk "
+            "with enough space, or name a folder on such a disk: export TMPDIR=DIR"
         ) from error
     copy.seek(0)
     _refuse_other_kinds(copy.read(_HEAD_BYTES), name)
@@ -127,7 +127,7 @@ def _copied(content: IO[bytes] | gzip.GzipFile, path: Path, name: str) -> Binary
 
 
 def _damaged(path: Path, error: Exception) -> UsageError:
-    return UsageError(f"{path} is damaged, or not whole: {error}; download it again")
+    return UsageError(f"{path} is damaged or incomplete: {error}; download it again")
 
 
 def _refuse_other_kinds(head: bytes, name: str) -> None:

@@ -1,7 +1,8 @@
-"""Processes that make batches in memory which they share with the training process.
+"""Worker processes that make batches in memory shared with the training process.
 
-Augmentation holds Python's lock half of the time, so threads do not scale. The processes import neither TensorFlow
-nor the program that started them, hold one open socket to it, and end when that closes, however it died.
+Augmentation holds Python's interpreter lock half of the time, so threads do not scale. Worker processes import neither
+TensorFlow nor the program that started them. They are connected to it by a socket, and end when the socket closes,
+also if the program is killed.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from cloudseg.data.batches import Augment, batch_arrays, batch_bytes, fill
 from cloudseg.data.buffers import Slots, reuse_freed_memory
 from cloudseg.data.shards import Manifest, Shards
 
-WAITING = 4
-"""Slots beyond one a worker: batches that are made and not yet used."""
+EXTRA_SLOTS = 4
+"""Slots beyond one per worker, for batches that are made and not yet used."""
 
 
 class Job(NamedTuple):
-    """What a worker is told when it starts."""
+    """Settings that a worker receives when it starts."""
 
     manifest: Manifest
     augment: Augment | None
@@ -40,7 +41,7 @@ class Job(NamedTuple):
 
 
 class Task(NamedTuple):
-    """One batch: `samples`, int (b,), to be made in slot number `slot`."""
+    """One batch to make: `samples`, int (b,), in slot number `slot`."""
 
     slot: int
     samples: np.ndarray
@@ -49,11 +50,11 @@ class Task(NamedTuple):
 
 
 class Workers:
-    """`count` processes, each making one batch at a time. Safe to use from many threads; close it at the end."""
+    """`count` worker processes, each making one batch at a time. Safe to use from many threads; close it at the end."""
 
     def __init__(self, manifest: Manifest, augment: Augment | None, batch: int, count: int) -> None:
         self._batch, self._size = batch, manifest.size
-        job = Job(manifest, augment, batch, count + WAITING)
+        job = Job(manifest, augment, batch, count + EXTRA_SLOTS)
         descriptor = os.memfd_create("cloudseg-batches")
         try:
             os.ftruncate(descriptor, job.slots * batch_bytes(batch, manifest.size))
@@ -66,9 +67,9 @@ class Workers:
             self._idle.put(worker)
 
     def make(self, samples: np.ndarray, seed: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """A batch, as `batches.fill` makes it: images uint8 (b, H, W, 3) and masks uint8 (b, H, W).
+        """Make a batch with `batches.fill`: images, uint8 (b, H, W, 3), and masks, uint8 (b, H, W).
 
-        Raises what `fill` raises in the worker, CloudsegError if the worker is dead.
+        Raises what `fill` raises in the worker, and CloudsegError if the worker has died.
         """
         slot, memory = self._slots.take()
         worker = self._idle.get()
@@ -76,10 +77,10 @@ class Workers:
             worker.run(Task(slot, samples, seed, epoch))
         finally:
             self._idle.put(worker)
-        return batch_arrays(self._slots.spared(memory), self._batch, self._size)
+        return batch_arrays(self._slots.copy_if_last(memory), self._batch, self._size)
 
     def close(self) -> None:
-        """End the processes."""
+        """End the worker processes."""
         for worker in self._workers:
             worker.connection.close()
         for worker in self._workers:
@@ -94,21 +95,21 @@ _START = "import sys; from cloudseg.data.workers import serve; serve(*map(int, s
 
 
 class _Worker:
-    """One process and the way to it."""
+    """One worker process and the connection to it."""
 
     def __init__(self, job: Job, memory: int) -> None:
-        ours, theirs = socket.socketpair()
+        parent_end, worker_end = socket.socketpair()
         try:
-            # Workers leave stop signals alone for good: batches of the last step are to come.
+            # Stop signals stay blocked in workers, as training needs batches until the end of its last step.
             with blocked():
                 self.process = subprocess.Popen(
-                    [sys.executable, "-c", _START, str(theirs.fileno()), str(memory)],
-                    pass_fds=(theirs.fileno(), memory),
+                    [sys.executable, "-c", _START, str(worker_end.fileno()), str(memory)],
+                    pass_fds=(worker_end.fileno(), memory),
                     env=os.environ | {"PYTHONPATH": _with_package(os.environ.get("PYTHONPATH", ""))},
                 )
         finally:
-            theirs.close()
-        self.connection = Connection(ours.detach())
+            worker_end.close()
+        self.connection = Connection(parent_end.detach())
         self.connection.send(job)
 
     def run(self, task: Task) -> None:
@@ -117,21 +118,24 @@ class _Worker:
             error = self.connection.recv()
         except (OSError, EOFError) as lost:
             raise CloudsegError(
-                f"process {self.process.pid}, which makes batches, was killed (out of memory?); the same command goes "
-                "on from the last checkpoint; CLOUDSEG_FEED_WORKERS=1 needs less memory"
+                f"process {self.process.pid}, which makes batches, was killed (out of memory?); the same command "
+                "resumes from the last checkpoint; CLOUDSEG_FEED_WORKERS=1 needs less memory"
             ) from lost
         if error is not None:
             raise error
 
 
 def _with_package(path: str) -> str:
-    """PYTHONPATH by which a process finds the code that runs here, wherever it runs."""
+    """PYTHONPATH with which a process imports the same code as this one, in any working folder."""
     here = str(Path(cloudseg.__file__).parents[1])
     return os.pathsep.join([here, path]) if path else here
 
 
 def serve(descriptor: int, memory: int) -> None:
-    """The life of a worker: a job, then tasks until the other side of the socket is gone."""
+    """Main function of a worker: receive a Job, then do Tasks until the socket is closed.
+
+    `descriptor` is the socket's, `memory` that of the shared memory.
+    """
     reuse_freed_memory()
     connection = Connection(descriptor)
     job: Job = connection.recv()

@@ -133,7 +133,7 @@ def _faults(path: Path, sample: Path | None) -> Iterator[str]:
                 yield f"line {number}: {name} comes after {last}, and before it in {sample.name if sample else ''}"
             elif problem := _mask(others[0]):
                 yield f"line {number}: {name} {problem}"
-            elif others[0] and len(masks) < label_size.SAMPLE:
+            elif others[0] and len(masks) < label_size.SAMPLE_SIZE:
                 masks.append(rle.parse(others[0], SIZE[0] * SIZE[1]))
             seen.setdefault(name, number)
             last = max(last, name, key=lambda each: places.get(each, 0))
@@ -144,7 +144,7 @@ def _faults(path: Path, sample: Path | None) -> Iterator[str]:
     for number, name, length in near_cells:
         if length in cut_lengths(longest):
             yield f"line {number}: {name} is {cut_reason(length)}"
-    if reason := label_size.doubt_submission(masks):
+    if reason := label_size.submission_size_problem(masks):
         yield reason
     for name, place in places.items():
         if name not in seen:

@@ -1,1 +1,1 @@
-"""Generated satellite images in the competition's format: a layout, painted, written as a data set."""
+"""Generates satellite images in the competition's format: plans a layout, paints it, and writes a data set."""

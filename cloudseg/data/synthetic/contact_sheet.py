@@ -1,4 +1,4 @@
-"""One picture that shows what the four classes of a generated data set look like."""
+"""Draws an overview image of the four classes of a generated data set."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from cloudseg.data.rle import Runs
 from cloudseg.data.synthetic.folder import TABLE, TRAIN_FOLDER
 
 COLOURS_BGR = {name: colour[::-1] for name, colour in COLOURS.items()}
-LOOKS = {
+DESCRIPTIONS = {
     "Fish": "long spines with slanted ribs",
     "Flower": "patches in dark rings",
     "Gravel": "rounded grains along arcs",
     "Sugar": "fine dust, little order",
 }
-TITLE = "Generated satellite images, one class a column"
+TITLE = "Generated satellite images, one column per class"
 CAPTION = "Outlines: the label boxes. Bottom row: close-ups of the first row. Black: no data between two swaths."
 
-# Everything is drawn at twice the size and halved at the end: OpenCV's stroke fonts look poor otherwise.
+# Everything is drawn at twice the size and halved at the end, as OpenCV's stroke fonts are poor at small sizes.
 WIDTH, GAP = 2800, 28
 TILE = (WIDTH - 5 * GAP) // 4, 442
 HEAD, COLUMN_HEAD = 150, 116
@@ -30,7 +30,7 @@ BACKGROUND, INK = (30, 24, 20), (240, 240, 240)
 
 
 def contact_sheet(folder: Path) -> np.ndarray:
-    """Two images and a close-up of each class of the data set in `folder`: uint8 (about 850, 1400, 3) BGR."""
+    """Draw two images and a close-up of each class of the data set in `folder`: BGR uint8 (about 850, 1400, 3)."""
     tile_width, tile_height = TILE
     height = HEAD + COLUMN_HEAD + 3 * (tile_height + GAP)
     sheet = np.full((height, WIDTH, 3), BACKGROUND, np.uint8)
@@ -40,7 +40,7 @@ def contact_sheet(folder: Path) -> np.ndarray:
     for column, (name, chosen) in enumerate(_examples(table).items()):
         x = GAP + column * (tile_width + GAP)
         _write(sheet, name, (x, HEAD + 50), 1.7, COLOURS_BGR[name], 4)
-        _write(sheet, LOOKS[name], (x, HEAD + 96), 1.1, INK, 2)
+        _write(sheet, DESCRIPTIONS[name], (x, HEAD + 96), 1.1, INK, 2)
         for row, tile in enumerate(_tiles(table, folder / TRAIN_FOLDER, name, chosen)):
             y = HEAD + COLUMN_HEAD + row * (tile_height + GAP)
             sheet[y : y + tile_height, x : x + tile_width] = tile
@@ -48,7 +48,7 @@ def contact_sheet(folder: Path) -> np.ndarray:
 
 
 def _examples(table: RunTable) -> dict[str, list[ImageLabels]]:
-    """Two images for each class, none twice: with few other classes and much of this one."""
+    """Choose two images for each class, none twice: with few other classes and a large area of this one."""
     chosen: dict[str, list[ImageLabels]] = {}
     left = table.read()[0]
     for i, name in enumerate(CLASSES):
@@ -63,7 +63,7 @@ def _area(runs: Runs) -> int:
 
 
 def _mask(runs: Runs) -> np.ndarray:
-    """The runs as bool (1400, 2100)."""
+    """Mask of runs, bool (1400, 2100)."""
     height, width = SOURCE_SIZE
     flat = np.zeros(height * width, bool)
     for start, end in zip(*runs, strict=True):
@@ -72,7 +72,7 @@ def _mask(runs: Runs) -> np.ndarray:
 
 
 def _tiles(table: RunTable, images: Path, name: str, chosen: list[ImageLabels]) -> list[np.ndarray]:
-    """The chosen images with outlines, then a close-up of the class in the first: uint8, as large as TILE."""
+    """The chosen images with outlines, then a close-up of the class in the first: BGR uint8 of the size TILE."""
     tiles = []
     close_up: list[np.ndarray] = []
     for image in chosen:
@@ -95,7 +95,7 @@ def _outlined(pixels: np.ndarray, masks: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _close_up(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """A cut-out of the size of a tile, at the image's own scale, from where the class is all around."""
+    """Crop of the size TILE at the image's full resolution, where the class covers most of the surroundings."""
     width, height = TILE
     around = 2 * width, 2 * height
     share = cv2.boxFilter(mask.astype(np.float32), -1, around, borderType=cv2.BORDER_CONSTANT)
@@ -113,6 +113,6 @@ def _write(
     colour: tuple[int, int, int],
     thickness: int,
 ) -> None:
-    """Text on a dark edge, so that it can be read over clouds; `at` is the left end of its base line."""
+    """Write text with a dark outline, legible over clouds. `at` is the left end of its baseline."""
     for shade, extra in ((BACKGROUND, 6), (colour, 0)):
         cv2.putText(canvas, text, at, cv2.FONT_HERSHEY_DUPLEX, size, shade, thickness + extra, cv2.LINE_AA)

@@ -1,4 +1,4 @@
-"""The generated data set on disk: JPEGs, train.csv, sample_submission.csv and, last, demo.json."""
+"""Writes a generated data set: JPEGs, train.csv, sample_submission.csv and, last, demo.json."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ from cloudseg.data.synthetic.layout import HEIGHT, WIDTH, Layout, plan, union_ma
 from cloudseg.data.synthetic.painter import picture
 
 FORMAT = 1
-"""Version of what is painted and written; to be raised when equal arguments would give other bytes."""
+"""Version of the painted images and written files. Raise it if equal arguments would give other bytes."""
 FIRST_TEST_INDEX = 1 << 27
 JPEG_QUALITY = 85
 NEAR_BLACK = 10
-"""A pixel whose R + G + B is less has no data and carries no label, as in the published masks."""
+"""A pixel with a smaller R + G + B is a no-data pixel and has no class, as in the published masks."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that a data set depends on."""
+    """The arguments that decide a data set."""
 
     images: int
     test_images: int
@@ -69,10 +69,10 @@ def write_dataset(
     processes: int = 1,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> bool:
-    """Write the data set of a recipe into a folder; False if it was there, whole, already.
+    """Write the data set of a recipe into a folder; returns False if the folder already holds it completely.
 
-    Images that an interrupted run left are kept and the rest is added. `progress` is told how many of how many
-    images are done. Raises UsageError, having written nothing, if the folder holds something else.
+    Images of an interrupted run are kept, and the rest is added. `progress` is called with the number of finished
+    images and of all images. Raises UsageError, before anything is written, if the folder holds something else.
     """
     train, test = pictures(recipe)
     record = {"format": FORMAT, **asdict(recipe)}
@@ -93,7 +93,7 @@ def write_dataset(
 
 
 def pictures(recipe: Recipe) -> tuple[list[Picture], list[Picture]]:
-    """The training and the test images of a recipe, each sorted by name."""
+    """Training and test images of a recipe, each sorted by name."""
     seed = recipe.seed
     test_indices = range(FIRST_TEST_INDEX, FIRST_TEST_INDEX + recipe.test_images)
     train = (Picture(f"{TRAIN_FOLDER}/{image_name(seed, k)}", seed, k) for k in range(recipe.images))
@@ -102,16 +102,16 @@ def pictures(recipe: Recipe) -> tuple[list[Picture], list[Picture]]:
 
 
 def image_name(seed: int, index: int) -> str:
-    """File name of image `index` (0 to 2**28 - 1): seven hexadecimal digits, no two alike within a seed."""
+    """File name of image `index` (0 to 2**28 - 1): seven hexadecimal digits, unique for a seed."""
     start = int(np.random.default_rng((seed, 2)).integers(1 << 28))
-    # An odd factor (2**28 over the golden ratio) makes this a permutation of all names that looks random.
+    # The factor is odd (2**28 over the golden ratio), so this is a permutation of all names, which looks random.
     return f"{(start + index * 0x9E3779B) % (1 << 28):07x}.jpg"
 
 
 def visible_masks(layout: Layout, image: np.ndarray) -> list[np.ndarray]:
-    """One mask per class of CLASSES: bool (HEIGHT, WIDTH), the union of its boxes minus near-black pixels.
+    """One mask per class of CLASSES, bool (HEIGHT, WIDTH): the union of its boxes without near-black pixels.
 
-    `image` is the picture as its JPEG decodes, uint8 (HEIGHT, WIDTH, 3).
+    `image` is the decoded JPEG, uint8 (HEIGHT, WIDTH, 3).
     """
     brightness = cv2.transform(image, np.ones((1, 3), np.float32))  # saturates at 255, far above NEAR_BLACK
     has_data = brightness >= NEAR_BLACK
@@ -119,12 +119,12 @@ def visible_masks(layout: Layout, image: np.ndarray) -> list[np.ndarray]:
 
 
 def rows_of(name: str, runs: Iterable[str]) -> str:
-    """The lines of a label table about one image, in the order of CLASSES."""
+    """Lines of the label table for one image, in the order of CLASSES."""
     return "".join(f"{name}_{label},{text}\n" for label, text in zip(CLASSES, runs, strict=True))
 
 
 def _make(folder: Path, one: Picture) -> str:
-    """Makes sure that an image is on disk; gives its rows of train.csv, none for a test image."""
+    """Write an image unless it exists; returns its rows of train.csv, "" for a test image."""
     path = folder / one.file
     if not path.exists():
         pixels = cv2.cvtColor(picture(one.seed, one.index), cv2.COLOR_RGB2BGR)
@@ -139,7 +139,7 @@ def _make(folder: Path, one: Picture) -> str:
 
 
 def _in_parallel(work: Callable[[Picture], str], jobs: list[Picture], processes: int) -> Iterator[str]:
-    """`work` of each job, in order. Leaving early (an error, Ctrl-C) drops the jobs not yet begun."""
+    """Yield the result of `work` for each job, in order. An error or Ctrl-C drops the jobs that have not started."""
     if processes == 1:
         yield from map(work, jobs)
         return
@@ -148,7 +148,7 @@ def _in_parallel(work: Callable[[Picture], str], jobs: list[Picture], processes:
         yield from pool.map(work, jobs)
     except BrokenProcessPool as error:
         raise CloudsegError(
-            "a worker process was killed, perhaps for want of memory; the same command goes on from here, "
+            "a worker process was killed, perhaps for lack of memory; the same command resumes from here, "
             "with --processes 1 if it happens again"
         ) from error
     finally:
@@ -159,10 +159,10 @@ def _begin_worker() -> None:
     cv2.setNumThreads(1)
     parent = parent_process()
     if parent:
-        # A pool's workers would otherwise wait for ever for the next job of a parent that was killed.
-        threading.Thread(target=_leave_after, args=(parent,), daemon=True).start()
+        # Otherwise the workers of a pool wait without end for the next job if their parent is killed.
+        threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
 
 
-def _leave_after(parent: BaseProcess) -> None:
+def _exit_after(parent: BaseProcess) -> None:
     parent.join()
     os._exit(1)

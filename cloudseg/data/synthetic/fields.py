@@ -1,4 +1,4 @@
-"""Random fields and shapes that the cloud patterns are made of."""
+"""Random fields and shapes from which the cloud patterns are made."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Shape = tuple[int, int]
 def noise(
     rng: np.random.Generator, shape: Shape, coarsest: float, finest: float = 2.0, roughness: float = 0.6
 ) -> np.ndarray:
-    """Fractal noise of mean 0 and standard deviation 1: float32 `shape`.
+    """Fractal noise with mean 0 and standard deviation 1: float32 `shape`.
 
-    Octaves go from blobs of `coarsest` pixels down to `finest`; each is `roughness` times as strong as the one
-    before. They are summed while still small, so the cost is that of the finest one alone.
+    The octaves range from `coarsest` to `finest` pixels; each has `roughness` times the amplitude of the previous one.
+    They are summed at low resolution, so the cost is that of the finest octave.
     """
     octaves = max(round(np.log2(coarsest / finest)), 0) + 1
     cell = finest * 2 ** (octaves - 1)
@@ -35,10 +35,10 @@ def _grid(rng: np.random.Generator, shape: Shape, cell: float) -> np.ndarray:
 
 
 def streaks(rng: np.random.Generator, shape: Shape, angle: float, width: float, stretch: float = 5.0) -> np.ndarray:
-    """Noise drawn out along a direction: float32 `shape`, mean about 0, standard deviation about 1.
+    """Noise stretched along a direction: float32 `shape`, mean about 0, standard deviation about 1.
 
-    `angle` is in radians, up from the x axis; features are about `width` pixels across and `stretch` times as
-    long.
+    `angle` is in radians, counter-clockwise from the x axis; features are about `width` pixels wide and `stretch` times
+    as long.
     """
     height, columns = shape
     side = int(np.ceil(np.hypot(height, columns)))
@@ -50,7 +50,7 @@ def streaks(rng: np.random.Generator, shape: Shape, angle: float, width: float, 
 
 
 def warp(field: np.ndarray, rng: np.random.Generator, reach: float, size: float) -> np.ndarray:
-    """The field with every point moved by noise, about `reach` pixels far, in eddies of `size` pixels and less."""
+    """Displace every point of a field by noise: by about `reach` pixels, with features of at most `size` pixels."""
     height, width = field.shape
     dx, dy = (reach * noise(rng, (height, width), size, max(size / 8, 2.0)) for _ in range(2))
     x = np.arange(width, dtype=np.float32) + dx
@@ -59,15 +59,15 @@ def warp(field: np.ndarray, rng: np.random.Generator, reach: float, size: float)
 
 
 def smoothstep(field: np.ndarray, low: float, high: float) -> np.ndarray:
-    """0 below `low`, 1 above `high`, a smooth rise between: same shape as `field`."""
+    """Map a field to 0 below `low`, 1 above `high` and a smooth rise between; same shape as `field`."""
     t = np.clip((field - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 
 def scatter(rng: np.random.Generator, shape: Shape, spacing: float, jitter: float = 0.3) -> np.ndarray:
-    """Points about `spacing` apart, a shaken honeycomb that reaches a little over the edges.
+    """Points about `spacing` pixels apart: a hexagonal grid with random shifts, slightly larger than `shape`.
 
-    float64 (n, 2) of x, y; `jitter` is the largest shift, as a part of the spacing.
+    Returns x, y, float64 (n, 2). `jitter` is the largest shift as a fraction of the spacing.
     """
     height, width = shape
     rows = np.arange(-1, height / (spacing * 0.866) + 2)
@@ -79,7 +79,7 @@ def scatter(rng: np.random.Generator, shape: Shape, spacing: float, jitter: floa
 
 
 def discs(shape: Shape, centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """Filled discs, 1 inside and 0 outside: float32 `shape`. `centres` (n, 2) of x, y and `radii` (n,), floats."""
+    """Draw filled discs, 1 inside and 0 outside: float32 `shape`. `centres` are x, y, (n, 2), `radii` (n,)."""
     canvas = np.zeros(shape, np.uint8)
     for x, y, radius in np.round(np.column_stack((centres, radii)) * 16).astype(int).tolist():
         cv2.circle(canvas, (x, y), radius, (255,), cv2.FILLED, cv2.LINE_AA, shift=4)
@@ -87,5 +87,5 @@ def discs(shape: Shape, centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
 
 
 def blur(field: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian blur, same shape and type."""
+    """Blur a field with a Gaussian; same shape and dtype."""
     return cv2.GaussianBlur(field, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)

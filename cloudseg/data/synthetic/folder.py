@@ -1,4 +1,4 @@
-"""The folder of a generated data set: what is in it, and how files get there without harm to what was there."""
+"""Folder of a generated data set: its files, and checks that no other file is overwritten."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cloudseg.core import atomic
 from cloudseg.core.errors import UsageError
 
 RECORD = "demo.json"
-"""What the data set was made from; written last, so it is there only if everything else is."""
+"""File with the arguments of the data set; written last, so it exists only if the data set is complete."""
 TABLE = "train.csv"
 SUBMISSION = "sample_submission.csv"
 TRAIN_FOLDER = "train_images"
@@ -18,7 +18,7 @@ TEST_FOLDER = "test_images"
 
 
 def publish(path: Path, content: bytes) -> None:
-    """A file that is there whole or not at all. Raises UsageError rather than replace one of other content."""
+    """Write a file atomically. Raises UsageError if it exists with other content."""
     if path.exists():
         if path.read_bytes() != content:
             raise UsageError(f"{path} has other content; move it away, or give a new folder with --out")
@@ -27,18 +27,18 @@ def publish(path: Path, content: bytes) -> None:
 
 
 def holds(folder: Path, record: dict[str, int], images: set[str]) -> bool:
-    """Whether a folder has the whole data set of a record and these images, given relative to it.
+    """Whether a folder holds the complete data set of `record`, with `images` as paths relative to the folder.
 
-    False if it is new, empty or has a part of that data set. Raises UsageError if it holds anything else.
+    False if the folder is new, empty or holds a part of the data set. Raises UsageError if it holds anything else.
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; give a folder with --out")
     if (folder / RECORD).exists():
         _compare(folder / RECORD, record)
         return all((folder / file).exists() for file in (TABLE, SUBMISSION, *images))
-    stranger = next((file for file in _contents(folder) if file not in images), None)
-    if stranger:
-        raise UsageError(f"{folder} holds another data set ({stranger}); give a new folder with --out")
+    foreign = next((file for file in _contents(folder) if file not in images), None)
+    if foreign:
+        raise UsageError(f"{folder} holds another data set ({foreign}); give a new folder with --out")
     return False
 
 
@@ -56,7 +56,7 @@ def _compare(path: Path, record: dict[str, int]) -> None:
 
 
 def _contents(folder: Path) -> list[str]:
-    """The images in a folder, and those that its tables begin with, as paths relative to it."""
+    """The images in a folder and the first image of each of its tables, as paths relative to the folder."""
     found = []
     for images, table in ((TRAIN_FOLDER, TABLE), (TEST_FOLDER, SUBMISSION)):
         if (folder / images).is_dir():
@@ -67,6 +67,6 @@ def _contents(folder: Path) -> list[str]:
 
 
 def _first_image(table: Path) -> list[str]:
-    """The image of a label table's first row, in a list that is empty for a table without rows."""
+    """The image of a label table's first row, in a list; an empty list for a table without rows."""
     with table.open(errors="replace") as lines:
         return [row.partition(",")[0].rpartition("_")[0] for row in islice(lines, 1, 2)]

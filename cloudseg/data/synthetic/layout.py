@@ -1,6 +1,6 @@
-"""Where things lie in a generated image: the boxes of each class, the no-data bands, the sun glint.
+"""Layout of a generated image: the boxes of each class, the no-data bands, the sun glint.
 
-Coordinates are pixels of the full 2100x1400 image; x runs right, y runs down.
+Coordinates are pixels of the image of 1400x2100; x points right, y points down.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from cloudseg.data.labels import CLASSES, SOURCE_SIZE
 HEIGHT, WIDTH = SOURCE_SIZE
 
 CLASS_COUNT_ODDS = (0.32, 0.42, 0.20, 0.06)
-"""How often an image shows 1, 2, 3 or 4 classes: close to the published labels, mean 2.0."""
+"""Probabilities of 1, 2, 3 or 4 classes in an image, close to the published labels; the mean is 2.0."""
 
 
 @dataclass(frozen=True)
 class Box:
-    """A half-open rectangle: columns x1..x2-1, rows y1..y2-1."""
+    """A half-open rectangle: columns x1 to x2 - 1, rows y1 to y2 - 1."""
 
     x1: int
     y1: int
@@ -50,9 +50,10 @@ class Glint:
 
 @dataclass(frozen=True)
 class Layout:
-    """The plan of one image. `boxes` has the present classes only, in the order of CLASSES.
+    """Layout of one image. `boxes` has the present classes only, in the order of CLASSES.
 
-    A no-data band is a polygon, int32 (points, 2) of x and y, that may reach outside the image.
+    A no-data band is a polygon, int32 (points, 2) of x and y, that may extend beyond the image. `veil` is the opacity
+    of thin cirrus.
     """
 
     boxes: dict[str, tuple[Box, ...]]
@@ -62,7 +63,7 @@ class Layout:
 
 
 def plan(seed: int, index: int) -> Layout:
-    """The layout of image `index` (>= 0) of the data set `seed` (>= 0); equal arguments, equal layout."""
+    """Plan image `index` (>= 0) of the data set `seed` (>= 0). Equal arguments give equal layouts."""
     rng = np.random.default_rng((seed, index, 0))
     present = _present_classes(rng, seed, index)
     cells = _cells(rng, len(present))
@@ -76,7 +77,7 @@ def plan(seed: int, index: int) -> Layout:
 
 
 def union_mask(boxes: tuple[Box, ...]) -> np.ndarray:
-    """The pixels in any of the boxes: bool (HEIGHT, WIDTH)."""
+    """Mask of the pixels in any of the boxes, bool (HEIGHT, WIDTH)."""
     mask = np.zeros((HEIGHT, WIDTH), bool)
     for box in boxes:
         mask[box.y1 : box.y2, box.x1 : box.x2] = True
@@ -84,7 +85,7 @@ def union_mask(boxes: tuple[Box, ...]) -> np.ndarray:
 
 
 def _present_classes(rng: np.random.Generator, seed: int, index: int) -> list[str]:
-    """Shuffled names. One class goes round with the index, so that even a tiny data set shows all four."""
+    """Choose classes, in random order. The index decides one of them, so that four images have all four classes."""
     first = CLASSES[(seed + index) % len(CLASSES)]
     count = rng.choice(len(CLASSES), p=CLASS_COUNT_ODDS)
     others = rng.permutation([name for name in CLASSES if name != first])[:count]
@@ -92,7 +93,7 @@ def _present_classes(rng: np.random.Generator, seed: int, index: int) -> list[st
 
 
 def _cells(rng: np.random.Generator, wanted: int) -> list[Box]:
-    """The image cut into `wanted` rectangles or a few more, shuffled; those left over stay open ocean."""
+    """Split the image into `wanted` rectangles or a few more, in random order; unused ones stay open ocean."""
     cells = [Box(0, 0, WIDTH, HEIGHT)]
     total = rng.choice({1: (2, 3), 2: (2, 3), 3: (3, 4), 4: (4,)}[wanted])
     while len(cells) < total:
@@ -111,9 +112,9 @@ def _halves(cell: Box, share: float) -> list[Box]:
 
 
 def _boxes(rng: np.random.Generator, cell: Box) -> tuple[Box, ...]:
-    """One to four overlapping boxes about the cell, as several people would have drawn them.
+    """One to four overlapping boxes close to the cell, as several labellers would draw them.
 
-    Each edge is moved on its own, mostly inward; a little outward, so that neighbouring classes overlap.
+    Each edge is moved independently: mostly inward, sometimes slightly outward, so that neighbouring classes overlap.
     """
     count = int(rng.choice((1, 2, 3, 4), p=(0.35, 0.35, 0.2, 0.1)))
     left, top, right, bottom = rng.uniform(-0.03, 0.12, (4, count))
@@ -132,14 +133,14 @@ def _boxes(rng: np.random.Generator, cell: Box) -> tuple[Box, ...]:
 
 
 def _no_data_band(rng: np.random.Generator) -> np.ndarray:
-    """A slanted black strip between two swaths: a wedge that crosses the image, or a triangle cut off at its side."""
+    """A slanted black band between two swaths: a wedge across the image, or a triangle at its side."""
     slant = float(rng.choice((-1, 1)) * rng.uniform(120, 380))
     middle = float(rng.uniform(-0.02, 1.02) * WIDTH)
     y = np.arange(-40, HEIGHT + 41, 40)
     down = y / HEIGHT
     breadth = np.interp(down, (0, 1), rng.uniform(90, 300, 2))
     centre = middle + slant * (down - 0.5)
-    # Two sensors' lines never meet the image's pixel grid exactly: real edges are a little jagged.
+    # Real edges are slightly jagged, as sensor lines are not aligned with the image's pixel grid.
     left, right = centre + np.array(((-0.5,), (0.5,))) * breadth + rng.uniform(-3, 3, (2, len(y)))
     outline = np.column_stack((np.r_[left, right[::-1]], np.r_[y, y[::-1]]))
     return np.round(outline).astype(np.int32)

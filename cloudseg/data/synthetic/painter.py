@@ -1,4 +1,4 @@
-"""From a layout to pixels: ocean, the patterns in their boxes, stray clouds, haze, sensor noise, black bands."""
+"""Paints a layout: ocean, patterns in their boxes, scattered small clouds, haze, sensor noise, black bands."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from cloudseg.data.synthetic.layout import HEIGHT, WIDTH, Box, Glint, Layout, pl
 from cloudseg.data.synthetic.patterns import PATTERNS
 
 HALF: Shape = (HEIGHT // 2, WIDTH // 2)
-"""Clouds are drawn at half size; the finest detail is added at full size."""
+"""Shape in which clouds are drawn; fine detail is added at full size."""
 EIGHTH: Shape = (HEIGHT // 8, WIDTH // 8)
-"""Water is drawn at an eighth: nothing in it is sharp."""
+"""Shape in which water is drawn, as it has no fine detail."""
 
 OCEAN_RGB = (16, 21, 36)
 HAZE_RGB = (52, 58, 66)
@@ -21,9 +21,9 @@ CLOUD_RGB = (228, 230, 233)
 
 
 def picture(seed: int, index: int) -> np.ndarray:
-    """Image `index` (>= 0) of the data set `seed` (>= 0): uint8 (HEIGHT, WIDTH, 3) RGB, always the same pixels."""
+    """Paint image `index` (>= 0) of the data set `seed` (>= 0), always equally: RGB uint8 (HEIGHT, WIDTH, 3)."""
     threads = cv2.getNumThreads()
-    # Where OpenCV divides a cubic resize among threads, a pixel may come out one higher or lower.
+    # If OpenCV divides a cubic resize among threads, pixels may differ by one.
     cv2.setNumThreads(1)
     try:
         return paint(plan(seed, index), np.random.default_rng((seed, index, 1)))
@@ -32,8 +32,8 @@ def picture(seed: int, index: int) -> np.ndarray:
 
 
 def paint(layout: Layout, rng: np.random.Generator) -> np.ndarray:
-    """The image of a layout: uint8 (HEIGHT, WIDTH, 3) RGB. Black (0, 0, 0) in the no-data bands."""
-    # A generator for each part, so that a change of one part leaves the others as they are.
+    """Paint a layout: RGB uint8 (HEIGHT, WIDTH, 3), with (0, 0, 0) in the no-data bands."""
+    # One generator per part, so that a change of one part does not change the others.
     water_rng, stray_rng, veil_rng, fray_rng, grain_rng, *pattern_rngs = rng.spawn(5 + len(PATTERNS))
     density = _stray_clouds(stray_rng, layout)
     for (name, pattern), pattern_rng in zip(PATTERNS.items(), pattern_rngs, strict=True):
@@ -50,9 +50,9 @@ def paint(layout: Layout, rng: np.random.Generator) -> np.ndarray:
 
 
 def _window(rng: np.random.Generator, boxes: tuple[Box, ...]) -> tuple[tuple[slice, slice], np.ndarray]:
-    """Where a class is drawn: the half-size window about its boxes, and its strength there, float32 (h, w), 0 to 1.
+    """Where a class is drawn: the half-size window of its boxes, and its weight there, float32 (h, w), 0 to 1.
 
-    The cloud ends a little inside the boxes, in an uneven line; it runs on where a box ends at the image's edge.
+    The cloud ends slightly inside the boxes with an irregular edge, except where a box ends at the image's edge.
     """
     inside = np.zeros(HALF, np.uint8)
     for box in boxes:
@@ -66,7 +66,7 @@ def _window(rng: np.random.Generator, boxes: tuple[Box, ...]) -> tuple[tuple[sli
 
 
 def _stray_clouds(rng: np.random.Generator, layout: Layout) -> np.ndarray:
-    """A few loose flocks of small clouds over open ocean, none inside a box: density, float32 HALF."""
+    """Scattered groups of small clouds over open ocean, none inside a box: density, float32 HALF."""
     flocks = rng.uniform((0, 0), (HALF[1], HALF[0]), (int(rng.integers(14, 34)), 2))
     centres = np.repeat(flocks, rng.integers(1, 9, len(flocks)), axis=0)
     centres += rng.normal(0, 26, centres.shape)
@@ -82,7 +82,7 @@ def _near(box: Box, x: float, y: float, margin: int = 15) -> bool:
 
 
 def _water(rng: np.random.Generator, glint: Glint | None) -> list[np.ndarray]:
-    """Dark water with slow changes of brightness and haze, and the glint: R, G and B, float32 EIGHTH, 0 to 255."""
+    """Dark water with slowly varying brightness and haze, and the glint: R, G and B, float32 EIGHTH, 0 to 255."""
     brightness = np.clip(1.15 + 0.16 * noise(rng, EIGHTH, 160, 20), 0.8, 1.7)
     haze = 0.16 * smoothstep(noise(rng, EIGHTH, 120, 10), -0.3, 2.5)
     light = np.zeros(EIGHTH, np.float32)
@@ -98,7 +98,7 @@ def _water(rng: np.random.Generator, glint: Glint | None) -> list[np.ndarray]:
 
 
 def _veil(rng: np.random.Generator, strength: float) -> np.ndarray:
-    """Thin cirrus in long wisps: opacity, float32 HALF, 0 to twice `strength`."""
+    """Thin cirrus in long streaks: opacity, float32 HALF, 0 to twice `strength`."""
     if not strength:
         return np.zeros(HALF, np.float32)
     wisps = streaks(rng, HALF, float(rng.uniform(-0.7, 0.7)), width=10, stretch=12)
@@ -107,7 +107,7 @@ def _veil(rng: np.random.Generator, strength: float) -> np.ndarray:
 
 
 def _compose(rng: np.random.Generator, water: list[np.ndarray], density: np.ndarray, veil: np.ndarray) -> np.ndarray:
-    """Clouds over water at full size, lit from the upper left, with grain: uint8 (HEIGHT, WIDTH, 3) RGB."""
+    """Combine clouds and water at full size, lit from the upper left, with grain: RGB uint8 (HEIGHT, WIDTH, 3)."""
     size = (WIDTH, HEIGHT)
     grain = rng.integers(0, 256, (HEIGHT, WIDTH), np.uint8).astype(np.float32) / 255 - 0.5
     density = cv2.resize(density, size, interpolation=cv2.INTER_CUBIC)

@@ -1,9 +1,9 @@
 """The four cloud patterns as density fields.
 
-Each takes a random generator and a shape (H, W) and fills it: float32 (H, W), about 0 in clear air and 1 in
-thick cloud; the painter cuts it to its boxes. Lengths are pixels of the half-size image the painter works on.
-At 128x192, 5.5 times smaller again, the four must still differ: dust, dots on arcs, round patches with dark
-rings, ribbed streaks.
+Each function takes a random generator and a shape (H, W) and returns a density, float32 (H, W), about 0 in clear air
+and 1 in thick cloud; the painter masks it with the boxes. Lengths are in pixels of the half-size image. The four
+patterns must be distinguishable at 128x192 too, 5.5 times smaller: dust, dots on arcs, round patches with dark rings,
+ribbed streaks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Pattern = Callable[[np.random.Generator, Shape], np.ndarray]
 
 
 def sugar(rng: np.random.Generator, shape: Shape) -> np.ndarray:
-    """Dust of very fine, hardly organised specks, gathered in faint feathers along the wind."""
+    """Very fine specks with little organisation, in faint streaks along the wind."""
     wind = float(rng.uniform(-0.9, 0.9))
     specks = blur(rng.standard_normal(shape, dtype=np.float32), 0.8) * 2.8
     threads = streaks(rng, shape, wind, width=3, stretch=3)
@@ -28,7 +28,7 @@ def sugar(rng: np.random.Generator, shape: Shape) -> np.ndarray:
 
 
 def gravel(rng: np.random.Generator, shape: Shape) -> np.ndarray:
-    """Bright rounded grains strung along arcs, the gust fronts of old showers."""
+    """Bright rounded grains along arcs, as at the gust fronts of showers."""
     middles = scatter(rng, shape, spacing=float(rng.uniform(100, 125)))
     points, radii = zip(*(_grains_on_arc(rng, middle) for middle in middles), strict=True)
     pebbles = scatter(rng, shape, spacing=52, jitter=0.9)
@@ -41,7 +41,7 @@ def gravel(rng: np.random.Generator, shape: Shape) -> np.ndarray:
 
 
 def _grains_on_arc(rng: np.random.Generator, middle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centres (n, 2) and radii (n,) of the grains about one middle."""
+    """Centres, (n, 2), and radii, (n,), of the grains around one centre of an arc."""
     radius = rng.uniform(36, 66)
     angles = np.cumsum(rng.uniform(16, 27, int(rng.uniform(3.2, 5.4) * radius / 21))) / radius
     angles += rng.uniform(0, 2 * np.pi)
@@ -51,7 +51,7 @@ def _grains_on_arc(rng: np.random.Generator, middle: np.ndarray) -> tuple[np.nda
 
 
 def flower(rng: np.random.Generator, shape: Shape) -> np.ndarray:
-    """Large stratiform patches with frayed petals, each in its own ring of clear air."""
+    """Large stratiform patches with ragged lobes, each in a ring of clear air."""
     quarter = -(-shape[0] // 4), -(-shape[1] // 4)
     middles = scatter(rng, shape, spacing=float(rng.uniform(130, 155)), jitter=0.18) / 4
     reach = _reach_around_nearest(rng, quarter, middles)
@@ -63,9 +63,9 @@ def flower(rng: np.random.Generator, shape: Shape) -> np.ndarray:
 
 
 def _reach_around_nearest(rng: np.random.Generator, shape: Shape, middles: np.ndarray) -> np.ndarray:
-    """Distance to the nearest middle over that flower's radius there: float32 `shape`, 1 on the rims.
+    """Distance to the nearest centre divided by that patch's radius: float32 `shape`, 1 at the edges.
 
-    A radius swings with the direction, which draws the petals. `shape` and `middles` are quarter size.
+    The radius varies with the direction, which makes the lobes. `shape` and `middles` are at a quarter of the size.
     """
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     nearest = np.full(shape, np.inf, np.float32)
@@ -78,7 +78,7 @@ def _reach_around_nearest(rng: np.random.Generator, shape: Shape, middles: np.nd
 
 
 def fish(rng: np.random.Generator, shape: Shape) -> np.ndarray:
-    """Long backbones with slanted ribs on both sides, side by side, with clear air between the shoals."""
+    """Long spines with slanted ribs on both sides, side by side, with clear air between them."""
     canvas = np.zeros(shape, np.uint8)
     heading = float(rng.choice((-1, 1)) * rng.uniform(0.05, 0.6))
     for spine in _spines(rng, shape, heading):
@@ -89,7 +89,7 @@ def fish(rng: np.random.Generator, shape: Shape) -> np.ndarray:
 
 
 def _spines(rng: np.random.Generator, shape: Shape, heading: float) -> list[np.ndarray]:
-    """Wavy lines, about parallel to `heading`, all over the shape: each float64 (n, 2) of x, y, 4 pixels a step."""
+    """Wavy lines over the whole shape, about parallel to `heading`: each x, y, float64 (n, 2), 4 pixels per step."""
     height, width = shape
     reach = np.hypot(height, width) / 2
     along = np.array((np.cos(heading), np.sin(heading)))
@@ -106,7 +106,7 @@ def _spines(rng: np.random.Generator, shape: Shape, heading: float) -> list[np.n
 
 
 def _draw_fish(rng: np.random.Generator, canvas: np.ndarray, spine: np.ndarray) -> None:
-    """Draws one backbone, thick at the head and thin at the tail, and its ribs, into uint8 `canvas`."""
+    """Draw one spine, thick at the head and thin at the tail, and its ribs, into `canvas`, uint8."""
     direction = spine[-1] - spine[0]
     heading = float(np.arctan2(direction[1], direction[0]))
     roots = spine[1::5]

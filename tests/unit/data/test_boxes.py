@@ -123,9 +123,9 @@ def test_a_byte_order_mark_and_line_ends_do_not_matter(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "image", "field", "reason"),
     [
-        ("2,a.jpg,1,2,3,Fish", "a.jpg", "class", "6 fields in place of 7"),
-        ("2,a.jpg,1,2,3,4,Fish,", "a.jpg", "class", "8 fields in place of 7"),
-        ("2", "", "class", "1 fields in place of 7"),
+        ("2,a.jpg,1,2,3,Fish", "a.jpg", "class", "6 fields instead of 7"),
+        ("2,a.jpg,1,2,3,4,Fish,", "a.jpg", "class", "8 fields instead of 7"),
+        ("2", "", "class", "1 fields instead of 7"),
         ("2,a.jpg,1,2,3,4,fish", "a.jpg", "class", 'the class "fish" is none of Fish, Flower, Gravel, Sugar'),
         ("2,a.jpg,1,2,3,4,", "a.jpg", "class", 'the class "" is none of Fish, Flower, Gravel, Sugar'),
         ("2,a.jpg,,,,,Fish", "a.jpg", "x1", '"" is not a number of pixels'),
@@ -143,7 +143,7 @@ def test_a_byte_order_mark_and_line_ends_do_not_matter(tmp_path: Path) -> None:
         ("2,,1,2,3,4,Fish", "", "file", "an image is named by a file name without a folder"),
         ("2,d/..,1,2,3,4,Fish", "..", "file", "an image is named by a file name without a folder"),
         ('2,a.jpg,"1,2,3,4,Fish', "a.jpg", "file", "not a row of a CSV file: unexpected end of data"),
-        ("2,a.jpg,1\r,2,3,4,Fish", "a.jpg", "file", "not a row of a CSV file: a carriage return stands in the middle"),
+        ("2,a.jpg,1\r,2,3,4,Fish", "a.jpg", "file", "not a row of a CSV file: there is a carriage return within"),
     ],
 )
 def test_a_wrong_row_is_rejected_and_leaves_its_image_out(
@@ -163,7 +163,7 @@ def test_a_table_that_changed_since_it_was_read_is_noticed(tmp_path: Path, row: 
     table = table_of(tmp_path, "1,a.jpg,1,2,3,4,Fish")
     (labels,), _, _ = table.read()
     table_of(tmp_path, row)
-    with pytest.raises(CloudsegError, match="boxes.csv changed while it was being read: start again"):
+    with pytest.raises(CloudsegError, match="boxes.csv changed while it was read: run the command again"):
         table.runs(labels, 0)
 
 

@@ -43,10 +43,10 @@ def test_a_view_of_a_view_keeps_a_slot() -> None:
 def test_the_last_slot_is_spared() -> None:
     pool = slots(2)
     _, first = pool.take()
-    assert pool.spared(first) is first
+    assert pool.copy_if_last(first) is first
     _, last = pool.take()
     last[:] = 5
-    copy = pool.spared(last)
+    copy = pool.copy_if_last(last)
     del last
     _, other = pool.take()
     other[:] = 6

@@ -33,44 +33,45 @@ KINDS = ("box", "two boxes", "ellipse", "slanted", "speckled")
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_masks_of_the_right_size_are_not_doubted(kind: str) -> None:
-    assert label_size.doubt([shape(kind, FULL)]) == ""
-    assert label_size.doubt_submission([shape(kind, (350, 525))] * 8) == ""
+    assert label_size.size_problem([shape(kind, FULL)]) == ""
+    assert label_size.submission_size_problem([shape(kind, (350, 525))] * 8) == ""
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_mask_of_a_submission_is_enough_to_know_it(kind: str) -> None:
-    assert "this seems to be a submission" in label_size.doubt([shape(kind, (350, 525))])
+    assert "this seems to be a submission" in label_size.size_problem([shape(kind, (350, 525))])
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_masks_of_a_submission_that_were_scaled_up_are_not_doubted(kind: str) -> None:
-    assert label_size.doubt([rle.resized(shape(kind, (350, 525)), (350, 525), FULL)]) == ""
+    assert label_size.size_problem([rle.resized(shape(kind, (350, 525)), (350, 525), FULL)]) == ""
 
 
 @pytest.mark.parametrize("size", [(700, 1050), (320, 480), (256, 384), (512, 512)])
 def test_other_heights_are_told(size: tuple[int, int]) -> None:
-    assert f"{size[0]} pixels high" in label_size.doubt([shape("box", size)])
+    assert f"{size[0]} pixels high" in label_size.size_problem([shape("box", size)])
 
 
 def test_a_few_small_masks_at_the_left_are_not_doubted_and_many_are() -> None:
     small = rle.parse("1 10", 1400 * 2100)
-    assert label_size.doubt([small] * (label_size.ENOUGH - 1)) == ""
-    assert label_size.doubt([small] * label_size.ENOUGH) != ""
+    assert label_size.size_problem([small] * (label_size.MIN_EVIDENCE - 1)) == ""
+    assert label_size.size_problem([small] * label_size.MIN_EVIDENCE) != ""
 
 
 def test_labels_to_which_a_submission_was_appended_are_doubted() -> None:
     both = [shape("box", FULL)] * 20 + [shape("box", (350, 525))] * 5
-    assert "5 of 25 masks looked at seem to be those of a submission" in label_size.doubt(both)
+    assert "5 of 25 checked masks seem to be of a submission" in label_size.size_problem(both)
 
 
 def test_runs_counted_from_0_are_told() -> None:
     starts = np.arange(100, 160) * 1400
-    assert label_size.doubt([rle.Runs(starts, starts + 700)]) == ""
-    assert "count the pixels from 0" in label_size.doubt([rle.Runs(starts - 1, starts + 699)])
+    assert label_size.size_problem([rle.Runs(starts, starts + 700)]) == ""
+    assert "count the pixels from 0" in label_size.size_problem([rle.Runs(starts - 1, starts + 699)])
 
 
 def test_no_masks_are_not_doubted() -> None:
-    assert label_size.doubt([]) == label_size.doubt([rle.Runs.none()]) == label_size.doubt_submission([]) == ""
+    assert label_size.size_problem([]) == label_size.size_problem([rle.Runs.none()]) == ""
+    assert label_size.submission_size_problem([]) == ""
 
 
 def test_a_mask_that_is_scaled_up_keeps_its_shape() -> None:

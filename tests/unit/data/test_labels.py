@@ -80,8 +80,8 @@ def test_images_come_in_the_order_of_their_names(tmp_path: Path) -> None:
         (".._Fish,1 2", "..", "Image_Label", "an image is named by a file name without a folder"),
         ("a.jpg_Fisch,1 2", "a.jpg", "Image_Label", 'the class "Fisch" is none of Fish, Flower, Gravel, Sugar'),
         ("a.jpg_Sugar,1 2", "a.jpg", "Image_Label", "Sugar of this image is on line 2 already"),
-        ("a.jpg_Fish", "a.jpg", "EncodedPixels", "1 fields in place of 2"),
-        ("a.jpg_Fish,1 2,3", "a.jpg", "EncodedPixels", "3 fields in place of 2"),
+        ("a.jpg_Fish", "a.jpg", "EncodedPixels", "1 fields instead of 2"),
+        ("a.jpg_Fish,1 2,3", "a.jpg", "EncodedPixels", "3 fields instead of 2"),
     ],
 )
 def test_a_wrong_row_is_rejected_with_line_image_field_and_reason(
@@ -102,7 +102,7 @@ def test_an_image_with_a_wrong_row_is_left_out_and_the_others_stay(tmp_path: Pat
         (b"b\0.jpg_Fish,1 2", "b\0.jpg", "an image is named by a file name without a folder"),
         (b"b\xff.jpg_Fish,1 2", "b\\xff.jpg", "an image is named by a file name without a folder"),
         (b"a.jpg_Fi\xe9sh,1 2", "a.jpg", 'the class "Fi\\xe9sh" is none of Fish, Flower, Gravel, Sugar'),
-        (b"a.jpg_Fish\r,1 2", "a.jpg", "not a row of a CSV file: a carriage return stands in the middle"),
+        (b"a.jpg_Fish\r,1 2", "a.jpg", "not a row of a CSV file: there is a carriage return within the row"),
         (b'"a.jpg_Fish,1 2', "a.jpg", "not a row of a CSV file: unexpected end of data"),
         (b'a.jpg_Fish,"1 2', "a.jpg", "not a row of a CSV file: unexpected end of data"),
         (b'"a.jpg_Fish"x,1 2', "a.jpg", "not a row of a CSV file: ',' expected after '\"'"),
@@ -201,7 +201,7 @@ def test_a_table_that_changed_since_it_was_read_is_noticed(tmp_path: Path, row: 
     table = table_of(tmp_path, "a.jpg_Fish,1 2")
     (labels,), _, _ = table.read()
     table.path.write_bytes(HEADER + row + b"\n")
-    with pytest.raises(CloudsegError, match="train.csv changed while it was being read: start again"):
+    with pytest.raises(CloudsegError, match="train.csv changed while it was read: run the command again"):
         table.runs(labels, 0)
 
 

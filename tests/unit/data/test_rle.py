@@ -102,7 +102,7 @@ def test_the_last_pixel_belongs_to_the_image() -> None:
         ("21 1", r'run 1 \("21 1"\) leaves the image'),
         ("999999999999999999 999999999999999999", "leaves the image"),
         ("1 3 3 1", r'run 2 \("3 1"\) overlaps'),
-        ("5 1 1 1", r'run 2 \("1 1"\) overlaps the run before it or comes out of order'),
+        ("5 1 1 1", r'run 2 \("1 1"\) overlaps the run before it or is out of order'),
     ],
 )
 def test_wrong_runs_are_refused_with_the_reason(runs: str, reason: str) -> None:

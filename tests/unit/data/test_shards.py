@@ -180,7 +180,7 @@ def test_a_damaged_manifest_is_a_data_error(data: Path, text: str) -> None:
 def test_another_format_version_is_refused(data: Path, version: int) -> None:
     content = json.loads((data / MANIFEST).read_text(encoding="utf-8"))
     (data / MANIFEST).write_text(json.dumps(content | {"format": version}), encoding="utf-8")
-    with pytest.raises(UsageError, match=f"is of format {version}, this program reads 3 and 4; make the shards again"):
+    with pytest.raises(UsageError, match=f"has format {version}, this version reads 3 and 4; make the shards again"):
         Manifest.load(data)
 
 
@@ -217,7 +217,7 @@ def test_a_missing_shard_is_named(data: Path) -> None:
 def test_a_truncated_shard_is_named(data: Path) -> None:
     path = data / shard_file(0, 3)
     os.truncate(path, path.stat().st_size - 1)
-    with pytest.raises(DataError, match=r"shard-00000-of-00003.h5 has \d+ bytes in place of \d+"):
+    with pytest.raises(DataError, match=r"shard-00000-of-00003.h5 has \d+ bytes instead of \d+"):
         Shards(Manifest.load(data)).mask(0)
 
 

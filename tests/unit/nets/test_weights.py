@@ -217,7 +217,7 @@ def test_without_internet_it_says_where_to_put_the_file(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}/resnet18.h5"
     monkeypatch.setitem(weights.IMAGENET, "resnet18", Source(url, "0" * 32))
-    with pytest.raises(CloudsegError, match=rf"{url}: .*refused; without internet access here.* copy it to .*resnet18\.h5"):
+    with pytest.raises(CloudsegError, match=rf"{url}: .*refused; without internet access.* copy it to .*resnet18\.h5"):
         download.fetch("resnet18")
 
 
