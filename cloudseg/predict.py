@@ -44,7 +44,9 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int | None:
     args = parser().parse_args()
     if args.check:
-        return check(args.check, args.sample)
+        from cloudseg.results import submission
+
+        return None if submission.print_check(args.check, args.sample) else FAILED
     if not args.images or not args.out:
         out = "submission.csv" if args.format == "csv" else "masks"
         raise UsageError(f"give the pictures and where the masks go: --images DIR --out {out}")
@@ -82,22 +84,6 @@ def main() -> int | None:
         from cloudseg.results.prediction import predict
 
         predict(runs, args.weights, source, rules, args.out, args.format, args.sample, flips, args.report, own)
-    return None
-
-
-def check(path: Path, sample: Path | None) -> int | None:
-    """Print what is wrong with a submission. A sample file beside it is used unless another is given."""
-    from cloudseg.results import submission
-
-    beside = path.with_name("sample_submission.csv")
-    sample = sample or (beside if beside.exists() and beside != path else None)
-    faults = submission.check(path, sample)
-    for fault in faults:
-        print(f"{path}: {fault}")
-    if faults:
-        return FAILED
-    against = f"as {sample} asks" if sample else "in form; with --sample FILE, rows and their order are checked too"
-    print(f"{path}: right, {against}")
     return None
 
 

@@ -1,4 +1,4 @@
-"""Connected pieces of predicted masks: their areas, and how much of each is right. All that a search needs to know."""
+"""Connected components of predicted masks: their areas and their overlap with the ground truth, for the rule search."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ import numpy as np
 from cloudseg.data.bitmask import unpack
 
 CONNECTIVITY = 8
-"""Pixels that touch at a corner belong together."""
+"""Pixels that touch at a corner are connected."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Components:
-    """The pieces of one class in some images, at one threshold."""
+    """The k components of one class in n images, at one threshold."""
 
     image: np.ndarray
-    """int32 (k,): in which image, not decreasing."""
+    """int32 (k,): index of the component's image, ascending."""
     area: np.ndarray
-    """int32 (k,): pixels; falling within an image."""
+    """int32 (k,): pixels, descending within an image."""
     hits: np.ndarray
-    """int32 (k,): pixels that are in the truth too."""
+    """int32 (k,): pixels that are in the ground truth too."""
     truth: np.ndarray
-    """int64 (n,): pixels of the truth of each image."""
+    """int64 (n,): pixels of the ground truth of each image."""
     peak: np.ndarray
-    """uint8 (n,): the highest probability in each image, 255 for 1."""
+    """uint8 (n,): highest probability of each image, 255 for 1."""
 
     def of(self, images: np.ndarray) -> Components:
-        """Those of some images (bool, n), which are numbered anew."""
+        """The components of the images selected by `images`, bool (n,). Image indices are renumbered."""
         kept = images[self.image]
         numbers = np.cumsum(images) - 1
         image = numbers[self.image[kept]].astype(np.int32)
@@ -41,12 +41,12 @@ class Components:
 def split(
     probability: np.ndarray, truth: np.ndarray, thresholds: Sequence[float]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Areas (falling) and hits of the pieces of one image and class, at each threshold.
+    """Areas, descending, and hits of the components of one image and class, for each threshold.
 
     probability uint8 (h, w), 255 for 1; truth bool (h, w). A pixel is predicted if its probability is above the
     threshold.
     """
-    found = []
+    out = []
     inside = np.flatnonzero(truth)
     for threshold in thresholds:
         mask = (probability > level(threshold)).view(np.uint8)
@@ -54,37 +54,37 @@ def split(
         area = stats[1:, cv2.CC_STAT_AREA]
         hits = np.bincount(labels.reshape(-1)[inside], minlength=count)[1:]
         order = np.argsort(-area, kind="stable")
-        found.append((area[order].astype(np.int32), hits[order].astype(np.int32)))
-    return found
+        out.append((area[order].astype(np.int32), hits[order].astype(np.int32)))
+    return out
 
 
 def collect(
     read: Callable[[int], tuple[np.ndarray, np.ndarray]], images: int, thresholds: Sequence[float], threads: int
 ) -> list[list[Components]]:
-    """The pieces of every class at every threshold, in one pass over the images.
+    """Components of every class at every threshold, in one pass over the images: a list (C, thresholds).
 
-    `read` gives of image i the probabilities uint8 (C, h, w), 255 for 1, and the truth, uint8 bits (h, w).
+    `read` returns for image i the probabilities, uint8 (C, h, w), 255 for 1, and the packed ground truth, uint8 (h, w).
     """
 
-    def look(i: int) -> list[tuple[list[tuple[np.ndarray, np.ndarray]], int, int]]:
+    def split_image(i: int) -> list[tuple[list[tuple[np.ndarray, np.ndarray]], int, int]]:
         probabilities, truth = read(i)
         return [
             (split(each, mask, thresholds), int(mask.sum()), int(each.max()))
             for each, mask in zip(probabilities, unpack(truth)[: len(probabilities)], strict=True)
         ]
 
-    with ThreadPoolExecutor(threads) as pool:  # OpenCV lets go of the interpreter's lock
-        found = list(pool.map(look, range(images)))
+    with ThreadPoolExecutor(threads) as pool:  # OpenCV releases the interpreter lock
+        per_image = list(pool.map(split_image, range(images)))
     out = []
-    for of_class in zip(*found, strict=True):
+    for of_class in zip(*per_image, strict=True):
         parts, truth, peak = zip(*of_class, strict=True)
-        facts = np.array(truth, np.int64), np.array(peak, np.uint8)
-        out.append([gather(at_threshold, *facts) for at_threshold in zip(*parts, strict=True)])
+        per_class = np.array(truth, np.int64), np.array(peak, np.uint8)
+        out.append([join(at_threshold, *per_class) for at_threshold in zip(*parts, strict=True)])
     return out
 
 
-def gather(parts: Sequence[tuple[np.ndarray, np.ndarray]], truth: np.ndarray, peak: np.ndarray) -> Components:
-    """The pieces of single images, in order, as one."""
+def join(parts: Sequence[tuple[np.ndarray, np.ndarray]], truth: np.ndarray, peak: np.ndarray) -> Components:
+    """Join the results of `split` of several images, at one threshold."""
     counts = [len(area) for area, _ in parts]
     return Components(
         np.repeat(np.arange(len(parts), dtype=np.int32), counts),
@@ -96,5 +96,5 @@ def gather(parts: Sequence[tuple[np.ndarray, np.ndarray]], truth: np.ndarray, pe
 
 
 def level(threshold: float) -> int:
-    """A threshold on probabilities as one on uint8, of which 255 is 1."""
+    """Convert a threshold on probabilities, 0 to 1, to one on uint8 with 255 for 1."""
     return int(np.floor(threshold * 255))

@@ -1,4 +1,4 @@
-"""A run's results on its validation images: probabilities, rules, scores, figures and report."""
+"""Evaluates runs on their validation images: probabilities, rules, scores, figures and report."""
 
 from __future__ import annotations
 
@@ -38,26 +38,28 @@ def evaluate(
     rank: Rank,
     costs: Callable[[], Sequence[report.Table]],
 ) -> None:
-    """Write thresholds.json, images.csv, figures, report.html and, last, metrics.json: of one run, stage by stage, into
-    its folder; of several, as one, into `out`; of a cross-validation, its folds as one, into its folder. Each image is
-    judged by the runs that did not train on it. `costs` is asked, by rank 0, what the stages of one run cost.
+    """Write thresholds.json, images.csv, figures, report.html and, last, metrics.json.
 
-    Raises UsageError if no stage is finished, if runs do not go together, or if others evaluate at the same time;
-    Stopped on a signal, with the probabilities so far on disk.
+    One run is evaluated stage by stage, into its folder; several runs as an ensemble, into `out`; a cross-validation as
+    the ensemble of its folds, into its folder. Each image is scored with the runs that did not train on it. `costs`
+    returns, on rank 0, the rows of the report's table of costs.
+
+    Raises UsageError if no stage is finished, if runs cannot be combined, or if others evaluate the run at the same
+    time; Stopped after a signal, with the probabilities so far on disk.
     """
     if out is None:
         with hold_stage(runs[0], EVALUATE, rank):
             if runs[0].settings.folds:
-                _check_equal(runs[0].members())
-                _several(runs[0].members(), weights, runs[0].evaluation, flips, rank)
+                _check_same_stage(runs[0].members())
+                _evaluate_ensemble(runs[0].members(), weights, runs[0].evaluation, flips, rank)
             else:
-                _one(runs[0], flips, rank, costs)
+                _evaluate_run(runs[0], flips, rank, costs)
     else:
-        _several(runs, weights, out, flips, rank)
+        _evaluate_ensemble(runs, weights, out, flips, rank)
 
 
 def finished(run: Run) -> list[str]:
-    """The stages that are done. Raises UsageError if none is."""
+    """The finished stages of a run. Raises UsageError if there is none."""
     stages = [stage for stage in run.settings.stages if run.done(stage)]
     if not stages:
         launch = to_type("cloudseg.launch", "--stages", "all", "--run", run.path)
@@ -66,45 +68,47 @@ def finished(run: Run) -> list[str]:
 
 
 def validation(run: Run, shards: Shards) -> Samples:
-    """The images that the run did not train on."""
+    """The validation images of a run."""
     return Samples(shards, shards.manifest.indices(run.settings.fold, training=False))
 
 
 def stores(run: Run, stages: Sequence[str], source: Samples, flips: bool) -> dict[str, Store]:
-    """Where the probabilities of each stage lie."""
+    """The store of probabilities of each stage."""
     return {stage: store_of(run, stage, source, flips, run.probabilities) for stage in stages}
 
 
-def _one(run: Run, flips: bool, rank: Rank, costs: Callable[[], Sequence[report.Table]]) -> None:
+def _evaluate_run(run: Run, flips: bool, rank: Rank, costs: Callable[[], Sequence[report.Table]]) -> None:
     stages = finished(run)
     source = validation(run, open_shards(run, rank.comm))
-    found = stores(run, stages, source, flips)
-    inference.fill(run, list(found.items()), source, rank)
+    stage_stores = stores(run, stages, source, flips)
+    inference.fill(run, list(stage_stores.items()), source, rank)
 
-    def judge() -> None:
+    def score_and_write() -> None:
         by_stage = {}
-        for stage, store in found.items():
+        for stage, store in stage_stores.items():
             log_line(rank.comm, f"{stage}: scoring {len(store)} images")
             by_stage[stage] = _score(Ensemble([store]), source, rank)
         last = stages[-1]
         metrics = {
             "stage": last,
-            "weights_sha256": found[last].about["weights_sha256"],
+            "weights_sha256": stage_stores[last].about["weights_sha256"],
             "fold": run.settings.fold,
             "flips": flips,
             **scoring.summary(by_stage[last], source.names),
-            "per_stage": {stage: _brief(each) for stage, each in by_stage.items()},
+            "per_stage": {stage: _stage_summary(each) for stage, each in by_stage.items()},
         }
         _write(run.evaluation, source, by_stage)
-        report.write(run, metrics, by_stage[last], source, Ensemble([found[last]]), costs())
+        report.write(run, metrics, by_stage[last], source, Ensemble([stage_stores[last]]), costs())
         atomic.write_json(run.metrics, metrics)
-        _show(run.metrics, metrics)
+        _print_scores(run.metrics, metrics)
 
-    on_rank_zero(rank, judge)
+    on_rank_zero(rank, score_and_write)
 
 
-def _several(runs: Sequence[Run], weights: Sequence[float] | None, out: Path, flips: bool, rank: Rank) -> None:
-    _check_together(runs)
+def _evaluate_ensemble(
+    runs: Sequence[Run], weights: Sequence[float] | None, out: Path, flips: bool, rank: Rank
+) -> None:
+    _check_compatible(runs)
     shards = open_shards(runs[0], rank.comm)
     members = []
     for run in runs:
@@ -113,46 +117,46 @@ def _several(runs: Sequence[Run], weights: Sequence[float] | None, out: Path, fl
         inference.fill(run, [(last, members[-1])], source, rank)
     ensemble = Ensemble(members, weights)
     numbers = {shards.name(number): number for run in runs for number in validation(run, shards).numbers}
-    everything = Samples(shards, np.array([numbers[name] for name in ensemble.names]))
+    samples = Samples(shards, np.array([numbers[name] for name in ensemble.names]))
 
-    def judge() -> None:
+    def score_and_write() -> None:
         log_line(rank.comm, f"{len(runs)} runs: scoring {len(ensemble.names)} images")
-        found = _score(ensemble, everything, rank)
+        scored = _score(ensemble, samples, rank)
         metrics = {
             "runs": [str(run.path) for run in runs],
             "weights": list(weights or [1.0] * len(runs)),
             "folds": [run.settings.fold for run in runs],
             "weights_sha256": [member.about["weights_sha256"] for member in members],
             "flips": flips,
-            **scoring.summary(found, everything.names),
+            **scoring.summary(scored, samples.names),
         }
-        _write(out, everything, {"ensemble": found})
+        _write(out, samples, {"ensemble": scored})
         atomic.write_json(out / "metrics.json", metrics)
-        _show(out / "metrics.json", metrics)
+        _print_scores(out / "metrics.json", metrics)
 
-    on_rank_zero(rank, judge)
+    on_rank_zero(rank, score_and_write)
 
 
-def _check_equal(folds: Sequence[Run]) -> None:
-    """Raises UsageError if some folds of a cross-validation have come further than others."""
+def _check_same_stage(folds: Sequence[Run]) -> None:
+    """Raises UsageError unless all folds of a cross-validation have finished the same stage."""
     done = {run.path.name: [stage for stage in run.settings.stages if run.done(stage)] for run in folds}
     last = {name: stages[-1] if stages else "none" for name, stages in done.items()}
     if len(set(last.values())) > 1 or "none" in last.values():
         raise UsageError(
-            f"folds have come to different stages, or to none: "
-            f"{', '.join(f'{name} to {stage}' for name, stage in last.items())}; "
+            f"the folds have not finished the same stage: "
+            f"{', '.join(f'{name} {stage}' for name, stage in last.items())}; "
             f"type: {to_type('cloudseg.resume', folds[0].path.parent)}"
         )
 
 
-def _check_together(runs: Sequence[Run]) -> None:
-    """Raises UsageError if runs have other data, or folds of which some are the same and some are not."""
+def _check_compatible(runs: Sequence[Run]) -> None:
+    """Raises UsageError if runs have different data sets, or different numbers of runs per fold."""
     digests = {Manifest.load(run.settings.data).digest for run in runs}
     if len(digests) > 1:
         raise UsageError("these runs were trained on different data sets, so their images cannot be compared")
     folds = [run.settings.fold for run in runs]
     if len({folds.count(fold) for fold in folds}) > 1:
-        raise UsageError(f"folds {folds}: give as many runs of each fold, or images would be judged unequally")
+        raise UsageError(f"folds {folds}: give the same number of runs of each fold, as all images are scored alike")
 
 
 def _score(ensemble: Ensemble, source: Samples, rank: Rank) -> scoring.Scoring:
@@ -162,8 +166,8 @@ def _score(ensemble: Ensemble, source: Samples, rank: Rank) -> scoring.Scoring:
     return scoring.score(read, len(source.names), rank.heartbeat.progressed)
 
 
-def _brief(found: scoring.Scoring) -> dict[str, Any]:
-    tuned, untuned = scores.dice(found.tuned), scores.dice(found.untuned)
+def _stage_summary(scored: scoring.Scoring) -> dict[str, Any]:
+    tuned, untuned = scores.dice(scored.tuned), scores.dice(scored.untuned)
     return {
         "dice": float(tuned.mean()),
         "dice_interval": scoring.interval(tuned.mean(axis=1)),
@@ -180,15 +184,15 @@ def _write(folder: Path, source: Samples, by_stage: dict[str, scoring.Scoring]) 
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(TABLE)
-    for stage, found in by_stage.items():
-        dice = scores.dice(found.tuned)
+    for stage, scored in by_stage.items():
+        dice = scores.dice(scored.tuned)
         for i, name in enumerate(source.names):
-            facts = [(f"{dice[i, c]:.6f}", *found.tuned[i, c, 1:]) for c in range(len(CLASSES))]
-            rows.writerow([name, stage, *(each for of_class in facts for each in of_class)])
+            cells = [(f"{dice[i, c]:.6f}", *scored.tuned[i, c, 1:]) for c in range(len(CLASSES))]
+            rows.writerow([name, stage, *(cell for of_class in cells for cell in of_class)])
     atomic.write(folder / "images.csv", text.getvalue().encode())
 
 
-def _show(path: Path, metrics: dict[str, Any]) -> None:
+def _print_scores(path: Path, metrics: dict[str, Any]) -> None:
     low, high = metrics["dice_interval"]
     per_class = ", ".join(f"{name} {value:.3f}" for name, value in metrics["dice_per_class"].items())
     print(

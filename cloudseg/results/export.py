@@ -1,4 +1,4 @@
-"""Masks as files that other tools open: coloured PNGs, and GeoJSON polygons in pixel coordinates."""
+"""Exports masks as coloured PNGs, and as GeoJSON polygons in pixel coordinates."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from cloudseg.data.labels import CLASSES
 
 
 def stretched(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A bool mask at another size (height, width): each pixel is what lies at its centre."""
-    # In whole numbers: OpenCV's rounding takes a neighbour here and there, which may have no data.
+    """Resize a bool mask to `size` (height, width) by nearest neighbour."""
+    # In integers: OpenCV's rounding sometimes takes a neighbour, which may be a no-data pixel.
     rows, columns = ((2 * np.arange(to) + 1) * of // (2 * to) for of, to in zip(mask.shape, size, strict=True))
     return mask[rows[:, None], columns]
 
 
 def png(masks: np.ndarray, size: tuple[int, int]) -> bytes:
-    """bool (C, h, w) -> an indexed PNG of `size` whose values are the bits of the classes, as in the shards, and whose
-    palette shows their colours, mixed where there are several."""
+    """Encode masks, bool (C, h, w), as an indexed PNG of `size` (height, width).
+
+    Its values are packed masks, as in the shards; its palette has the classes' colours, mixed for several classes.
+    """
     image = Image.fromarray(pack(np.stack([stretched(mask, size) for mask in masks])), mode="P")
     image.putpalette([value for colour in palette() for value in colour])
     out = io.BytesIO()
@@ -33,7 +35,7 @@ def png(masks: np.ndarray, size: tuple[int, int]) -> bytes:
 
 
 def palette() -> list[tuple[int, int, int]]:
-    """A colour for each of the sixteen sets of classes: black for none, the mean of theirs for several."""
+    """A colour for each of the 16 sets of classes: black for none, the mean of the colours for several."""
     colours = []
     for bits in range(1 << len(CLASSES)):
         mixed = [COLOURS[name] for c, name in enumerate(CLASSES) if bits >> c & 1]
@@ -43,23 +45,23 @@ def palette() -> list[tuple[int, int, int]]:
 
 
 def geojson(name: str, masks: np.ndarray, probability: np.ndarray, size: tuple[int, int]) -> bytes:
-    """A FeatureCollection with a Polygon, holes included, for each piece of each class.
+    """Encode masks as a FeatureCollection with one Polygon, with holes, per component of each class.
 
-    masks bool (C, h, w); probability uint8 (C, h, w), 255 for 1. Coordinates are [x, y] from the top left pixel (0, 0)
-    of an image of `size` (height, width), through the centres of a piece's outermost pixels.
+    masks bool (C, h, w); probability uint8 (C, h, w), 255 for 1. Coordinates are [x, y] in pixels of an image of `size`
+    (height, width), with (0, 0) at the top left pixel. Rings go through the centres of a component's outermost pixels.
     """
     features: list[dict[str, Any]] = []
     for c, label in enumerate(CLASSES):
         full = stretched(masks[c], size)
-        said = cv2.resize(probability[c], size[::-1], interpolation=cv2.INTER_LINEAR)
+        full_probability = cv2.resize(probability[c], size[::-1], interpolation=cv2.INTER_LINEAR)
         outlines, tree = cv2.findContours(full.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
         for i, outline in enumerate(outlines):
             if tree[0, i, 3] >= 0:
-                continue  # a hole, which goes with its piece
+                continue  # a hole, which is added to its component
             rings = [outline, *(outlines[j] for j in range(len(outlines)) if tree[0, j, 3] == i)]
-            piece = np.zeros(size, np.uint8)
-            cv2.fillPoly(piece, [outline], 1)
-            inside = full & piece.view(bool)
+            filled = np.zeros(size, np.uint8)
+            cv2.fillPoly(filled, [outline], 1)
+            inside = full & filled.view(bool)
             features.append(
                 {
                     "type": "Feature",
@@ -67,7 +69,7 @@ def geojson(name: str, masks: np.ndarray, probability: np.ndarray, size: tuple[i
                     "properties": {
                         "class": label,
                         "pixels": int(np.count_nonzero(inside)),
-                        "mean_probability": round(float(said[inside].mean()) / 255, 4),
+                        "mean_probability": round(float(full_probability[inside].mean()) / 255, 4),
                     },
                 }
             )
@@ -75,7 +77,7 @@ def geojson(name: str, masks: np.ndarray, probability: np.ndarray, size: tuple[i
 
 
 def _ring(outline: np.ndarray) -> list[list[int]]:
-    """A closed ring of at least four positions, as GeoJSON wants it."""
+    """A closed ring of at least four positions, as GeoJSON requires."""
     points = outline.reshape(-1, 2).tolist()
     points += [points[0]] * max(1, 4 - len(points))
     return points

@@ -1,4 +1,4 @@
-"""Pictures of results, readable in print and by the colour-blind. What is drawn comes in; files are the caller's."""
+"""Figures of results, with colours for colour-blind readers and for print. Pure: callers read and write the files."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ COLOUR = {name: hexadecimal(colour) for name, colour in COLOURS.items()}
 
 
 def panel(image: np.ndarray, probability: np.ndarray, masks: np.ndarray, truth: np.ndarray | None) -> Figure:
-    """One image: as it is, its truth (or, without one, its most probable class), how probable that is, and what is
-    predicted.
+    """Draw an image, its ground truth (the most probable class if `truth` is None), the highest probability and the
+    prediction.
 
-    image uint8 RGB of any size; probability uint8 (C, h, w), 255 for 1; masks and truth bool (C, h, w).
+    image RGB uint8 of any size; probability uint8 (C, h, w), 255 for 1; masks and truth bool (C, h, w).
     """
     shown = cv2.resize(image, probability.shape[:0:-1], interpolation=cv2.INTER_AREA)
     if truth is None:
         second = "most probable class", _most_probable(probability)
     else:
-        second = "truth", overlay(shown, pack(truth))
-    heat = probability.max(axis=0) / 255
-    parts = [("image", shown), second, ("highest probability: 0 dark, 1 bright", heat)]
+        second = "ground truth", overlay(shown, pack(truth))
+    highest = probability.max(axis=0) / 255
+    parts = [("image", shown), second, ("highest probability: 0 dark, 1 bright", highest)]
     parts.append(("prediction", overlay(shown, pack(masks))))
     out = Figure(figsize=(6, 4.7), layout="constrained")
     for axes, (title, content) in zip(out.subplots(2, 2).flat, parts, strict=True):
@@ -47,13 +47,13 @@ def panel(image: np.ndarray, probability: np.ndarray, masks: np.ndarray, truth: 
 
 
 def _most_probable(probability: np.ndarray) -> np.ndarray:
-    """The colour of the most probable class, the stronger the more probable, on black: uint8 (h, w, 3)."""
+    """The colour of the most probable class, multiplied by its probability: RGB uint8 (h, w, 3)."""
     colours = np.array(list(COLOURS.values()))[probability.argmax(axis=0)]
     return (colours * (probability.max(axis=0)[..., None] / 255)).astype(np.uint8)
 
 
 def surfaces(values: np.ndarray, rules: Sequence[Rule]) -> Figure:
-    """Mean Dice over threshold and smallest area of a piece, float (C, thresholds, areas); chosen rules are marked."""
+    """Draw mean Dice over threshold and minimum area, float (C, thresholds, areas); the chosen rules are marked."""
     out = Figure(figsize=(9, 5.6), layout="constrained")
     grid = out.subplots(2, 2, sharex=True, sharey=True)
     extent = (AREAS[0] / 1000, AREAS[-1] / 1000, THRESHOLDS[0], THRESHOLDS[-1])
@@ -61,15 +61,15 @@ def surfaces(values: np.ndarray, rules: Sequence[Rule]) -> Figure:
         drawn = axes.imshow(table, origin="lower", aspect="auto", extent=extent, cmap="cividis")
         if rule.min_area <= AREAS[-1]:
             axes.plot(rule.min_area / 1000, rule.threshold, "o", mfc="white", mec="black", markersize=8, clip_on=False)
-        axes.set_title(f"{name}: {table.max():.3f} at best", fontsize=10)
+        axes.set_title(f"{name}: maximum {table.max():.3f}", fontsize=10)
         out.colorbar(drawn, ax=axes)
-    out.supxlabel("smallest area of a piece, thousand pixels of 350x525", fontsize=10)
+    out.supxlabel("minimum area of a component, thousand pixels of 350x525", fontsize=10)
     out.supylabel("threshold", fontsize=10)
     return out
 
 
 def bars(metrics: Mapping[str, Any]) -> Figure:
-    """Dice of each class and overall, with tuned rules and at 0.5, with the intervals of the tuned."""
+    """Draw Dice of each class and overall, with tuned rules and at threshold 0.5; error bars are of tuned rules."""
     out = Figure(figsize=(7, 3.4), layout="constrained")
     axes = out.subplots()
     labels = [*CLASSES, "all"]
@@ -82,33 +82,33 @@ def bars(metrics: Mapping[str, Any]) -> Figure:
     axes.bar(places + 0.2, tuned, 0.38, color=[*COLOUR.values(), "0.35"], label="tuned on the other half")
     error = np.clip([tuned - low, high - tuned], 0, None)
     axes.errorbar(places + 0.2, tuned, error, fmt="none", ecolor="black", capsize=3, linewidth=1)
-    nothing = axes.axhline(
-        metrics["dice_all_empty"], color="black", linestyle=":", linewidth=1, label="nothing predicted"
+    all_empty = axes.axhline(
+        metrics["dice_all_empty"], color="black", linestyle=":", linewidth=1, label="all masks empty"
     )
     axes.set(xticks=places, xticklabels=labels, ylim=(0, 1), ylabel="Dice", xlim=(-0.6, len(labels) - 0.4))
     handles = [Patch(color="0.8", label="threshold 0.5"), Patch(color="0.35", label="tuned on the other half, 95 %")]
-    out.legend(handles=[*handles, nothing], loc="outside upper center", ncols=3, frameon=False, fontsize=9)
+    out.legend(handles=[*handles, all_empty], loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     return out
 
 
 def calibration(metrics: Mapping[str, Any]) -> Figure:
-    """How often pixels that were given a probability are true."""
+    """Reliability diagram: share of true pixels over predicted probability, for each class."""
     out = Figure(figsize=(4.4, 4), layout="constrained")
     axes = out.subplots()
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     for (name, found), marker in zip(metrics["calibration"].items(), "osD^", strict=True):
-        said, true = ([each[key] for each in found["bins"]] for key in ("probability", "true"))
-        axes.plot(said, true, marker=marker, color=COLOUR[name], label=f"{name}, error {found['error']:.3f}")
+        predicted, true = ([each[key] for each in found["bins"]] for key in ("probability", "true"))
+        axes.plot(predicted, true, marker=marker, color=COLOUR[name], label=f"{name}, error {found['error']:.3f}")
     axes.set(xlabel="predicted probability", ylabel="share of pixels that are true", xlim=(0, 1), ylim=(0, 1))
     axes.legend(frameon=False, fontsize=9)
     return out
 
 
 def confusion(metrics: Mapping[str, Any]) -> Figure:
-    """Of the true pixels of each class, the share predicted as each."""
+    """Confusion matrix: share of the true pixels of each class that is predicted as each class."""
     out = Figure(figsize=(4.4, 4), layout="constrained")
     axes = out.subplots()
-    table = np.array([[metrics["confusion"][true][said] for said in CLASSES] for true in CLASSES])
+    table = np.array([[metrics["confusion"][true][predicted] for predicted in CLASSES] for true in CLASSES])
     axes.imshow(table, vmin=0, vmax=1, cmap="cividis")
     for (row, column), value in np.ndenumerate(table):
         axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="black" if value > 0.5 else "white")
@@ -118,7 +118,7 @@ def confusion(metrics: Mapping[str, Any]) -> Figure:
 
 
 def data_uri(picture: Figure, form: str = "png") -> str:
-    """A figure, "png" or "jpeg", as what an HTML page can hold."""
+    """Encode a figure as a data URI for HTML; `form` is "png" or "jpeg"."""
     buffer = io.BytesIO()
     picture.savefig(buffer, format=form, dpi=110, pil_kwargs={"quality": 88} if form == "jpeg" else {})
     return f"data:image/{form};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,4 +1,4 @@
-"""From images to probabilities on disk, on any number of ranks; the one place where networks predict."""
+"""Inference: predicts probabilities of images and stores them, on any number of ranks."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from cloudseg.training.log import log_line, with_progress
 from cloudseg.training.rank import Rank
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (1,), (1, 2))
-"""Axes of a batch: as it is, left and right, top and bottom, both."""
+"""Axes of a batch to flip: none, left and right, top and bottom, both."""
 THREADS = 4
 
 
 def fill(run: Run, wanted: Sequence[tuple[str, Store]], source: Source, rank: Rank) -> None:
-    """Predict what is missing of each stage's store. Ranks deal out the files; nothing passes between them.
+    """Predict the missing files of each stage's store. Ranks divide the files without communication.
 
-    Raises Stopped, with the files that are finished on disk, when a signal asks for it; DataError if weights are not
-    those that their stage wrote, or if an image cannot be read.
+    Raises Stopped after a signal, with the finished files on disk; DataError if weights are not those that their stage
+    wrote, or if an image cannot be read.
     """
     settings, comm = run.settings, rank.comm
     manifest = Manifest.load(settings.data)
@@ -38,35 +38,39 @@ def fill(run: Run, wanted: Sequence[tuple[str, Store]], source: Source, rank: Ra
         if comm.rank == 0:
             store.prepare()
         comm.barrier()
-        # Files are dealt by their number, so that ranks need not agree on which are there.
+        # Files are assigned to ranks by number, so that ranks need not agree on which ones are missing.
         missing = set(store.missing())
-        dealt = range(comm.rank, len(store.parts()), comm.size)
-        own = [part for part in dealt if part in missing or _can_be_read_now(store, part, source, manifest.size)]
-        if not own:
+        assigned = range(comm.rank, len(store.parts()), comm.size)
+        parts = [part for part in assigned if part in missing or _now_readable(store, part, source, manifest.size)]
+        if not parts:
             continue
         network = network or build_network(settings, manifest)
         restore.load_best(run, stage, network.model)
-        log_line(comm, f"{stage}: probabilities of {len(store)} images{', flipped four ways' * store.about['flips']}")
+        flips = ", each flipped in four ways" * store.about["flips"]
+        log_line(comm, f"{stage}: probabilities of {len(store)} images{flips}")
         predict = predictor(network, FLIPS if store.about["flips"] else FLIPS[:1])
         batch = min(settings.batch, PART)
-        for index in with_progress(comm, f"{stage} images", len(own), len(own)):
-            numbers = store.parts()[own[index]]
-            found: list[np.ndarray] = []
+        for index in with_progress(comm, f"{stage} images", len(parts), len(parts)):
+            numbers = store.parts()[parts[index]]
+            probabilities: list[np.ndarray] = []
             read: list[Prepared] = []
             for images in _batches(source, numbers, batch, manifest.size):
                 if rank.stop.asked:
-                    raise Stopped(f"stopped while predicting {stage}; the same command goes on from here")
+                    raise Stopped(f"stopped while predicting {stage}; the same command resumes from here")
                 pixels, valid = [each.image for each in images], [each.valid for each in images]
-                found.append(predict(np.stack(pixels), np.stack(valid)))
+                probabilities.append(predict(np.stack(pixels), np.stack(valid)))
                 read += images
                 rank.heartbeat.progressed()
-            store.write(own[index], np.concatenate(found), read)
+            store.write(parts[index], np.concatenate(probabilities), read)
     comm.barrier()
 
 
 def predictor(network: Network, flips: Iterable[tuple[int, ...]]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """What turns images, uint8 (n, H, W, 3), and where they have data, bool (n, 350, 525), into probabilities, uint8
-    (n, C, 350, 525): the mean over `flips`, resized bilinearly."""
+    """Return a function that predicts probabilities, uint8 (n, C, 350, 525), 255 for 1.
+
+    Its arguments are images, uint8 (n, H, W, 3), and their pixels with data, bool (n, 350, 525). Probabilities are the
+    mean over `flips`, resized bilinearly, and 0 without data.
+    """
     ways = tuple(flips)
 
     @tf.function(autograph=False, reduce_retracing=True)
@@ -80,37 +84,39 @@ def predictor(network: Network, flips: Iterable[tuple[int, ...]]) -> Callable[[n
         return tf.transpose(tf.cast(tf.round(255 * resized), tf.uint8), (0, 3, 1, 2))
 
     def predict(images: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        found: np.ndarray = graph(tf.constant(images), tf.constant(valid)).numpy()
-        if found.shape[1] != len(CLASSES):
-            raise ValueError(f"the network has {found.shape[1]} classes, not {len(CLASSES)}")
-        return found
+        probability: np.ndarray = graph(tf.constant(images), tf.constant(valid)).numpy()
+        if probability.shape[1] != len(CLASSES):
+            raise ValueError(f"the network has {probability.shape[1]} classes, not {len(CLASSES)}")
+        return probability
 
     return predict
 
 
 def find_digests(source: Pictures, rank: Rank) -> None:
-    """Let `source` know the digest of each picture, on every rank: ranks read the files of those parts of a store that
-    they will predict. Raises Stopped when a signal asks for it."""
+    """Set `source.digests` on every rank. Each rank reads the pictures that it will predict. Raises Stopped after a
+    signal."""
     comm = rank.comm
-    own: list[str] = []
+    digests: list[str] = []
     with ThreadPoolExecutor(THREADS) as pool:
         for first in range(comm.rank * PART, len(source.names), comm.size * PART):
             if rank.stop.asked:
-                raise Stopped("stopped while reading pictures; the same command begins again")
-            own += pool.map(source.digest, range(first, min(first + PART, len(source.names))))
+                raise Stopped("stopped while reading pictures; the same command starts again")
+            digests += pool.map(source.digest, range(first, min(first + PART, len(source.names))))
             rank.heartbeat.progressed()
-    dealt = [iter(each) for each in comm.gather(own)]
-    source.digests = [next(dealt[number // PART % comm.size]) for number in range(len(source.names))]
+    gathered = [iter(each) for each in comm.gather(digests)]
+    source.digests = [next(gathered[number // PART % comm.size]) for number in range(len(source.names))]
 
 
-def _can_be_read_now(store: Store, part: int, source: Source, size: tuple[int, int]) -> bool:
-    """Whether an image that was skipped when a file was written can be read, by a newer decoder or with other rights.
-    Raises DataError for one that cannot, unless the source skips those."""
+def _now_readable(store: Store, part: int, source: Source, size: tuple[int, int]) -> bool:
+    """Whether an image that was skipped when a file was written can be read now, for example with other permissions.
+
+    Raises DataError for an image that cannot be read, unless the source skips those.
+    """
     return any(not source.read(number, size).skipped for number in store.skipped(part))
 
 
 def _batches(source: Source, numbers: range, batch: int, size: tuple[int, int]) -> Iterator[list[Prepared]]:
-    """The images of a file in batches, read while the one before is predicted."""
+    """Yield the images of a file in batches, read in threads ahead of the prediction."""
     with ThreadPoolExecutor(THREADS) as pool:
         read = [pool.submit(source.read, number, size) for number in numbers]
         for first in range(0, len(read), batch):

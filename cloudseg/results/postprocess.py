@@ -1,4 +1,4 @@
-"""From probabilities to masks: what is kept of one class in one image. Pure."""
+"""Postprocessing: turns the probabilities of a class in an image into a mask, by a rule. Pure."""
 
 from __future__ import annotations
 
@@ -17,33 +17,35 @@ from cloudseg.data.labels import CLASSES
 from cloudseg.results.components import CONNECTIVITY, level
 
 EACH_COMPONENT, IN_TOTAL = "component", "total"
-"""What must reach the smallest area: each connected component, or all pixels of the class in the image together."""
+"""Area that is compared with the minimum: of each connected component, or of all pixels of the class in the image."""
 OLD_VALUES = {"piece": EACH_COMPONENT}
-"""Of `area_of`, in files of earlier versions."""
+"""Values of `area_of` in files of earlier versions."""
 AS_IT_IS, HULL, BOX = "none", "hull", "box"
 SHAPES = (AS_IT_IS, HULL, BOX)
-"""What a component becomes: itself, its convex hull or its upright box; the annotators drew boxes."""
+"""Shape that replaces a component: itself, its convex hull or its bounding box; the labellers drew boxes."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """How masks of one class are cut from its probabilities."""
+    """How a mask of one class is made from its probabilities."""
 
     OLD_NAMES: ClassVar[Mapping[str, str]] = {"sure": "min_peak"}
     """Names of fields in files of earlier versions."""
 
     threshold: float = 0.5
-    """A pixel is in the mask if its probability is above it."""
+    """A pixel is in the mask if its probability is above the threshold."""
     min_peak: float = 0.0
-    """The image has a mask only if a pixel's probability is above it; 0 for always."""
+    """The mask is empty unless the probability of some pixel is above this; 0 for no limit."""
     min_area: int = 0
-    """Pixels at 350x525 that a component, or all components together, must have."""
+    """Minimum number of pixels at 350x525, of each component or of all together."""
     area_of: str = EACH_COMPONENT
+    """EACH_COMPONENT or IN_TOTAL."""
     shape: str = AS_IT_IS
+    """One of SHAPES."""
 
 
 def mask(probability: np.ndarray, rule: Rule) -> np.ndarray:
-    """uint8 (h, w), 255 for 1 -> bool (h, w)."""
+    """Make the mask, bool (h, w), of probabilities, uint8 (h, w), 255 for 1."""
     found = probability > level(rule.threshold)
     if not found.any() or (rule.min_peak and probability.max() <= level(rule.min_peak)):
         return np.zeros_like(found)
@@ -59,12 +61,12 @@ def mask(probability: np.ndarray, rule: Rule) -> np.ndarray:
 
 
 def masks(probability: np.ndarray, rules: Sequence[Rule]) -> np.ndarray:
-    """uint8 (C, h, w), 255 for 1 -> bool (C, h, w), each class by its rule."""
+    """Make the masks, bool (C, h, w), of probabilities, uint8 (C, h, w), 255 for 1, each class by its rule."""
     return np.stack([mask(each, rule) for each, rule in zip(probability, rules, strict=True)])
 
 
 def reshape(found: np.ndarray, shape: str) -> np.ndarray:
-    """A bool mask (h, w) with each component made its convex hull, or its upright box."""
+    """Replace each component of a mask, bool (h, w), by its convex hull or its bounding box."""
     if shape == AS_IT_IS or not found.any():
         return found
     out = np.zeros(found.shape, np.uint8)
@@ -79,12 +81,13 @@ def reshape(found: np.ndarray, shape: str) -> np.ndarray:
 
 
 def to_table(rules: list[Rule]) -> dict[str, dict[str, Any]]:
-    """Rules by class, as thresholds.json holds them."""
+    """Rules by class, as in thresholds.json."""
     return {name: dataclasses.asdict(rule) for name, rule in zip(CLASSES, rules, strict=True)}
 
 
 def load(path: Path) -> list[Rule]:
-    """The rules of thresholds.json, in order of class. Raises UsageError, with the field, if it does not hold them."""
+    """Read the rules of thresholds.json, in the order of CLASSES. Raises UsageError, naming the field, if it is not
+    valid."""
     try:
         table = json.loads(path.read_text())
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Masks of new images: a submission, pictures or polygons."""
+"""Predicts masks of new images, and writes a submission, PNGs or polygons."""
 
 from __future__ import annotations
 
@@ -34,11 +34,13 @@ def predict(
     page: Path | None,
     rank: Rank,
 ) -> None:
-    """Write the masks of a folder's pictures: csv is the file `out`, in the order of `sample`; png and geojson are a
-    file a picture in the folder `out`, at the picture's size. `page` is an HTML file that shows some.
+    """Write the masks of a folder's pictures.
+
+    With `form` csv, `out` is a submission in the order of `sample`; with png or geojson, a folder with one file per
+    picture, at the picture's size. `page` is an HTML file that shows some of the pictures.
 
     Raises UsageError if no stage is finished, DataError for a picture that cannot be read or that changes meanwhile,
-    Stopped on a signal with the probabilities so far on disk.
+    Stopped after a signal, with the probabilities so far on disk.
     """
     inference.find_digests(source, rank)
     members = []
@@ -64,17 +66,17 @@ def predict(
 def _write_csv(
     ensemble: Ensemble, rules: Sequence[postprocess.Rule], out: Path, sample: Path | None, rank: Rank
 ) -> None:
-    @functools.lru_cache(maxsize=1)  # an image's rows come one after the other
-    def of_image(name: str) -> np.ndarray:
+    @functools.lru_cache(maxsize=1)  # the rows of an image are consecutive
+    def image_masks(name: str) -> np.ndarray:
         rank.heartbeat.progressed()
         return postprocess.masks(ensemble.read(name), rules) & ensemble.valid(name)
 
     rows = submission.names(sample) if sample else ((name, label) for name in ensemble.names for label in CLASSES)
     out.parent.mkdir(parents=True, exist_ok=True)
-    count, some = submission.write(out, rows, lambda name, label: of_image(name)[CLASSES.index(label)])
-    print(f"{out}: {count} rows, {some} with a mask")
-    if faults := submission.check(out, sample):
-        raise DataError(f"{out} is not as it must be: {faults[0]}")
+    count, not_empty = submission.write(out, rows, lambda name, label: image_masks(name)[CLASSES.index(label)])
+    print(f"{out}: {count} rows, {not_empty} with a mask")
+    if problems := submission.check(out, sample):
+        raise DataError(f"{out} is not a valid submission: {problems[0]}")
     sys.stdout.flush()
 
 
@@ -82,12 +84,12 @@ def _write_files(ensemble: Ensemble, rules: Sequence[postprocess.Rule], out: Pat
     out.mkdir(parents=True, exist_ok=True)
     names = ensemble.names
     write: Callable[[str, np.ndarray, np.ndarray, tuple[int, int]], bytes]
-    write = export.geojson if form == "geojson" else lambda name, found, said, size: export.png(found, size)
+    write = export.geojson if form == "geojson" else lambda name, masks, probability, size: export.png(masks, size)
     for i in with_progress(rank.comm, "masks", len(names), len(names)):
         probability = ensemble.read(names[i])
         masks = postprocess.masks(probability, rules) & ensemble.valid(names[i])
         content = write(names[i], masks, probability, ensemble.size(names[i]))
-        # The suffix stays, as there may be a.jpg and a.png.
+        # The picture's suffix is kept, as there may be a.jpg and a.png.
         atomic.write(out / f"{names[i]}.{form}", content, sync=False)
         rank.heartbeat.progressed()
     log_line(rank.comm, f"{out}: {len(names)} {form} files")

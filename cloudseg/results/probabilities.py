@@ -1,4 +1,4 @@
-"""Probabilities on disk: all that comes after the networks works on these, and can be done again without a GPU."""
+"""Stores probabilities on disk. Everything after inference reads them, and can be repeated without a GPU."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from cloudseg.data.shards import TRUTH_SIZE, Manifest
 from cloudseg.results.sources import Prepared, Source
 
 PART = 16
-"""Images in a file: what is lost when a job is stopped, and what ranks deal out."""
+"""Images per file. A file is the unit that ranks divide, and that is lost when a job is stopped."""
 
 
 class Store:
-    """FOLDER/00000.h5, 00001.h5, ..., or, of images whose files have digests, 00000-DIGEST.h5: a change of an image is
-    another file of its part, and the others stay. about.json says what was predicted by which weights.
+    """The probabilities of images in FOLDER/00000.h5, 00001.h5 and so on, or 00000-DIGEST.h5 for images with digests.
 
-    Datasets of a file: `probability`, uint8 (n, C, 350, 525), 255 for 1 and 0 where an image has no data; `name`;
-    `valid`, uint8 (n, 350, 525), 1 where it has data; `size`, int32 (n, 2), its own height and width; `skipped`, uint8
-    (n,), 1 if it could not be read. Files that were written before pictures had digests have the first two only.
+    If an image changes, its file gets another name, and the other files are kept. about.json records the images and the
+    weights. Datasets of a file: `probability`, uint8 (n, C, 350, 525), 255 for 1 and 0 without data; `name`; `valid`,
+    uint8 (n, 350, 525), 1 with data; `size`, int32 (n, 2), height and width of the image; `skipped`, uint8 (n,), 1 if
+    it could not be read. Files of versions without digests have the first two only.
 
-    Each file is whole or not there, and the same whichever rank wrote it.
+    Files are written atomically, and do not depend on the rank that writes them.
     """
 
     def __init__(
         self, folder: Path, names: Sequence[str], about: Mapping[str, Any], digests: Sequence[str] | None = None
     ) -> None:
-        """`digests` are of the content of each image, where `about` does not decide it."""
+        """`digests` are those of the images' content, unless `about` determines it."""
         self.folder, self.names, self.about = folder, tuple(names), dict(about)
         self._digests = digests
 
@@ -46,8 +46,8 @@ class Store:
     def within(
         cls, parent: Path, names: Sequence[str], about: Mapping[str, Any], digests: Sequence[str] | None = None
     ) -> Store:
-        """The store of these images under `about`, in a folder of its own below `parent`, called by its digest: what
-        was predicted otherwise is never taken for it."""
+        """The store in a subfolder of `parent` whose name is the digest of `about` and `names`: probabilities of
+        other weights or images are never used."""
         digest = _digest([dict(about), list(names)])
         return cls(parent / digest[:16], names, about, digests)
 
@@ -55,16 +55,16 @@ class Store:
         return len(self.names)
 
     def parts(self) -> list[range]:
-        """The numbers of the images of each file."""
+        """The image numbers of each file."""
         return [range(first, min(first + PART, len(self))) for first in range(0, len(self), PART)]
 
     def missing(self) -> list[int]:
-        """The files that are not there yet, by number."""
-        there = {path.name for path in self.folder.glob("*.h5")}
-        return [part for part in range(len(self.parts())) if self._file(part).name not in there]
+        """Numbers of the files that do not exist yet."""
+        existing = {path.name for path in self.folder.glob("*.h5")}
+        return [part for part in range(len(self.parts())) if self._file(part).name not in existing]
 
     def prepare(self) -> None:
-        """Make the folder. Raises CloudsegError if it cannot be written."""
+        """Make the folder and about.json. Raises CloudsegError if they cannot be written."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -72,13 +72,13 @@ class Store:
         atomic.write_json(self.folder / "about.json", {**self.about, "images": len(self)})
 
     def write(self, part: int, probability: np.ndarray, images: Sequence[Prepared]) -> None:
-        """Write one file, of `images`. `probability` uint8 (n, C, 350, 525). Raises CloudsegError if there is no
-        room."""
+        """Write the file `part`, with `probability`, uint8 (n, C, 350, 525), of `images`. Raises CloudsegError if it
+        cannot be written."""
         names = [self.names[i] for i in self.parts()[part]]
         shape = (len(names), len(CLASSES), *TRUTH_SIZE)
         if probability.shape != shape or probability.dtype != np.uint8:
-            raise ValueError(f"part {part} is of uint8 {shape}, not {probability.dtype} {probability.shape}")
-        content = io.BytesIO()  # HDF5 crashes the process when it meets a full disk; a file of Python raises an error
+            raise ValueError(f"part {part} must be uint8 {shape}, not {probability.dtype} {probability.shape}")
+        content = io.BytesIO()  # HDF5 crashes the process if the disk is full; a Python file raises an error
         with h5py.File(content, "w") as file:
             file.create_dataset("probability", data=probability, chunks=(1, *shape[1:]), compression=1, fletcher32=True)
             file.create_dataset("name", data=names, dtype=h5py.string_dtype())
@@ -89,12 +89,12 @@ class Store:
         atomic.write(self._file(part), content.getvalue())
 
     def read(self, number: int) -> np.ndarray:
-        """Probabilities of an image, uint8 (C, 350, 525). Raises DataError if its file is damaged or gone."""
+        """Probabilities of an image, uint8 (C, 350, 525), 255 for 1. Raises DataError if its file cannot be read."""
         with self._opened(number // PART) as file:
             return file["probability"][number % PART]
 
     def valid(self, number: int) -> np.ndarray:
-        """Where an image has data, bool (350, 525). Raises DataError as `read` does."""
+        """Pixels of an image with data, bool (350, 525). Raises DataError as `read` does."""
         with self._opened(number // PART) as file:
             return file["valid"][number % PART].view(bool)
 
@@ -105,7 +105,7 @@ class Store:
             return int(height), int(width)
 
     def skipped(self, part: int) -> list[int]:
-        """The numbers of the images of a file that could not be read when it was written."""
+        """Numbers of the images of a file that could not be read when it was written."""
         with self._opened(part) as file:
             numbers = self.parts()[part]
             return [numbers[i] for i in np.flatnonzero(file["skipped"])] if "skipped" in file else []
@@ -129,12 +129,12 @@ class Store:
         return self.folder / f"{part:05d}-{content[:32]}.h5"
 
 
-def _digest(of: Any) -> str:
-    return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def store_of(run: Run, stage: str, source: Source, flips: bool, parent: Path) -> Store:
-    """Where the probabilities of the best weights of a finished `stage` lie."""
+    """The store of the probabilities of the best weights of a finished `stage`."""
     done = run.done(stage)
     if done is None:
         raise ValueError(f"stage {stage} is not done")

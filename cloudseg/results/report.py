@@ -1,4 +1,4 @@
-"""report.html: all about a run in one file that needs nothing beside it, to be taken home with scp and opened."""
+"""Writes report.html: all results of a run in one file without other files, which can be copied and opened anywhere."""
 
 from __future__ import annotations
 
@@ -28,16 +28,17 @@ from cloudseg.results.sources import Pictures, Samples
 from cloudseg.training import curves
 
 Table = Mapping[str, Any]
-SHOWN = 3
-"""Best, middle and worst images, each."""
-PREDICTED = 12
-"""Pictures on the page of a prediction."""
+EXAMPLES = 3
+"""Number of best, of median and of worst images in the report."""
+MAX_PICTURES = 12
+"""Maximum number of pictures on the page of a prediction."""
 
 
 def write(
-    run: Run, metrics: Mapping[str, Any], found: Scoring, source: Samples, ensemble: Ensemble, costs: Sequence[Table]
+    run: Run, metrics: Mapping[str, Any], scored: Scoring, source: Samples, ensemble: Ensemble, costs: Sequence[Table]
 ) -> None:
-    """Write report.html of a run whose last stage was scored; `costs` as `cluster.efficiency.tables` has them."""
+    """Write report.html of a run. `scored` is the scoring of its last stage, `costs` the rows of
+    `monitor.efficiency.tables`."""
     histories = {stage: pd.read_csv(run.history(stage)) for stage in run.settings.stages if run.history(stage).exists()}
     dice = _mean_dice(run, metrics["stage"])
     page = _render(
@@ -49,14 +50,14 @@ def write(
         stages=[_stage(run, stage, histories[stage], metrics) for stage in histories],
         costs=costs,
         recipe=_recipe(run),
-        tries=[{"stage": stage, **end} for stage in run.chain for end in run.past_attempts(stage)],
-        rules=postprocess.to_table(found.rules),
+        attempts=[{"stage": stage, **end} for stage in run.chain for end in run.past_attempts(stage)],
+        rules=postprocess.to_table(scored.rules),
         curves=figures.data_uri(curves.figure(histories)),
         bars=figures.data_uri(figures.bars(metrics)),
-        surfaces=figures.data_uri(figures.surfaces(found.surfaces, found.rules)),
+        surfaces=figures.data_uri(figures.surfaces(scored.surfaces, scored.rules)),
         calibration=figures.data_uri(figures.calibration(metrics)),
         confusion=figures.data_uri(figures.confusion(metrics)),
-        panels=[_panel(title, name, dice[name], found, source, ensemble) for title, name in chosen(dice)],
+        panels=[_panel(title, name, dice[name], scored, source, ensemble) for title, name in examples(dice)],
         settings_text=(run.path / "run.toml").read_text(),
         made=run.made,
     )
@@ -66,15 +67,15 @@ def write(
 def write_prediction(
     path: Path, source: Pictures, ensemble: Ensemble, rules: Sequence[Rule], runs: Sequence[Run]
 ) -> None:
-    """Write a page with some of the pictures that were predicted, and how much of which class is in all of them."""
+    """Write a page with some of the predicted pictures, and the share of each class in all of them."""
     rows: list[tuple[str, list[float]]] = []
     panels: list[dict[str, str]] = []
-    step = max(1, len(ensemble.names) // PREDICTED)
+    step = max(1, len(ensemble.names) // MAX_PICTURES)
     for number, name in enumerate(ensemble.names):
         probability = ensemble.read(name)
         masks = postprocess.masks(probability, rules) & ensemble.valid(name)
         rows.append((name, [float(share) for share in masks.mean(axis=(1, 2))]))
-        if number % step == 0 and len(panels) < PREDICTED:
+        if number % step == 0 and len(panels) < MAX_PICTURES:
             drawn = figures.panel(source.read(number, TRUTH_SIZE).image, probability, masks, None)
             panels.append({"name": name, "title": _classes(masks), "picture": figures.data_uri(drawn, "jpeg")})
     page = _render(
@@ -105,22 +106,22 @@ def _render(template: str, **content: Any) -> str:
 
 
 def _stage(run: Run, stage: str, history: pd.DataFrame, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    done, told = run.done(stage) or {}, json.loads((run.stage(stage) / "stage.json").read_text())
+    done, recorded = run.done(stage) or {}, json.loads((run.stage(stage) / "stage.json").read_text())
     return {
         "name": stage,
         "epochs": len(history),
         "best_epoch": done.get("best_epoch"),
         "seconds": float(history["seconds"].sum()),
-        "device": told["device"],
-        "trainable": told["trainable_parameters"],
-        "parameters": told["parameters"],
+        "device": recorded["device"],
+        "trainable": recorded["trainable_parameters"],
+        "parameters": recorded["parameters"],
         "restarts": max(0, len(run.past_attempts(stage)) - 1),
         "scores": metrics["per_stage"].get(stage),
     }
 
 
 def _recipe(run: Run) -> dict[str, dict[str, Any]]:
-    """What each stage is told that is not the default of all stages, and how long it is."""
+    """The settings of each stage that differ from the defaults, and its epochs, encoder and learning rate."""
     return {
         name: {
             field.name: value
@@ -132,28 +133,28 @@ def _recipe(run: Run) -> dict[str, dict[str, Any]]:
 
 
 def _mean_dice(run: Run, stage: str) -> dict[str, float]:
-    """Of each image, over the classes, from images.csv."""
+    """Mean Dice over the classes of each image, from images.csv."""
     with (run.evaluation / "images.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["stage"] == stage]
     return {row["image"]: float(np.mean([float(row[f"dice_{name.lower()}"]) for name in CLASSES])) for row in rows}
 
 
-def chosen(dice: Mapping[str, float]) -> list[tuple[str, str]]:
-    """(why, name) of some images: the best, those in the middle, the worst; each once."""
+def examples(dice: Mapping[str, float]) -> list[tuple[str, str]]:
+    """Choose images for the report: (group, name) of the best, the median and the worst ones, each image once."""
     order = sorted(dice, key=lambda name: -dice[name])
-    middle = len(order) // 2 - SHOWN // 2
-    wanted = {"best": order[:SHOWN], "middle": order[middle : middle + SHOWN], "worst": order[-SHOWN:]}
-    return list({name: (why, name) for why, names in wanted.items() for name in names}.values())
+    middle = len(order) // 2 - EXAMPLES // 2
+    groups = {"best": order[:EXAMPLES], "median": order[middle : middle + EXAMPLES], "worst": order[-EXAMPLES:]}
+    return list({name: (group, name) for group, names in groups.items() for name in names}.values())
 
 
-def _panel(why: str, name: str, dice: float, found: Scoring, source: Samples, ensemble: Ensemble) -> dict[str, Any]:
+def _panel(group: str, name: str, dice: float, scored: Scoring, source: Samples, ensemble: Ensemble) -> dict[str, Any]:
     number = source.names.index(name)
     probability = ensemble.read(name)
-    # As it was judged: by the rules of the half that it is not in.
+    # As in the scoring: the rules were chosen on the other half of the images.
     bits = source.truth(number)
-    masks = postprocess.masks(probability, found.half_rules[1 - number % 2]) & has_data(bits)
+    masks = postprocess.masks(probability, scored.half_rules[1 - number % 2]) & has_data(bits)
     drawn = figures.panel(source.image(number), probability, masks, unpack(bits))
-    return {"name": name, "title": f"{why}, Dice {dice:.3f}", "picture": figures.data_uri(drawn, "jpeg")}
+    return {"name": name, "title": f"{group}, Dice {dice:.3f}", "picture": figures.data_uri(drawn, "jpeg")}
 
 
 def _classes(masks: np.ndarray) -> str:
@@ -161,7 +162,7 @@ def _classes(masks: np.ndarray) -> str:
 
 
 def _span(seconds: float) -> str:
-    """'2 h 05 min', '3 min 20 s', '45 s'."""
+    """Format a duration: '2 h 05 min', '3 min 20 s', '45 s'."""
     whole = round(seconds)
     if whole >= 3600:
         return f"{whole // 3600} h {whole % 3600 // 60:02} min"

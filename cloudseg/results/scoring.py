@@ -1,5 +1,7 @@
-"""Scores of probabilities against truths: rules that each half of the images got from the other half, and how well
-they do. Needs no network, and no GPU."""
+"""Scores probabilities against the ground truth. Rules are chosen on one half of the images and scored on the other.
+
+Needs no network and no GPU.
+"""
 
 from __future__ import annotations
 
@@ -18,66 +20,67 @@ from cloudseg.results import components, postprocess, search
 from cloudseg.results.postprocess import SHAPES, Rule
 
 RESAMPLES = 2000
-"""Of the bootstrap."""
+"""Number of bootstrap resamples."""
 CONFIDENCE = 0.95
+"""Confidence level of the intervals."""
 BINS = 10
-"""Of the calibration, of equal width."""
+"""Number of bins of the calibration, of equal width."""
 EXTREMES = 10
-"""How many best and worst images are named."""
+"""Number of best and of worst images in metrics.json."""
 
 Read = Callable[[int], tuple[np.ndarray, np.ndarray]]
-"""Of image i: probabilities uint8 (C, h, w), 255 for 1, and truth, uint8 bits (h, w)."""
+"""Image number -> probabilities, uint8 (C, h, w), 255 for 1, and packed ground truth, uint8 (h, w)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Scoring:
-    """Of n images. Counts are (both, predicted, truth) of pixels at 350x525."""
+    """Results of n images. Counts are pixels at 350x525: (both, predicted, truth)."""
 
     rules: list[Rule]
-    """Of each class, chosen on all images: for images to come."""
+    """Rule of each class, chosen on all images, for new images."""
     half_rules: tuple[list[Rule], list[Rule]]
-    """Chosen on the even images, and on the odd ones."""
+    """Rules chosen on the even images, and on the odd images."""
     tuned: np.ndarray
-    """int64 (n, C, 3): each image under the rules of the half that it is not in."""
+    """int64 (n, C, 3): counts with the rules that were chosen on the other half of the images."""
     untuned: np.ndarray
-    """int64 (n, C, 3): threshold 0.5 and nothing else."""
+    """int64 (n, C, 3): counts with threshold 0.5 and no other rule."""
     overlap: np.ndarray
-    """int64 (n, C, C): pixels of the truth of the first class in the tuned prediction of the second."""
+    """int64 (n, C, C): pixels of the ground truth of the first class in the tuned prediction of the second."""
     histogram: np.ndarray
-    """int64 (C, 2, 256): pixels by probability, outside and inside the truth."""
+    """int64 (C, 2, 256): pixels by probability, outside and inside the ground truth."""
     surfaces: np.ndarray
-    """float64 (C, thresholds, areas): mean Dice over AREAS of a piece, on all images; for a picture."""
+    """float64 (C, thresholds, areas): mean Dice of all images over THRESHOLDS and AREAS, for a figure."""
 
 
 AREAS = tuple(range(0, 30_001, 500))
-"""Of the surfaces."""
+"""Minimum areas of the surfaces, in pixels."""
 
 
-def score(read: Read, images: int, moves: Callable[[], None] = lambda: None) -> Scoring:
-    """Search the rules, and judge them on images on which they were not chosen.
+def score(read: Read, images: int, progressed: Callable[[], None] = lambda: None) -> Scoring:
+    """Search the rules, and score each image with rules that were chosen on other images.
 
-    Two passes over the images: one finds all pieces, one cuts masks. Calls `moves` now and then.
+    There are two passes over the images: one finds all components, one makes masks. Calls `progressed` repeatedly.
     """
     threads = len(os.sched_getaffinity(0))
 
-    def alive(i: int) -> tuple[np.ndarray, np.ndarray]:
-        moves()
+    def read_image(i: int) -> tuple[np.ndarray, np.ndarray]:
+        progressed()
         return read(i)
 
-    components_found = components.collect(alive, images, search.THRESHOLDS, threads)
+    all_components = components.collect(read_image, images, search.THRESHOLDS, threads)
     odd = np.arange(images) % 2 == 1
-    chosen_on = (~odd, odd, np.ones(images, bool))
-    rules = [_search(components_found, on, moves) for on in chosen_on]
+    subsets = (~odd, odd, np.ones(images, bool))
+    rules = [_search(all_components, subset, progressed) for subset in subsets]
 
-    def cut(i: int) -> _Cut:
-        return _cut(*alive(i), rules, other_half=1 - i % 2)
+    def count(i: int) -> _ImageCounts:
+        return _count_image(*read_image(i), rules, other_half=1 - i % 2)
 
     with ThreadPoolExecutor(threads) as pool:
-        cuts = list(pool.map(cut, range(images)))
-    counts = np.stack([each.counts for each in cuts])
-    shaped = [[_shape(rule, counts[on, k, c]) for c, rule in enumerate(rules[k])] for k, on in enumerate(chosen_on)]
+        per_image = list(pool.map(count, range(images)))
+    counts = np.stack([each.counts for each in per_image])
+    shaped = [[_shape(rule, counts[on, k, c]) for c, rule in enumerate(rules[k])] for k, on in enumerate(subsets)]
     tuned, overlap = np.empty((images, len(CLASSES), 3), np.int64), np.empty((images, *[len(CLASSES)] * 2), np.int64)
-    for i, each in enumerate(cuts):
+    for i, each in enumerate(per_image):
         k = 1 - i % 2
         for c, rule in enumerate(shaped[k]):
             shape = SHAPES.index(rule.shape)
@@ -87,25 +90,26 @@ def score(read: Read, images: int, moves: Callable[[], None] = lambda: None) -> 
         shaped[2],
         (shaped[0], shaped[1]),
         tuned,
-        np.stack([each.untuned for each in cuts]),
+        np.stack([each.untuned for each in per_image]),
         overlap,
-        np.sum([each.histogram for each in cuts], axis=0),
-        np.array([[_surface(search.curve(at)) for at in of_class] for of_class in components_found]),
+        np.sum([each.histogram for each in per_image], axis=0),
+        np.array([[_surface(search.curve(at)) for at in of_class] for of_class in all_components]),
     )
 
 
 def _search(
-    components_found: list[list[components.Components]], on: np.ndarray, moves: Callable[[], None]
+    all_components: list[list[components.Components]], subset: np.ndarray, progressed: Callable[[], None]
 ) -> list[Rule]:
-    found = []
-    for of_class in components_found:
-        moves()
-        found.append(search.best([at.of(on) for at in of_class], search.THRESHOLDS)[0] if on.any() else Rule())
-    return found
+    """Best rule of each class on a subset of the images, bool (n,)."""
+    rules = []
+    for of_class in all_components:
+        progressed()
+        rules.append(search.best([at.of(subset) for at in of_class], search.THRESHOLDS)[0] if subset.any() else Rule())
+    return rules
 
 
 def _shape(rule: Rule, counts: np.ndarray) -> Rule:
-    """`rule` with the shape that scores best in counts (n, shapes, 3) of its masks; of equals the first."""
+    """`rule` with the shape of the highest mean Dice in `counts`, (n, shapes, 3); of equal ones the first."""
     if not len(counts):
         return rule
     dice = scores.dice(counts).mean(axis=0)
@@ -117,18 +121,20 @@ def _surface(curve: search.Curve) -> np.ndarray:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Cut:
-    """What one image gives."""
+class _ImageCounts:
+    """Counts of one image, see Scoring."""
 
     counts: np.ndarray
     """int64 (rules, C, shapes, 3)."""
     untuned: np.ndarray
+    """int64 (C, 3)."""
     overlap: np.ndarray
-    """int64 (shapes, C, C), under the rules of the other half."""
+    """int64 (shapes, C, C), with the rules of the other half."""
     histogram: np.ndarray
+    """int64 (C, 2, 256)."""
 
 
-def _cut(probability: np.ndarray, bits: np.ndarray, rules: list[list[Rule]], other_half: int) -> _Cut:
+def _count_image(probability: np.ndarray, bits: np.ndarray, rules: list[list[Rule]], other_half: int) -> _ImageCounts:
     truth, valid = unpack(bits), has_data(bits)
     size = truth.sum(axis=(1, 2))
     counts = np.zeros((len(rules), len(CLASSES), len(SHAPES), 3), np.int64)
@@ -147,21 +153,21 @@ def _cut(probability: np.ndarray, bits: np.ndarray, rules: list[list[Rule]], oth
                 counts[k, c, s] = _count(mask, truth[c])
                 if k == other_half:
                     overlap[s, :, c] = [np.count_nonzero(each & mask) for each in truth]
-    return _Cut(counts, untuned, overlap, histogram)
+    return _ImageCounts(counts, untuned, overlap, histogram)
 
 
 def _count(mask: np.ndarray, truth: np.ndarray) -> tuple[int, int, int]:
     return np.count_nonzero(mask & truth), np.count_nonzero(mask), np.count_nonzero(truth)
 
 
-def summary(found: Scoring, names: Sequence[str]) -> dict[str, Any]:
-    """The scores, as metrics.json has them.
+def summary(scored: Scoring, names: Sequence[str]) -> dict[str, Any]:
+    """The scores, as in metrics.json.
 
-    `dice` is the competition's, with rules that each half of the images got from the other half; `dice_untuned` has
-    threshold 0.5 and nothing else; `dice_all_empty` predicts nothing anywhere. Each `_interval` holds 95 % of 2,000
-    means over as many images drawn with replacement. `iou_per_class` and `confusion` are of the pixels of all images.
+    `dice` is the competition's score, with rules that were chosen on the other half of the images; `dice_untuned` has
+    threshold 0.5 and no other rule; `dice_all_empty` is the score of empty masks. Each `_interval` is a 95 % bootstrap
+    interval over images, of 2,000 resamples. `iou_per_class` and `confusion` are over the pixels of all images.
     """
-    tuned, untuned = scores.dice(found.tuned), scores.dice(found.untuned)
+    tuned, untuned = scores.dice(scored.tuned), scores.dice(scored.untuned)
     images = tuned.mean(axis=1)
     worst, best = (np.argsort(sign * images, kind="stable")[:EXTREMES] for sign in (1, -1))
     odd = np.arange(len(images)) % 2 == 1
@@ -174,16 +180,16 @@ def summary(found: Scoring, names: Sequence[str]) -> dict[str, Any]:
         "dice_untuned": float(untuned.mean()),
         "dice_untuned_interval": interval(untuned.mean(axis=1)),
         "dice_untuned_per_class": by_class(untuned.mean(axis=0)),
-        "dice_all_empty": scores.all_empty(found.untuned),
+        "dice_all_empty": scores.all_empty(scored.untuned),
         "gain_interval": interval(images - untuned.mean(axis=1)),
         "halves": {
             "chosen on even, judged on odd": _half(tuned, untuned, odd),
             "chosen on odd, judged on even": _half(tuned, untuned, ~odd),
         },
-        "iou_per_class": by_class(scores.iou(found.tuned.sum(axis=0))),
-        "presence": {name: presence(found.tuned[:, c]) for c, name in enumerate(CLASSES)},
-        "confusion": {name: by_class(share) for name, share in zip(CLASSES, confusion(found), strict=True)},
-        "calibration": {name: calibration(found.histogram[c]) for c, name in enumerate(CLASSES)},
+        "iou_per_class": by_class(scores.iou(scored.tuned.sum(axis=0))),
+        "presence": {name: presence(scored.tuned[:, c]) for c, name in enumerate(CLASSES)},
+        "confusion": {name: by_class(share) for name, share in zip(CLASSES, confusion(scored), strict=True)},
+        "calibration": {name: calibration(scored.histogram[c]) for c, name in enumerate(CLASSES)},
         "best": [[names[i], float(images[i])] for i in best],
         "worst": [[names[i], float(images[i])] for i in worst],
     }
@@ -206,14 +212,17 @@ def by_class(values: np.ndarray) -> dict[str, float]:
 
 
 def interval(values: np.ndarray) -> list[float]:
-    """Percentile bootstrap of the mean of values (n,): [low, high]."""
+    """Percentile bootstrap interval of the mean of `values`, (n,): [low, high]."""
     drawn = np.random.default_rng(0).integers(0, len(values), (RESAMPLES, len(values)))
     tail = (1 - CONFIDENCE) / 2
     return [float(bound) for bound in np.quantile(values[drawn].mean(axis=1), (tail, 1 - tail))]
 
 
 def presence(counts: np.ndarray) -> dict[str, float | int]:
-    """Is the class in the image at all? From counts (n, 3); precision of no prediction and recall of no truth are 1."""
+    """Precision and recall of whether the class is in an image, from counts (n, 3).
+
+    Precision is 1 if no image is predicted to have it, recall is 1 if no image has it.
+    """
     predicted, true = counts[:, 1] > 0, counts[:, 2] > 0
     both = int((predicted & true).sum())
     return {
@@ -224,27 +233,30 @@ def presence(counts: np.ndarray) -> dict[str, float | int]:
     }
 
 
-def confusion(found: Scoring) -> np.ndarray:
-    """float64 (C, C): of the true pixels of a class, the share that was predicted as each. A pixel may be several."""
-    true = found.tuned[..., 2].sum(axis=0)[:, None]
-    return found.overlap.sum(axis=0) / np.maximum(true, 1)
+def confusion(scored: Scoring) -> np.ndarray:
+    """Share of the true pixels of each class that is predicted as each class, float64 (C, C).
+
+    Rows need not sum to 1, as a pixel may have several classes.
+    """
+    true = scored.tuned[..., 2].sum(axis=0)[:, None]
+    return scored.overlap.sum(axis=0) / np.maximum(true, 1)
 
 
 def calibration(histogram: np.ndarray) -> dict[str, Any]:
-    """How often what was given a probability is true, from pixels (2, 256), outside and inside the truth.
+    """Calibration of a class from its `Scoring.histogram`, (2, 256): share of true pixels per bin of probability.
 
-    `error` is the expected calibration error (Guo and others, 2017): the mean gap over all pixels.
+    `error` is the expected calibration error (Guo et al. 2017), the mean difference over all pixels.
     """
     bins = np.minimum(np.arange(256) * BINS // 255, BINS - 1)
     total = histogram.sum(axis=0)
     pixels, inside = (np.bincount(bins, each, BINS) for each in (total, histogram[1]))
-    said = np.bincount(bins, total * np.arange(256) / 255, BINS)
+    predicted = np.bincount(bins, total * np.arange(256) / 255, BINS)
     some = pixels > 0
-    said, true = said[some] / pixels[some], inside[some] / pixels[some]
+    predicted, true = predicted[some] / pixels[some], inside[some] / pixels[some]
     return {
-        "error": float((np.abs(said - true) * pixels[some]).sum() / max(pixels.sum(), 1)),
+        "error": float((np.abs(predicted - true) * pixels[some]).sum() / max(pixels.sum(), 1)),
         "bins": [
             {"probability": float(p), "true": float(t), "pixels": int(n)}
-            for p, t, n in zip(said, true, pixels[some], strict=True)
+            for p, t, n in zip(predicted, true, pixels[some], strict=True)
         ],
     }

@@ -1,5 +1,4 @@
-"""The competition's submission file: written row by row in the order of the sample file, and checked for what it would
-be refused or scored wrong for."""
+"""Writes the competition's submission file in the order of the sample file, and checks a submission for errors."""
 
 from __future__ import annotations
 
@@ -17,28 +16,28 @@ from cloudseg.data.csv_rows import printable, split_row
 from cloudseg.data.labels import CLASSES, HEADER, RowFault, check_header, cut_lengths, cut_reason, parse
 
 SIZE = (350, 525)
-"""Height and width of the masks that are submitted."""
-MOST_FAULTS = 20
-"""How many `check` tells of."""
+"""Height and width of the masks of a submission."""
+MAX_PROBLEMS = 20
+"""Maximum number of problems that `check` returns."""
 
 
 def names(sample: Path) -> Iterator[tuple[str, str]]:
-    """(image, class) of each row of a sample file, in its order; it is read as train.csv is, and may be packed as that.
+    """Yield (image, class) of each row of a sample file, in order. Like train.csv, it may be a gzip or zip file.
 
-    Raises UsageError, with file and line, for a row that is none or is there twice, and if there is none.
+    Raises UsageError, with file and line, for an invalid or repeated row, and if there are no rows.
     """
     return ((image, label) for _, image, label in _sample_rows(sample))
 
 
 def missing(rows: Iterable[tuple[str, str]]) -> list[str]:
-    """The rows (image_class) without which not every image of these rows has all classes."""
-    there = dict.fromkeys(rows)
-    images = dict.fromkeys(image for image, _ in there)
-    return [f"{image}_{label}" for image in images for label in CLASSES if (image, label) not in there]
+    """The rows, as image_class, that must be added so that each image has a row for all classes."""
+    existing = dict.fromkeys(rows)
+    images = dict.fromkeys(image for image, _ in existing)
+    return [f"{image}_{label}" for image in images for label in CLASSES if (image, label) not in existing]
 
 
 def _sample_rows(sample: Path) -> Iterator[tuple[int, str, str]]:
-    """Line, image and class of each row, as `names` gives them."""
+    """Yield line, image and class of each row; raises UsageError as `names` does."""
     seen: dict[tuple[str, str], int] = {}
     with table_file.opened(sample) as file:
         rows = csv_rows.rows(file)
@@ -57,62 +56,78 @@ def _sample_rows(sample: Path) -> Iterator[tuple[int, str, str]]:
 
 
 def refuse_names(images: Iterable[str], form: str) -> None:
-    """Raises UsageError for the first image whose name cannot be written: in a submission (`form` csv), every line is a
-    row."""
+    """Raises UsageError for the first image whose name is not UTF-8, or, with `form` csv, has a line break."""
     for image in images:
-        fault = ""
+        problem = ""
         if any("\udc80" <= character <= "\udcff" for character in image):
-            fault = "is not UTF-8"
+            problem = "is not UTF-8"
         elif form == "csv" and ("\n" in image or "\r" in image):
-            fault = "holds a line break"
-        if fault:
-            raise UsageError(f'the name of the picture "{printable(image)}" {fault}: rename the file')
+            problem = "holds a line break"
+        if problem:
+            raise UsageError(f'the name of the picture "{printable(image)}" {problem}: rename the file')
 
 
 def write(path: Path, rows: Iterable[tuple[str, str]], mask: Callable[[str, str], np.ndarray]) -> tuple[int, int]:
-    """Write a submission of rows (image, class), as `names` gives them; `mask` gives a bool mask of SIZE for each.
-    Names with commas or quotes are quoted. Returns the number of rows, and of those that are not empty. Never holds
-    more than one mask."""
-    count = some = 0
+    """Write a submission with `rows` of (image, class), as from `names`; `mask` returns the mask of a row, bool SIZE.
+
+    Names with commas or quotes are quoted. Holds one mask in memory. Returns the numbers of rows and of non-empty rows.
+    """
+    count = not_empty = 0
     with atomic.replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(HEADER)
         for image, label in rows:
-            found = mask(image, label)
-            if found.shape != SIZE:
-                raise ValueError(f"{image}, {label}: a mask of {found.shape}, not {SIZE}")
-            runs = rle.encode(found)
+            pixels = mask(image, label)
+            if pixels.shape != SIZE:
+                raise ValueError(f"{image}, {label}: a mask of {pixels.shape}, not {SIZE}")
+            runs = rle.encode(pixels)
             writer.writerow((f"{image}_{label}", runs))
-            count, some = count + 1, some + bool(runs)
-    return count, some
+            count, not_empty = count + 1, not_empty + bool(runs)
+    return count, not_empty
 
 
 def check(path: Path, sample: Path | None) -> list[str]:
-    """What is wrong with a submission, which may be packed, each with its line; nothing if it can be submitted.
+    """Return the problems of a submission with their lines; an empty list if it is valid. It may be a gzip or zip file.
 
-    With a sample file its rows must be there in its order; without, those of all classes of each image, in any.
-    Reads line by line, in memory for the names alone. Raises UsageError if a file cannot be read.
+    With a sample file the submission must have its rows in its order; without one, a row for all classes of each image,
+    in any order. Reads line by line, and holds only the names in memory. Raises UsageError if a file cannot be read.
     """
-    found = list(itertools.islice(_faults(path, sample), MOST_FAULTS + 1))
-    return found[:MOST_FAULTS] + ["and more"] * (len(found) > MOST_FAULTS)
+    problems = list(itertools.islice(_problems(path, sample), MAX_PROBLEMS + 1))
+    return problems[:MAX_PROBLEMS] + ["and more"] * (len(problems) > MAX_PROBLEMS)
 
 
-def _faults(path: Path, sample: Path | None) -> Iterator[str]:
+def print_check(path: Path, sample: Path | None) -> bool:
+    """Print the problems of a submission; returns whether it is valid.
+
+    If `sample` is None, a sample_submission.csv in the submission's folder is used.
+    """
+    beside = path.with_name("sample_submission.csv")
+    sample = sample or (beside if beside.exists() and beside != path else None)
+    problems = check(path, sample)
+    for problem in problems:
+        print(f"{path}: {problem}")
+    if not problems:
+        against = f"as {sample} asks" if sample else "in form; with --sample FILE, rows and their order are checked too"
+        print(f"{path}: right, {against}")
+    return not problems
+
+
+def _problems(path: Path, sample: Path | None) -> Iterator[str]:
     places = {f"{image}_{label}": line for line, image, label in _sample_rows(sample)} if sample else {}
     seen: dict[str, int] = {}
     last = ""
     longest = 0
-    near_cells: list[tuple[int, str, int]] = []
+    at_cell_limit: list[tuple[int, str, int]] = []
     masks: list[rle.Runs] = []
     with table_file.opened(path) as file:
         for number, line in enumerate(file, 1):
             text = line.removesuffix(b"\n")
             if text.endswith(b"\r"):
-                yield f"line {number}: ends in the Windows way (CR LF); write it with plain line ends"
+                yield f"line {number}: ends with CR LF, as on Windows; write the file with LF line ends"
                 return
             if number == 1:
                 if text != ",".join(HEADER).encode():
-                    yield f"line 1: must be {','.join(HEADER)}, not {_shown(text)}"
+                    yield f"line 1: must be {','.join(HEADER)}, not {_start_of(text)}"
                 continue
             try:
                 name, *others = split_row(text)
@@ -120,9 +135,9 @@ def _faults(path: Path, sample: Path | None) -> Iterator[str]:
                 yield f"line {number}: is not a row of a CSV file: {error}"
                 continue
             if not others:
-                yield f"line {number}: has no comma: {_shown(text)}"
+                yield f"line {number}: has no comma: {_start_of(text)}"
             elif len(others) > 1:
-                yield f"line {number}: has {1 + len(others)} fields in place of {len(HEADER)}: {_shown(text)}"
+                yield f"line {number}: has {1 + len(others)} fields instead of {len(HEADER)}: {_start_of(text)}"
             elif name in seen:
                 yield f"line {number}: {name} is there twice, first in line {seen[name]}"
             elif sample and name not in places:
@@ -131,7 +146,7 @@ def _faults(path: Path, sample: Path | None) -> Iterator[str]:
                 yield f"line {number}: {name[:60]!r} does not end in a class, as in 0011165.jpg_Fish"
             elif places.get(name, 0) < places.get(last, 0):
                 yield f"line {number}: {name} comes after {last}, and before it in {sample.name if sample else ''}"
-            elif problem := _mask(others[0]):
+            elif problem := _mask_problem(others[0]):
                 yield f"line {number}: {name} {problem}"
             elif others[0] and len(masks) < label_size.SAMPLE_SIZE:
                 masks.append(rle.parse(others[0], SIZE[0] * SIZE[1]))
@@ -140,8 +155,8 @@ def _faults(path: Path, sample: Path | None) -> Iterator[str]:
             length = max(map(len, others), default=0)
             longest = max(longest, length)
             if cut_lengths(length):
-                near_cells.append((number, name, length))
-    for number, name, length in near_cells:
+                at_cell_limit.append((number, name, length))
+    for number, name, length in at_cell_limit:
         if length in cut_lengths(longest):
             yield f"line {number}: {name} is {cut_reason(length)}"
     if reason := label_size.submission_size_problem(masks):
@@ -154,15 +169,16 @@ def _faults(path: Path, sample: Path | None) -> Iterator[str]:
         yield from (f"{name} is missing" for name in missing((image, label) for image, _, label in parts))
 
 
-def _shown(line: bytes) -> str:
+def _start_of(line: bytes) -> str:
     return repr(line[:60].decode(errors="backslashreplace"))
 
 
-def _mask(runs: str) -> str:
+def _mask_problem(runs: str) -> str:
+    """Why a field is not a valid mask; "" if it is."""
     if runs != runs.strip() or "  " in runs:
-        return "has blanks too many"
+        return "has superfluous blanks"
     if runs.lower() in ("nan", "none", "null"):
-        return f"holds the text {runs!r}; a mask without pixels is empty"
+        return f"holds the text {runs!r}; write an empty field for a mask without pixels"
     try:
         rle.parse(runs, SIZE[0] * SIZE[1])
     except rle.RunsError as error:

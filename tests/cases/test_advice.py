@@ -309,7 +309,7 @@ COVERED = {
     "is not scored yet": "test_a_run_that_is_not_scored_leads_to_masks has it evaluated",
     "was scored": "tests/unit/showcase/test_showcase.py",
     "{found.evaluation} is damaged": "tests/unit/showcase/test_showcase.py",
-    "folds have come to": "test_folds_that_have_come_to_different_stages_are_resumed",
+    "folds have not finished": "test_folds_that_have_come_to_different_stages_are_resumed",
     "give one from 1 to 65535": "tests/unit/showcase/test_showcase.py",
     "{address}:{port}": "tests/unit/showcase/test_showcase.py",
     "--weights: give": "names no way but the number",
@@ -560,7 +560,7 @@ def test_folds_that_have_come_to_different_stages_are_resumed(done, here, cluste
         member.stage("frozen").mkdir()
         member.done_file("frozen").write_text("{}")
     with pytest.raises(UsageError, match="folds have come to") as refused:
-        evaluation._check_equal(whole.members())
+        evaluation._check_same_stage(whole.members())
     code, said = typed(advice("type: (python.*)", str(refused.value)))
     assert code == 0, said
 

@@ -157,7 +157,7 @@ def test_a_signal_stops_it_with_the_exit_code_of_work_left(copy):
             break
     said, _ = process.communicate()
     assert process.returncode == 75, said
-    assert "the same command goes on from here" in said
+    assert "the same command resumes from here" in said
 
 
 def test_flips_are_another_prediction(copy):
@@ -266,7 +266,7 @@ def test_a_damaged_picture_stops_it_and_loses_nothing(chain, folder, tmp_path):
     shutil.copytree(folder, broken)
     (broken / "d.jpg").write_bytes(b"no")
     arguments = ("predict", "--run", chain, "--images", broken, "--out", tmp_path / "out.csv")
-    assert "d.jpg: is not a JPEG, PNG or TIFF picture; mend it" in type_(*arguments, expect=1)
+    assert "d.jpg: is not a JPEG, PNG or TIFF picture; repair it" in type_(*arguments, expect=1)
     assert "d.jpg" in type_(*arguments, "--skip-damaged")
     assert "d.jpg_Fish,\n" in (tmp_path / "out.csv").read_text()
 

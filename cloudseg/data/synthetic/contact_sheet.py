@@ -29,6 +29,13 @@ HEAD, COLUMN_HEAD = 150, 116
 BACKGROUND, INK = (30, 24, 20), (240, 240, 240)
 
 
+def write_contact_sheet(folder: Path, file: Path) -> None:
+    """Write the contact sheet of the data set in `folder` as JPEG."""
+    jpeg = cv2.imencode(".jpg", contact_sheet(folder), [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(jpeg.tobytes())
+
+
 def contact_sheet(folder: Path) -> np.ndarray:
     """Draw two images and a close-up of each class of the data set in `folder`: BGR uint8 (about 850, 1400, 3)."""
     tile_width, tile_height = TILE

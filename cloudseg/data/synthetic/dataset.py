@@ -13,6 +13,7 @@ from functools import partial
 from multiprocessing import parent_process
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import TextIO
 
 import cv2
 import numpy as np
@@ -90,6 +91,20 @@ def write_dataset(
     publish(folder / SUBMISSION, (header + "".join(dummies)).encode())
     publish(folder / RECORD, (json.dumps(record, indent=2) + "\n").encode())
     return True
+
+
+def progress_on(stream: TextIO) -> Callable[[int, int], None]:
+    """A `progress` function that prints to `stream`: a bar on a terminal, elsewhere a line about every tenth."""
+    terminal = stream.isatty()
+
+    def show(done: int, of: int) -> None:
+        if terminal:
+            bar, end = "#" * (40 * done // of), "\n" if done == of else ""
+            print(f"\r[{bar:<40}] {done}/{of} images", end=end, file=stream, flush=True)
+        elif 10 * done // of > 10 * (done - 1) // of:
+            print(f"{done} of {of} images", file=stream, flush=True)
+
+    return show
 
 
 def pictures(recipe: Recipe) -> tuple[list[Picture], list[Picture]]:

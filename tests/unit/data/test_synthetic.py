@@ -17,7 +17,7 @@ from cloudseg import demo
 from cloudseg.core.errors import CloudsegError, DataError, UsageError
 from cloudseg.data.rle import decode
 from cloudseg.data.synthetic import folder as folder_module
-from cloudseg.data.synthetic import painter
+from cloudseg.data.synthetic import dataset, painter
 from cloudseg.data.synthetic.dataset import Recipe, image_name, pictures, write_dataset
 from cloudseg.data.synthetic.layout import plan
 
@@ -195,7 +195,7 @@ def test_another_seed_gives_other_names_and_other_clouds(data: Path, tmp_path: P
 def test_the_same_command_again_changes_nothing(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = times(data)
     demo.main(["--out", str(data), *ARGUMENTS])
-    assert "there already" in capsys.readouterr().out
+    assert "already complete" in capsys.readouterr().out
     assert times(data) == before
 
 
@@ -321,7 +321,7 @@ def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("total", [3, 10, 132])
 def test_a_log_gets_about_ten_lines_of_progress(total: int) -> None:
     log = io.StringIO()
-    show = demo.progress_on(log)
+    show = dataset.progress_on(log)
     for done in range(1, total + 1):
         show(done, total)
     lines = log.getvalue().splitlines()
@@ -334,7 +334,7 @@ def test_a_terminal_gets_one_growing_bar() -> None:
             return True
 
     terminal = Terminal()
-    show = demo.progress_on(terminal)
+    show = dataset.progress_on(terminal)
     for done in range(1, 5):
         show(done, 4)
     *_, last = terminal.getvalue().split("\r")

@@ -47,7 +47,9 @@ def test_bars_have_the_colours_of_the_classes(metrics):
     assert all(holds(drawn, colour) for colour in COLOURS.values())
 
 
-@pytest.mark.parametrize(("truth", "titles"), [(True, ["image", "truth"]), (False, ["image", "most probable class"])])
+@pytest.mark.parametrize(
+    ("truth", "titles"), [(True, ["image", "ground truth"]), (False, ["image", "most probable class"])]
+)
 def test_a_panel_shows_truth_or_else_the_most_probable_class(truth, titles):
     masks = np.zeros((4, 350, 525), bool)
     masks[2, 100:200, 100:300] = True
@@ -61,7 +63,7 @@ def test_a_panel_shows_truth_or_else_the_most_probable_class(truth, titles):
 
 
 def test_the_images_of_a_report_are_the_best_the_middle_and_the_worst_each_once():
-    found = report.chosen({f"{i}.jpg": i / 20 for i in range(20)})
-    assert [why for why, _ in found] == ["best"] * 3 + ["middle"] * 3 + ["worst"] * 3
+    found = report.examples({f"{i}.jpg": i / 20 for i in range(20)})
+    assert [why for why, _ in found] == ["best"] * 3 + ["median"] * 3 + ["worst"] * 3
     assert [name for _, name in found] == [f"{i}.jpg" for i in (19, 18, 17, 10, 9, 8, 2, 1, 0)]
-    assert len(report.chosen({"a": 1.0, "b": 0.5})) == 2
+    assert len(report.examples({"a": 1.0, "b": 0.5})) == 2

@@ -188,7 +188,7 @@ DEEP = SCENE.astype(np.uint16) * 16
         ),
         pytest.param(pil(Image.new("LAB", (6, 4)), "TIFF"), "save it as RGB", id="LAB"),
         pytest.param(pil(Image.new("YCbCr", (6, 4)), "TIFF"), "save it as RGB", id="YCbCr"),
-        pytest.param(tif(WHITE, nodata="none", photometric="rgb"), "'none'.*no number", id="nodata"),
+        pytest.param(tif(WHITE, nodata="none", photometric="rgb"), "'none'.*not a number", id="nodata"),
         pytest.param(tif_with_mask(np.full((20, 30), 255, np.uint8)), "mask of 30x20", id="mask"),
         pytest.param(
             pil(SCENE, "PNG", save_all=True, append_images=[Image.new("RGB", (60, 40))]), "animated", id="apng"

@@ -159,7 +159,7 @@ def test_a_picture_that_changes_while_it_is_predicted_is_an_error(tmp_path, now)
         save(path, picture()[::-1].copy())
     else:
         path.write_bytes(now)
-    with pytest.raises(DataError, match="a.png changed while it was predicted; type the same again"):
+    with pytest.raises(DataError, match="a.png changed during the prediction; run the command again"):
         source.read(0, (64, 96))
 
 

@@ -84,10 +84,10 @@ def changed(name: str, lines: list[str]) -> list[str]:
         ("0-indexed", "starts at 0: the first pixel is number 1"),
         ("out of range", "leaves the image of 183750 pixels"),
         ("overlap", "overlaps the run before it"),
-        ("NaN", "holds the text 'NaN'; a mask without pixels is empty"),
+        ("NaN", "holds the text 'NaN'; write an empty field"),
         ("wrong size", "masks are of 350x525 pixels"),
         ("duplicate", "line 4: a.jpg_Flower is there twice, first in line 3"),
-        ("trailing blank", "line 3: a.jpg_Flower has blanks too many"),
+        ("trailing blank", "line 3: a.jpg_Flower has superfluous blanks"),
         ("unknown", "'z.jpg_Flower' is not in sample_submission.csv"),
     ],
 )
@@ -99,7 +99,7 @@ def test_each_fault_is_named(written, sample, name, said):
 def test_windows_line_ends_are_one_fault(written, sample):
     written.write_bytes(written.read_bytes().replace(b"\n", b"\r\n"))
     assert submission.check(written, sample) == [
-        "line 1: ends in the Windows way (CR LF); write it with plain line ends"
+        "line 1: ends with CR LF, as on Windows; write the file with LF line ends"
     ]
 
 
@@ -117,7 +117,7 @@ def test_without_a_sample_the_form_is_checked_and_that_no_class_is_missing(writt
 def test_of_many_faults_the_first_are_told(written, sample):
     written.write_text("Image_Label,EncodedPixels\n" + "x\n" * 100)
     faults = submission.check(written, sample)
-    assert len(faults) == submission.MOST_FAULTS + 1 and faults[-1] == "and more"
+    assert len(faults) == submission.MAX_PROBLEMS + 1 and faults[-1] == "and more"
 
 
 def test_a_sample_that_is_none_is_refused_with_its_line(tmp_path, written):
