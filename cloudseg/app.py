@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument(
         "--no-token",
         action="store_true",
-        help="let in everybody who can connect, as behind a proxy that asks who it is",
+        help="allow everybody who can connect, for use behind a proxy that authenticates users",
     )
     args = parser.parse_args()
 

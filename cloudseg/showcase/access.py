@@ -1,7 +1,7 @@
-"""Who may use the app: whoever has the random token of the URL that it prints, as with Jupyter.
+"""Access control of the app by a random token in the URL that it prints, as in Jupyter.
 
-On a login node every user can connect to 127.0.0.1. The browser gets the token as a cookie at the first visit, and
-shows it with every request after that.
+On a login node every user can connect to 127.0.0.1. At the first visit the browser receives the token as a cookie, and
+sends it with every later request.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 PARAMETER = "token"
-"""What the token is called in the URL."""
+"""Name of the token's parameter in the URL."""
 POLICY = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"}
-"""For answers to URLs that may hold a token: no browser keeps them, or tells the next server about them."""
+"""Headers of responses to URLs that may hold a token: browsers do not store them, and send no referrer."""
 REFUSAL = (
-    "This app is open only to the person who started it.\n"
+    "Only the person who started this app can use it.\n"
     "Open the URL that it printed when it started; the URL ends in ?token= and a random text.\n"
     "If you started it and no longer have the URL: end it with Ctrl-C and type python -m cloudseg.app again.\n"
 )
 
 
 def new_token() -> str:
-    """256 random bits, in characters that a URL may hold."""
+    """A token of 256 random bits, in characters that are valid in a URL."""
     return secrets.token_urlsafe(32)
 
 
 class RequireToken:
-    """ASGI middleware in front of all routes: passes on only what comes with the token.
+    """ASGI middleware in front of all routes: passes on only requests with the token.
 
-    The token is taken from the URL of a GET or HEAD request, which is answered with the cookie and a page that leads to
-    the same URL without the token. Otherwise the cookie is what counts. What has neither is refused with 401 (a
-    websocket with 403, before it is accepted).
+    A GET or HEAD request with the token in its URL is answered with the cookie and a page that leads to the same URL
+    without the token. Other requests need the cookie. A request without both is refused with 401 (a websocket with 403,
+    before it is accepted).
     """
 
     def __init__(self, app: ASGIApp, token: str) -> None:
@@ -44,25 +44,25 @@ class RequireToken:
         self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":  # the server's own start and stop
+        if scope["type"] == "lifespan":  # start and stop of the server
             await self._app(scope, receive, send)
             return
         request = HTTPConnection(scope)
         given = _token_in_url(request) if scope.get("method") in ("GET", "HEAD") else None
-        if not self._is_right(request.cookies.get(cookie_name(request), "") if given is None else given):
+        if not self._is_valid(request.cookies.get(cookie_name(request), "") if given is None else given):
             await _refuse(scope, receive, send)
         elif given is None:
             await self._app(scope, receive, send)
         else:
-            await _welcome(request, self._token)(scope, receive, send)
+            await _cookie_response(request, self._token)(scope, receive, send)
 
-    def _is_right(self, given: str) -> bool:
+    def _is_valid(self, given: str) -> bool:
         return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), self._token.encode())
 
 
 def cookie_name(request: HTTPConnection) -> str:
-    """Holds the port that the browser connects to (with `ssh -L` not the server's): browsers send cookies to all ports
-    of a host, and each app needs its own."""
+    """Name of the cookie. It contains the port that the browser connects to (with `ssh -L` not the server's), as
+    browsers send cookies to all ports of a host, and each app needs a cookie of its own."""
     port = re.search(r":(\d+)$", request.headers.get("host", ""))
     return f"cloudseg-app-{port[1] if port else 'default'}"
 
@@ -75,15 +75,15 @@ def _query(request: HTTPConnection) -> list[tuple[str, str]]:
     return parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
 
 
-def _welcome(request: HTTPConnection, token: str) -> Response:
-    """The cookie, and a page that leads to the same URL without the token.
+def _cookie_response(request: HTTPConnection, token: str) -> Response:
+    """Set the cookie, and send a page that leads to the same URL without the token.
 
-    Not a redirect: if a link in another site's page led here (the terminal of a JupyterHub, a webmail), the browser
-    would not send a SameSite=Strict cookie to where the redirect leads. A refresh starts from this page.
+    A redirect would not work: after a link in a page of another site (a JupyterHub terminal, a webmail), the browser
+    does not send a SameSite=Strict cookie to the redirect's target. It does after a refresh of this page.
     """
     page = request.scope["path"].rpartition("/")[2]
     query = urlencode([(name, value) for name, value in _query(request) if name != PARAMETER])
-    # Relative, so that it also holds behind a proxy that serves the app under a path of its own.
+    # A relative URL also works behind a proxy that serves the app under another path.
     clean = f"./{quote(page, safe='')}{'?' if query else ''}{query.replace('&', '&amp;')}"
     response = HTMLResponse(
         f'<!DOCTYPE html><meta http-equiv="refresh" content="0; url={clean}"><title>cloudseg</title>', headers=POLICY

@@ -1,4 +1,4 @@
-"""Scores of stages and runs side by side. Pure."""
+"""Table of the scores of stages and runs. Pure."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ COLUMNS = ("run", "stage", "dice", "low", "high", "untuned", "untuned low", "unt
 
 
 def titles(runs: Sequence[Path]) -> list[str]:
-    """The names of runs; their paths if two have the same."""
+    """The names of runs; their paths if two names are equal."""
     names = [path.name for path in runs]
     return names if len(set(names)) == len(names) else [str(path) for path in runs]
 
 
 def table(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> pd.DataFrame:
-    """A row a stage, from names of runs and their metrics.json: COLUMNS, intervals as low and high."""
+    """One row per stage with COLUMNS, from the names of runs and their metrics.json. `low` and `high` are the bounds of
+    the intervals."""
     rows = [
         (
             name,
             stage,
-            found["dice"],
-            *found["dice_interval"],
-            found["dice_untuned"],
-            *found["dice_untuned_interval"],
-            *(found["dice_per_class"][label] for label in CLASSES),
+            scores["dice"],
+            *scores["dice_interval"],
+            scores["dice_untuned"],
+            *scores["dice_untuned_interval"],
+            *(scores["dice_per_class"][label] for label in CLASSES),
         )
         for name, metrics in runs
-        for stage, found in metrics["per_stage"].items()
+        for stage, scores in metrics["per_stage"].items()
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))

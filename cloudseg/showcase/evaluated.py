@@ -1,4 +1,4 @@
-"""A run that was scored, as far as the app shows it: all from files, without TensorFlow."""
+"""Loads an evaluated run for the app, from files only, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -25,17 +25,19 @@ from cloudseg.results.sources import Samples
 
 @dataclasses.dataclass(frozen=True)
 class Evaluated:
+    """A run with its evaluation."""
+
     run: Run
     metrics: Mapping[str, Any]
-    """Of metrics.json."""
+    """Content of metrics.json."""
     rules: list[Rule]
-    """Of thresholds.json, a class each."""
+    """Rules of thresholds.json, one per class."""
     samples: Samples
-    """The validation images."""
+    """Validation images."""
     stores: Mapping[str, Store]
-    """Their probabilities, by stage."""
+    """Probabilities of the validation images, by stage."""
     table: pd.DataFrame
-    """Of images.csv: a row an image and stage."""
+    """Content of images.csv: one row per image and stage."""
 
     @property
     def name(self) -> str:
@@ -43,30 +45,33 @@ class Evaluated:
 
     @property
     def stage(self) -> str:
-        """The last one that was scored."""
+        """The last stage that was scored."""
         return self.metrics["stage"]
 
     @property
     def key(self) -> str:
-        """What tells these weights, images and way of predicting from others: for caches."""
+        """Cache key that identifies weights, images and prediction settings."""
         return str(self.stores[self.stage].folder)
 
     def probability(self, image: str, stage: str) -> np.ndarray:
-        """uint8 (C, 350, 525), 255 for 1. Raises DataError if its file is damaged."""
+        """Probabilities of an image, uint8 (C, 350, 525), 255 for 1. Raises DataError if the file is damaged."""
         return self.stores[stage].read(self.samples.names.index(image))
 
     def truth(self, image: str) -> np.ndarray:
-        """Mask bits, uint8 (350, 525). Raises DataError if the shard is damaged."""
+        """Packed ground truth, uint8 (350, 525). Raises DataError if the shard is damaged."""
         return self.samples.truth(self.samples.names.index(image))
 
     def picture(self, image: str) -> np.ndarray:
-        """RGB uint8 (H, W, 3), at the size that was trained on. Raises DataError if the shard is damaged."""
+        """The image at the training size, RGB uint8 (H, W, 3). Raises DataError if the shard is damaged."""
         return self.samples.shards.image(self.samples.numbers[self.samples.names.index(image)])
 
 
 def load(path: Path) -> Evaluated:
-    """Raises UsageError, with what to type, if there is no such run or its evaluation is lacking or of other weights or
-    data; DataError if what it wrote is damaged."""
+    """Load the evaluation of a run.
+
+    Raises UsageError, with what to type, if the run does not exist, or its evaluation is missing or of other weights or
+    data; DataError if the evaluation's files are damaged.
+    """
     found = run.open_run(path)
     if found.settings.folds:
         fold = shlex.join(["--run", str(found.member(found.settings.folds[0]))])
@@ -90,8 +95,8 @@ def load(path: Path) -> Evaluated:
             f"{found.evaluation} is damaged ({type(error).__name__}: {error}); make it again: {evaluate}"
         ) from error
     if not all(found.done(stage) for stage in stages):
-        raise UsageError(f"{path} was scored when other stages were done; type: {evaluate}")
+        raise UsageError(f"{path} was scored with other stages than are done now; type: {evaluate}")
     stores = {stage: store_of(found, stage, samples, flips, found.probabilities) for stage in stages}
     if any(store.missing() for store in stores.values()) or set(table["image"]) != set(samples.names):
-        raise UsageError(f"{path} was scored with other weights or data than are there now; type: {evaluate}")
+        raise UsageError(f"{path} was scored with other weights or data than it has now; type: {evaluate}")
     return Evaluated(found, metrics, postprocess.load(found.evaluation / "thresholds.json"), samples, stores, table)

@@ -1,4 +1,4 @@
-"""What a data set holds, from its manifest alone. Pure."""
+"""Statistics of a data set from its manifest. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cloudseg.data.shards import Manifest
 
 
 def areas(manifest: Manifest) -> np.ndarray:
-    """The share of the pixels with data of each image that each class covers: float64 (n, C)."""
+    """Share of the pixels with data of each image that each class covers: float64 (n, C)."""
     height, width = manifest.size
     pixels = np.array([height * width - sample.no_data for sample in manifest.samples])[:, None]
     covered = np.array([sample.areas for sample in manifest.samples], np.float64).reshape(-1, len(CLASSES))
@@ -18,8 +18,10 @@ def areas(manifest: Manifest) -> np.ndarray:
 
 
 def counts(shares: np.ndarray, validation: np.ndarray) -> pd.DataFrame:
-    """Images with each class, from `areas` and which images validate, bool (n,): columns class, part ("training" or
-    "validation") and images."""
+    """Number of images with each class: columns class, part ("training" or "validation") and images.
+
+    `shares` comes from `areas`; `validation`, bool (n,), selects the validation images.
+    """
     rows = [
         (name, part, int((shares[on, c] > 0).sum()))
         for c, name in enumerate(CLASSES)
@@ -28,8 +30,8 @@ def counts(shares: np.ndarray, validation: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["class", "part", "images"])
 
 
-def together(shares: np.ndarray) -> pd.DataFrame:
-    """Images that hold both of two classes: columns class, other and images. With itself: images that hold it."""
+def cooccurrence(shares: np.ndarray) -> pd.DataFrame:
+    """Number of images with both of two classes: columns class, other and images. For equal classes: images with it."""
     present = (shares > 0).astype(np.int64)
     table = present.T @ present
     rows = [(one, other, int(table[i, j])) for i, one in enumerate(CLASSES) for j, other in enumerate(CLASSES)]
@@ -37,18 +39,18 @@ def together(shares: np.ndarray) -> pd.DataFrame:
 
 
 def classes_per_image(shares: np.ndarray) -> pd.DataFrame:
-    """Columns classes (0 to 4) and images."""
-    found = np.bincount((shares > 0).sum(axis=1), minlength=len(CLASSES) + 1)
-    return pd.DataFrame({"classes": range(len(found)), "images": found})
+    """Number of images by their number of classes: columns classes (0 to 4) and images."""
+    images = np.bincount((shares > 0).sum(axis=1), minlength=len(CLASSES) + 1)
+    return pd.DataFrame({"classes": range(len(images)), "images": images})
 
 
 def distribution(shares: np.ndarray, bins: int = 20) -> pd.DataFrame:
-    """Images by the share of them that a class covers, of those that have it: columns class, share (the middle of the
-    bin) and images."""
+    """Histogram of the share of an image that a class covers, over the images with the class: columns class, share (the
+    centre of the bin) and images."""
     edges = np.linspace(0, 1, bins + 1)
     rows = []
     for c, name in enumerate(CLASSES):
         some = shares[:, c][shares[:, c] > 0]
-        found, _ = np.histogram(some, edges)
-        rows += [(name, (edges[i] + edges[i + 1]) / 2, int(count)) for i, count in enumerate(found)]
+        images, _ = np.histogram(some, edges)
+        rows += [(name, (edges[i] + edges[i + 1]) / 2, int(count)) for i, count in enumerate(images)]
     return pd.DataFrame(rows, columns=["class", "share", "images"])

@@ -1,4 +1,4 @@
-"""Scores under rules as they change: of one image, and of all."""
+"""Scores of one image and of all images for rules that the user changes."""
 
 from __future__ import annotations
 
@@ -15,67 +15,67 @@ from cloudseg.results import postprocess
 from cloudseg.results.postprocess import Rule
 
 MEMORY = 768_000_000
-"""Bytes of probabilities and truths that are kept; others are read from disk each time."""
-ROUND = 32
-"""Images between two signs of progress."""
+"""Maximum bytes of probabilities and ground truth in the cache; other images are read from disk each time."""
+CHUNK = 32
+"""Images between two progress updates."""
 
 Read = Callable[[int], tuple[np.ndarray, np.ndarray]]
-"""Of image i: probabilities uint8 (C, h, w), 255 for 1, and truth, uint8 bits (h, w)."""
+"""Image number -> probabilities, uint8 (C, h, w), 255 for 1, and packed ground truth, uint8 (h, w)."""
 
 
 def dice(predicted: np.ndarray, bits: np.ndarray) -> np.ndarray:
-    """Of one image, float64 (C,), from masks bool (C, h, w) and the truth, uint8 bits (h, w)."""
+    """Dice per class of one image, float64 (C,), from masks, bool (C, h, w), and packed ground truth, uint8 (h, w)."""
     return np.array([_dice(mask, truth) for mask, truth in zip(predicted, unpack(bits), strict=True)])
 
 
 class Means:
-    """The mean Dice of each class over many images, under any rules; what was computed once is known."""
+    """Mean Dice of each class over many images for any rules, with a cache of images and of results."""
 
     def __init__(self, read: Read, images: int, memory: int = MEMORY) -> None:
         self._read, self._images = read, images
-        self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        self._room = memory
-        self._known: dict[tuple[int, Rule], float] = {}
+        self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._free = memory
+        self._means: dict[tuple[int, Rule], float] = {}
 
     def known(self, rules: Sequence[Rule]) -> bool:
-        """Whether `compute` has gone through for these rules."""
-        return all(key in self._known for key in enumerate(rules))
+        """Whether the means of these rules are computed."""
+        return all(key in self._means for key in enumerate(rules))
 
     def of(self, rules: Sequence[Rule]) -> np.ndarray:
-        """float64 (C,), of rules that are known."""
-        return np.array([self._known[key] for key in enumerate(rules)])
+        """Mean Dice of each class, float64 (C,), for rules whose means are computed."""
+        return np.array([self._means[key] for key in enumerate(rules)])
 
     def compute(self, rules: Sequence[Rule]) -> Iterator[float]:
-        """Find the means that are not known; gives the share of the images that are done. May be left at any time."""
-        wanted = [(c, rule) for c, rule in enumerate(rules) if (c, rule) not in self._known]
+        """Compute the missing means, and yield the share of finished images. It may be abandoned at any time."""
+        wanted = [(c, rule) for c, rule in enumerate(rules) if (c, rule) not in self._means]
 
-        def judge(i: int) -> list[float]:
+        def score(i: int) -> list[float]:
             probability, bits = self._get(i)
             return [
                 _dice(postprocess.mask(probability[c], rule) & has_data(bits), bits >> c & 1 == 1) for c, rule in wanted
             ]
 
-        found: list[list[float]] = []
+        scored: list[list[float]] = []
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            for first in range(0, self._images, ROUND):
-                found += pool.map(judge, range(first, min(first + ROUND, self._images)))
-                yield len(found) / self._images
-        for key, mean in zip(wanted, np.mean(found, axis=0), strict=True):
-            self._known[key] = float(mean)
+            for first in range(0, self._images, CHUNK):
+                scored += pool.map(score, range(first, min(first + CHUNK, self._images)))
+                yield len(scored) / self._images
+        for key, mean in zip(wanted, np.mean(scored, axis=0), strict=True):
+            self._means[key] = float(mean)
 
     def _get(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        kept = self._kept.get(i)
-        if kept is None:
-            kept = self._read(i)
-            size = sum(part.nbytes for part in kept)
-            if self._room >= size:
-                self._room -= size
-                self._kept[i] = kept
-        return kept
+        image = self._cache.get(i)
+        if image is None:
+            image = self._read(i)
+            size = sum(part.nbytes for part in image)
+            if self._free >= size:
+                self._free -= size
+                self._cache[i] = image
+        return image
 
 
 def percent(pixels: int | np.integer) -> str:
-    """An area as a share of the image."""
+    """Format a number of pixels at 350x525 as a percentage of the image."""
     return f"{pixels / (TRUTH_SIZE[0] * TRUTH_SIZE[1]):.1%}"
 
 

@@ -1,4 +1,4 @@
-"""The app's pages, as Streamlit runs them: once from top to bottom for every visitor and every change."""
+"""Streamlit script of the app. Streamlit runs it from top to bottom for every session and after every input."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from cloudseg.showcase import drawing, page_about, page_compare, page_data, page
 from cloudseg.showcase.evaluated import Evaluated, load
 
 STYLE = ".stMainBlockContainer { padding-top: 4rem; padding-bottom: 2rem; }"
-"""Streamlit leaves twice as much empty, which phones have not got."""
+"""Half of Streamlit's padding, as phones have little space."""
 
 Page = Callable[[list[Evaluated]], None]
 
 
 @st.cache_resource(show_spinner="Opening the run")
 def opened(path: str, digest: str) -> Evaluated:
-    """Read anew when what `evaluation_digest` covers has changed."""
+    """Load a run; the cached result is used until `digest`, from `evaluation_digest`, changes."""
     return load(Path(path))
 
 
 def evaluation_digest(path: str) -> str:
-    """sha256 of the files of an evaluation that the app reads once and keeps."""
+    """sha256 of the evaluation's files that the app caches."""
     digest = hashlib.sha256()
     for name in ("metrics.json", "thresholds.json", "images.csv"):
         file = Path(path) / "evaluate" / name
@@ -36,7 +36,7 @@ def evaluation_digest(path: str) -> str:
     return digest.hexdigest()
 
 
-def titled(first: Evaluated) -> str:
+def heading(first: Evaluated) -> str:
     return f"Run {first.name}: Dice {first.metrics['dice']:.3f} on {first.metrics['images']} validation images"
 
 
@@ -44,7 +44,7 @@ def page(show: Page, title: str, address: str, icon: str) -> StreamlitPage:
     def body() -> None:
         try:
             runs = [opened(path, evaluation_digest(path)) for path in sys.argv[1:]]
-            st.text(titled(runs[0]))
+            st.text(heading(runs[0]))
             show(runs)
         except CloudsegError as error:
             st.error("This page cannot be shown:")

@@ -1,4 +1,4 @@
-"""What this is, and what the run was made with."""
+"""Page "About": explains the scores, and shows the settings of the runs."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import streamlit as st
 from cloudseg.showcase.evaluated import Evaluated
 
 ABOUT = """
-Shallow clouds over the trade-wind oceans arrange themselves in patterns that people call **Fish**, **Flower**,
-**Gravel** and **Sugar**. A U-Net was trained to outline them in satellite images, in stages: with its encoder frozen,
-then with more and more of it learning. This app shows what it says of images on which it was not trained.
+Shallow clouds over the trade-wind oceans form patterns that are called **Fish**, **Flower**, **Gravel** and **Sugar**.
+A network was trained to segment them in satellite images, in stages: first with a frozen encoder, then with more and
+more of the encoder trained. This app shows its predictions for validation images, on which it was not trained.
 """
 SCORES = """
-**Dice** of an image and a class is twice the pixels that are both predicted and labelled, over the pixels predicted
-plus the pixels labelled, at 350x525 pixels; 1 if there are neither. The score of a set is the mean over all images and
-classes, as in the Kaggle competition "Understanding Clouds from Satellite Images".
+**Dice** of an image and a class is twice the pixels that are both predicted and labelled, divided by the predicted
+pixels plus the labelled pixels, at 350x525 pixels; it is 1 if there are neither. The score of a data set is the mean
+over all images and classes, as in the Kaggle competition "Understanding Clouds from Satellite Images".
 
-A pixel is predicted if its probability is above the threshold of its class; pieces below the smallest area are
-dropped. The scores under Compare were measured with rules that each half of the validation images got from the other
-half; the sliders start at rules from all of them. Intervals hold 95 % of the means of 2,000 draws of as many images
-with replacement. People who label these patterns agree with each other only in part, so 1 is out of reach.
+A pixel is predicted if its probability is above the threshold of its class; components below the minimum area are
+dropped. The scores under Compare use rules that were chosen on the other half of the validation images; the sliders
+start at rules that were chosen on all of them. Intervals are 95 % bootstrap intervals over images, of 2,000 resamples.
+Labellers of these patterns agree only in part, so a Dice of 1 cannot be reached.
 """
 
 
@@ -37,5 +37,5 @@ def show(runs: list[Evaluated]) -> None:
             st.code((each.run.path / "run.toml").read_text(), language="toml")
         if each.run.made:
             made = {key: str(value) for key, value in each.run.made.items()}
-            with st.expander("Made with"):
+            with st.expander("Software"):
                 st.table(pd.DataFrame({"": made.values()}, index=list(made)))

@@ -1,4 +1,4 @@
-"""Stages and runs side by side: scores, and one image."""
+"""Page "Compare": scores of stages and runs, and their masks of one image."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ TUNED, UNTUNED = "tuned rules", "threshold 0.5"
 def show(runs: list[Evaluated]) -> None:
     titles = comparison.titles([each.run.path for each in runs])
     table = comparison.table([(title, each.metrics) for title, each in zip(titles, runs, strict=True)])
-    table["what"] = table["run"] + ", " + table["stage"] if len(runs) > 1 else table["stage"]
+    table["title"] = table["run"] + ", " + table["stage"] if len(runs) > 1 else table["stage"]
     st.subheader("Scores on the validation images")
     st.altair_chart(_chart(table))
     overall, per_class = st.columns(2)
     overall.table(_overall(table), hide_index=True)
     per_class.table(_per_class(table), hide_index=True)
-    st.caption("Dice of rules that each half of the images got from the other half, with 95 % intervals (bootstrap).")
+    st.caption("Dice with rules that were chosen on the other half of the images, with 95 % bootstrap intervals.")
     st.subheader("One image")
     names = [name for name in runs[0].samples.names if all(name in each.samples.names for each in runs)]
     if not names:
@@ -36,14 +36,14 @@ def show(runs: list[Evaluated]) -> None:
 def _chart(table: pd.DataFrame) -> alt.LayerChart:
     rows = pd.concat(
         [
-            table[["what", "dice", "low", "high"]].assign(rules=TUNED),
-            table[["what", "untuned", "untuned low", "untuned high"]]
-            .set_axis(["what", "dice", "low", "high"], axis=1)
+            table[["title", "dice", "low", "high"]].assign(rules=TUNED),
+            table[["title", "untuned", "untuned low", "untuned high"]]
+            .set_axis(["title", "dice", "low", "high"], axis=1)
             .assign(rules=UNTUNED),
         ]
     )
     base = alt.Chart(rows).encode(
-        y=alt.Y("what:N", title=None, sort=None, axis=alt.Axis(labelLimit=240)),
+        y=alt.Y("title:N", title=None, sort=None, axis=alt.Axis(labelLimit=240)),
         yOffset=alt.YOffset("rules:N", sort=[TUNED, UNTUNED]),
         color=alt.Color(
             "rules:N",
@@ -51,7 +51,7 @@ def _chart(table: pd.DataFrame) -> alt.LayerChart:
             scale=alt.Scale(domain=[TUNED, UNTUNED], range=["#0072B2", "#999999"]),
             legend=alt.Legend(orient="top"),
         ),
-        tooltip=["what", "rules", *(alt.Tooltip(each, format=".3f") for each in ("dice", "low", "high"))],
+        tooltip=["title", "rules", *(alt.Tooltip(each, format=".3f") for each in ("dice", "low", "high"))],
     )
     lines = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title="Dice").scale(zero=False), x2="high:Q")
     return (lines + base.mark_point(filled=True, size=80).encode(x="dice:Q")).properties(height=alt.Step(20))
@@ -59,12 +59,12 @@ def _chart(table: pd.DataFrame) -> alt.LayerChart:
 
 def _overall(table: pd.DataFrame) -> pd.DataFrame:
     dice = [f"{row.dice:.3f} ({row.low:.3f} to {row.high:.3f})" for row in table.itertuples()]
-    return pd.DataFrame({"": table["what"], "Dice": dice, "At 0.5": table["untuned"].map("{:.3f}".format)})
+    return pd.DataFrame({"": table["title"], "Dice": dice, "At 0.5": table["untuned"].map("{:.3f}".format)})
 
 
 def _per_class(table: pd.DataFrame) -> pd.DataFrame:
     scores = {label: table[label].map("{:.3f}".format) for label in CLASSES}
-    return pd.DataFrame({"": table["what"], **scores})
+    return pd.DataFrame({"": table["title"], **scores})
 
 
 def _side_by_side(runs: dict[str, Evaluated], names: list[str]) -> None:
@@ -84,8 +84,8 @@ def _side_by_side(runs: dict[str, Evaluated], names: list[str]) -> None:
             predicted = postprocess.masks(each.probability(name, stage), each.rules) & has_data(bits)
             with st.container(width=380):
                 st.image(
-                    drawing.drawn(each.picture(name), predicted, unpack(bits)), width="stretch", output_format="JPEG"
+                    drawing.draw(each.picture(name), predicted, unpack(bits)), width="stretch", output_format="JPEG"
                 )
                 st.text(f"{title}: Dice {live.dice(predicted, bits).mean():.3f}")
     st.html(drawing.legend(truth=True))
-    st.caption("Every stage is cut by the rules that were tuned for the last stage of its run.")
+    st.caption("All stages use the rules that were tuned for the last stage of their run.")

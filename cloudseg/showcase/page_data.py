@@ -1,4 +1,4 @@
-"""What the data set holds."""
+"""Page "Data": statistics of the data set."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def show(runs: list[Evaluated]) -> None:
     shares = exploration.areas(manifest)
     validation = np.array([sample.fold == fold for sample in manifest.samples])
     st.write(
-        f"{len(manifest.samples):,} images of {manifest.size[1]}x{manifest.size[0]} pixels: {(~validation).sum():,} to "
-        f"train with, {validation.sum():,} (fold {fold} of {manifest.folds}) to validate with; {manifest.rejected:,} "
-        "were left out."
+        f"{len(manifest.samples):,} images of {manifest.size[1]}x{manifest.size[0]} pixels: {(~validation).sum():,} "
+        f"training images, {validation.sum():,} validation images (fold {fold} of {manifest.folds}); "
+        f"{manifest.rejected:,} rows and images were rejected."
     )
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader("Images with each class")
         st.altair_chart(_counts(shares, validation))
-        st.subheader("Classes in an image")
+        st.subheader("Classes per image")
         st.altair_chart(_per_image(shares))
     with right:
         st.subheader("Images with two classes")
-        st.altair_chart(_together(shares))
-        st.subheader("How much of an image a class covers")
+        st.altair_chart(_cooccurrence(shares))
+        st.subheader("Share of an image that a class covers")
         st.altair_chart(_distribution(shares))
 
 
@@ -68,18 +68,18 @@ def _per_image(shares: np.ndarray) -> alt.Chart:
     )
 
 
-def _together(shares: np.ndarray) -> alt.LayerChart:
-    base = alt.Chart(exploration.together(shares), height=HEIGHT).encode(
+def _cooccurrence(shares: np.ndarray) -> alt.LayerChart:
+    base = alt.Chart(exploration.cooccurrence(shares), height=HEIGHT).encode(
         x=alt.X("other:N", title=None, sort=None, axis=alt.Axis(labelAngle=0, orient="top")),
         y=alt.Y("class:N", title=None, sort=None),
         tooltip=["class", "other", "images"],
     )
-    most = int((shares > 0).sum(axis=0).max(initial=1))
+    largest = int((shares > 0).sum(axis=0).max(initial=1))
     cells = base.mark_rect().encode(
-        color=alt.Color("images:Q", scale=alt.Scale(scheme="blues", domain=[0, most]), legend=None)
+        color=alt.Color("images:Q", scale=alt.Scale(scheme="blues", domain=[0, largest]), legend=None)
     )
-    light = alt.condition(alt.datum.images > 0.6 * most, alt.value("white"), alt.value("black"))
-    return cells + base.mark_text(fontSize=14).encode(text="images:Q", color=light)
+    text_colour = alt.condition(alt.datum.images > 0.6 * largest, alt.value("white"), alt.value("black"))
+    return cells + base.mark_text(fontSize=14).encode(text="images:Q", color=text_colour)
 
 
 def _distribution(shares: np.ndarray) -> alt.Chart:

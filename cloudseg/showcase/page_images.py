@@ -1,4 +1,4 @@
-"""Validation images one by one: truth, prediction and scores under rules that the visitor moves."""
+"""Page "Images": one validation image with labels, prediction and scores, for rules that the user sets with sliders."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ WORST, BEST = "Worst first", "Best first"
 
 @st.cache_resource(max_entries=1, show_spinner=False)
 def means(_shown: Evaluated, key: str) -> live.Means:
-    """Of the validation images of a run, under the weights that it was scored with."""
+    """Mean scores over the validation images of a run; `key` is `Evaluated.key`, for the cache."""
     store = _shown.stores[_shown.stage]
     return live.Means(lambda i: (store.read(i), _shown.samples.truth(i)), len(store))
 
 
 def show(runs: list[Evaluated]) -> None:
     shown = runs[0]
-    found = _filtered(shown)
-    if found.empty:
-        st.info("No image is like that. Choose another class, or every image.")
+    selected = _select_images(shown)
+    if selected.empty:
+        st.info("No image matches. Choose another class, or every image.")
         return
-    name = _picked(found)
+    name = _select_image(selected)
     picture, controls = st.columns([3, 2], gap="medium")
     with controls:
         rules = sliders.rules(str(shown.run.path), shown.rules)
@@ -40,22 +40,23 @@ def show(runs: list[Evaluated]) -> None:
     probability, bits = shown.probability(name, shown.stage), shown.truth(name)
     predicted = postprocess.masks(probability, rules) & has_data(bits)
     with picture:
-        _overlay(shown.picture(name), predicted, unpack(bits))
+        _show_masks(shown.picture(name), predicted, unpack(bits))
     with scored:
-        _scores(shown, rules, live.dice(predicted, bits), predicted, bits)
+        _show_scores(shown, rules, live.dice(predicted, bits), predicted, bits)
 
 
-def _filtered(shown: Evaluated) -> pd.Series:
-    """Dice by name of the images that the visitor wants to see."""
+def _select_images(shown: Evaluated) -> pd.Series:
+    """Controls that select images; returns their Dice by name."""
     with st.container(horizontal=True):
         chosen = st.selectbox("Class", (ANY, *CLASSES), width=160, key="class", persist_state="session")
         worst = st.selectbox("Order by Dice", (WORST, BEST), width=160, key="order", persist_state="session")
         wanted = st.selectbox("Show", browsing.KINDS, width=240, key="kind", persist_state="session")
-    return browsing.chosen(shown.table, shown.stage, None if chosen == ANY else chosen, wanted, worst == WORST)
+    return browsing.select(shown.table, shown.stage, None if chosen == ANY else chosen, wanted, worst == WORST)
 
 
-def _picked(found: pd.Series) -> str:
-    names = list(found.index)
+def _select_image(selected: pd.Series) -> str:
+    """Controls that select one of the images; returns its name."""
+    names = list(selected.index)
     if st.session_state.get("image") not in names:
         st.session_state["image"] = names[0]
     place = names.index(st.session_state["image"])
@@ -67,7 +68,7 @@ def _picked(found: pd.Series) -> str:
         name: str = st.selectbox(
             f"Image, {place + 1} of {len(names)}",
             names,
-            format_func=lambda each: f"{each}, Dice {found[each]:.3f}",
+            format_func=lambda each: f"{each}, Dice {selected[each]:.3f}",
             key="image",
             persist_state="session",
         )
@@ -76,19 +77,19 @@ def _picked(found: pd.Series) -> str:
     return name
 
 
-def _overlay(image: np.ndarray, predicted: np.ndarray, truth: np.ndarray) -> None:
+def _show_masks(image: np.ndarray, predicted: np.ndarray, truth: np.ndarray) -> None:
     with st.container(horizontal=True):
         with_prediction = st.checkbox("Prediction", value=True, key="prediction", persist_state="session")
         with_truth = st.checkbox("Labels", value=True, key="labels", persist_state="session")
     layers = predicted if with_prediction else None, truth if with_truth else None
-    st.image(drawing.drawn(image, *layers), width="stretch", output_format="JPEG")
+    st.image(drawing.draw(image, *layers), width="stretch", output_format="JPEG")
     st.html(drawing.legend(truth=True))
 
 
-def _scores(
+def _show_scores(
     shown: Evaluated, rules: Sequence[Rule], of_image: np.ndarray, predicted: np.ndarray, bits: np.ndarray
 ) -> None:
-    """Dice of this image at once, and of all images when they are known: a change of a slider need not wait."""
+    """Show Dice of this image at once, and Dice of all images when it is computed, so that sliders respond quickly."""
     images = len(shown.samples.names)
     every = means(shown, shown.key)
     place = st.empty()
@@ -101,9 +102,9 @@ def _scores(
                 st.write("")
     place.table(_table(of_image, predicted, bits, _changes(every.of(rules), every.of(shown.rules)), images))
     st.caption(
-        "Dice is 1 where prediction and labels agree, also if there is neither. In brackets: the change against the "
-        "tuned rules. Those were chosen on these very images, and so do better here than the score of the run, which "
-        "is of images on which rules were not chosen."
+        "Dice is 1 where prediction and labels are equal, also if both are empty. In brackets: the difference to the "
+        "tuned rules. The tuned rules were chosen on these images, so their Dice is higher here than the score of the "
+        "run, which uses rules that were chosen on other images."
     )
 
 
@@ -120,6 +121,6 @@ def _table(
 
 
 def _changes(of_all: np.ndarray, tuned: np.ndarray) -> list[str]:
-    """Dice of each class and their mean, with what changed against the tuned rules."""
+    """Format Dice of each class and their mean, with the differences to the tuned rules."""
     pairs = zip((*of_all, of_all.mean()), (*tuned, tuned.mean()), strict=True)
     return [f"{now:.3f}" if now == then else f"{now:.3f} ({now - then:+.3f})" for now, then in pairs]

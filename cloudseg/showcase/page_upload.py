@@ -1,4 +1,4 @@
-"""A picture of the visitor's, segmented."""
+"""Page "Upload": segments a picture that the user uploads."""
 
 from __future__ import annotations
 
@@ -26,37 +26,37 @@ def segmenter(_shown: Evaluated, key: str) -> upload.Segmenter:
 def segmented(
     _shown: Evaluated, _content: bytes, key: str, digest: str
 ) -> tuple[np.ndarray, tuple[int, int], np.ndarray, np.ndarray]:
-    """The picture at the size at which it is drawn, its own size, its probabilities, uint8 (C, 350, 525), and where it
-    has data, bool (350, 525). Raises ImageError."""
+    """Segment a picture. Returns the picture at the size drawing.SIZE, its original size, its probabilities, uint8
+    (C, 350, 525), and its pixels with data, bool (350, 525). Raises ImageError."""
     picture = upload.decode(_content)
     return resized(picture.pixels, drawing.SIZE), picture.size, *segmenter(_shown, key).predict(picture)
 
 
 def show(runs: list[Evaluated]) -> None:
     shown = runs[0]
-    sent = st.file_uploader(
-        f"A satellite picture: JPEG, PNG or TIFF, up to {upload.MOST_MB} MB",
+    uploaded = st.file_uploader(
+        f"A satellite picture: JPEG, PNG or TIFF, up to {upload.MAX_MB} MB",
         type=upload.KINDS,
         key="upload",
-        max_upload_size=upload.MOST_MB,
+        max_upload_size=upload.MAX_MB,
     )
-    if sent is None:
+    if uploaded is None:
         st.caption(
-            "Visible light, some 20 by 14 degrees of ocean (2100x1400 pixels in the competition): the patterns are of "
-            "that scale. The picture stays on the machine that runs this app, in memory."
+            "Visible light, about 20 by 14 degrees of ocean (2100x1400 pixels in the competition): the network was "
+            "trained on that scale. The picture is kept only in memory, on the machine that runs this app."
         )
         return
-    content = sent.getvalue()
+    content = uploaded.getvalue()
     try:
-        found = segmented(shown, content, shown.key, hashlib.sha256(content).hexdigest())
+        segmentation = segmented(shown, content, shown.key, hashlib.sha256(content).hexdigest())
     except ImageError as error:
         st.error("This file cannot be segmented. Send a JPEG, PNG or TIFF picture.", icon=":material/error:")
-        st.text(f"{sent.name}: {error}")
+        st.text(f"{uploaded.name}: {error}")
         return
-    _result(shown, sent.name, *found)
+    _show_result(shown, uploaded.name, *segmentation)
 
 
-def _result(
+def _show_result(
     shown: Evaluated,
     name: str,
     picture: np.ndarray,
@@ -79,7 +79,7 @@ def _result(
                 "Polygons, GeoJSON", polygons, f"{name}.geojson", "application/geo+json", on_click="ignore"
             )
     with left:
-        st.image(drawing.drawn(picture, predicted), width="stretch", output_format="JPEG")
+        st.image(drawing.draw(picture, predicted), width="stretch", output_format="JPEG")
         st.html(drawing.legend(truth=False))
         st.text(f"{name}, {size[1]}x{size[0]} pixels")
         if not valid.any():

@@ -1,4 +1,4 @@
-"""Threshold and smallest area of each class, as sliders that start at the rules of the evaluation."""
+"""Sliders for threshold and minimum area of each class, which start at the rules of the evaluation."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from cloudseg.results.postprocess import AS_IT_IS, IN_TOTAL, Rule
 from cloudseg.results.search import THRESHOLDS
 
 AREAS = (*range(0, 5_000, 250), *range(5_000, 20_000, 1_000), *range(20_000, 60_001, 2_500))
-"""Pixels of 350x525."""
+"""Steps of the area sliders, in pixels at 350x525."""
 
 
 def rules(run: str, tuned: Sequence[Rule]) -> list[Rule]:
-    """A tab a class; gives the rules as they stand. What was set stays while the visitor does."""
-    found = []
+    """Show a tab with sliders per class; returns the rules as set. Settings are kept during the session."""
+    current = []
     for tab, name, rule in zip(st.tabs(CLASSES), CLASSES, tuned, strict=True):
         with tab:
             threshold = st.select_slider(
@@ -28,17 +28,17 @@ def rules(run: str, tuned: Sequence[Rule]) -> list[Rule]:
                 persist_state="session",
             )
             area = st.select_slider(
-                f"{name}: smallest {'total area' if rule.area_of == IN_TOTAL else 'piece'}, pixels",
+                f"{name}: minimum {'total area' if rule.area_of == IN_TOTAL else 'area of a component'}, pixels",
                 sorted({*AREAS, rule.min_area}),
                 rule.min_area,
                 format_func="{:,}".format,
                 key=_key(run, name, "area"),
                 persist_state="session",
             )
-            st.caption(described(rule))
-        found.append(dataclasses.replace(rule, threshold=threshold, min_area=area))
-    st.button("Back to the tuned rules", on_click=reset, args=(run, tuned), disabled=found == list(tuned))
-    return found
+            st.caption(describe(rule))
+        current.append(dataclasses.replace(rule, threshold=threshold, min_area=area))
+    st.button("Reset to the tuned rules", on_click=reset, args=(run, tuned), disabled=current == list(tuned))
+    return current
 
 
 def reset(run: str, tuned: Sequence[Rule]) -> None:
@@ -47,13 +47,13 @@ def reset(run: str, tuned: Sequence[Rule]) -> None:
         st.session_state[_key(run, name, "area")] = rule.min_area
 
 
-def described(rule: Rule) -> str:
-    """The rule as it was tuned, in words."""
-    parts = [f"Tuned: above {rule.threshold:g}, {rule.min_area:,} pixels"]
+def describe(rule: Rule) -> str:
+    """Describe a tuned rule in words."""
+    parts = [f"Tuned: probability above {rule.threshold:g}, at least {rule.min_area:,} pixels"]
     if rule.min_peak:
-        parts.append(f"nothing unless a pixel is above {rule.min_peak:g}")
+        parts.append(f"empty unless some pixel is above {rule.min_peak:g}")
     if rule.shape != AS_IT_IS:
-        parts.append(f"each piece made its {'convex hull' if rule.shape == 'hull' else 'upright box'}")
+        parts.append(f"each component replaced by its {'convex hull' if rule.shape == 'hull' else 'bounding box'}")
     return "; ".join(parts) + "."
 
 

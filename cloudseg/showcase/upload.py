@@ -1,5 +1,4 @@
-"""A picture from a visitor -> probabilities. The one place of the app where TensorFlow is imported, and only once there
-is a picture."""
+"""Decodes and segments uploaded pictures. The only module of the app that imports TensorFlow, at the first picture."""
 
 from __future__ import annotations
 
@@ -13,25 +12,24 @@ from cloudseg.results import pictures
 from cloudseg.results.pictures import Picture
 from preprocess.images import ImageError
 
-MOST_MB = 20
+MAX_MB = 20
 KINDS = ("jpg", "jpeg", "png", "tif", "tiff")
 
 
 def decode(content: bytes) -> Picture:
-    """The picture of a file that may be anything. Raises ImageError, with a text for whoever sent
-    it."""
-    if len(content) > MOST_MB * 1_000_000:
-        raise ImageError(f"has {len(content) / 1e6:.0f} MB, more than {MOST_MB}")
+    """Decode an uploaded file. Raises ImageError, whose text is for the user, if it is not a valid picture."""
+    if len(content) > MAX_MB * 1_000_000:
+        raise ImageError(f"has {len(content) / 1e6:.0f} MB, more than {MAX_MB}")
     if not content:
         raise ImageError("is empty")
     return pictures.decode(content)
 
 
 class Segmenter:
-    """The best weights of a finished stage, ready to predict. For many threads, one at a time."""
+    """A network with the best weights of a finished stage. Threads may share it; they predict one at a time."""
 
     def __init__(self, run: Run, stage: str, flips: bool) -> None:
-        """Raises DataError if weights are not those that the stage wrote."""
+        """Raises DataError if the weights are not those that the stage wrote."""
         from cloudseg.results import inference
         from cloudseg.training import restore
         from cloudseg.training.build import build_network
@@ -41,10 +39,10 @@ class Segmenter:
         restore.load_best(run, stage, network.model)
         self._predict = inference.predictor(network, inference.FLIPS if flips else inference.FLIPS[:1])
         self._size = manifest.size
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
 
     def predict(self, picture: Picture) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities, uint8 (C, 350, 525), 255 for 1, and where there is data, bool (350, 525)."""
+        """Predict probabilities, uint8 (C, 350, 525), 255 for 1; also returns the pixels with data, bool (350, 525)."""
         image, valid = pictures.prepare(picture, self._size)
-        with self._turn:
+        with self._lock:
             return self._predict(image[None], valid[None])[0], valid

@@ -80,7 +80,7 @@ def test_mean_over_all_images_follows_the_sliders_and_goes_back(page: Page):
     page.get_by_role("slider", name="Fish: probability above").press("Home")
     expect(mean).to_have_text(re.compile(r"^0\.\d{3} \([+-]0\.\d{3}\)$"))
 
-    page.get_by_role("button", name="Back to the tuned rules").click()
+    page.get_by_role("button", name="Reset to the tuned rules").click()
 
     expect(mean).to_have_text(before)
 

@@ -16,8 +16,8 @@ import pytest
 from cloudseg import demo
 from cloudseg.core.errors import CloudsegError, DataError, UsageError
 from cloudseg.data.rle import decode
-from cloudseg.data.synthetic import folder as folder_module
 from cloudseg.data.synthetic import dataset, painter
+from cloudseg.data.synthetic import folder as folder_module
 from cloudseg.data.synthetic.dataset import Recipe, image_name, pictures, write_dataset
 from cloudseg.data.synthetic.layout import plan
 

@@ -78,7 +78,7 @@ def test_run_of_which_nothing_is_done_says_what_to_type(scored):
 
 def test_run_that_was_trained_again_since_it_was_scored_says_what_to_type(scored):
     (scored / "1-frozen" / "DONE.json").write_text(json.dumps({"weights_sha256": "1" * 64}))
-    with pytest.raises(UsageError, match=r"other weights or data than are there now; type: python -m cloudseg\.eval"):
+    with pytest.raises(UsageError, match=r"other weights or data than it has now; type: python -m cloudseg\.eval"):
         evaluated.load(scored)
 
 
@@ -103,7 +103,7 @@ def test_server_listens_on_the_given_address_only_and_sends_no_statistics():
     assert options["server.address"] == "127.0.0.1"
     assert options["browser.gatherUsageStats"] is False
     assert options["server.enableXsrfProtection"] is True
-    assert options["server.maxUploadSize"] == upload.MOST_MB
+    assert options["server.maxUploadSize"] == upload.MAX_MB
 
 
 def test_every_start_of_the_app_has_a_token_of_its_own_that_nobody_guesses():
@@ -160,18 +160,18 @@ def table() -> pd.DataFrame:
         (browsing.EVERY, False, "dabc"),
         (browsing.LABELLED, True, "ba"),
         (browsing.PREDICTED, True, "ca"),
-        (browsing.MISSED, True, "b"),
-        (browsing.INVENTED, True, "c"),
+        (browsing.FALSE_NEGATIVE, True, "b"),
+        (browsing.FALSE_POSITIVE, True, "c"),
     ],
 )
 @pytest.mark.parametrize("label", ["Fish", None])
 def test_images_are_chosen_by_class_and_kind_in_order_of_dice(label, kind, worst_first, images):
-    assert "".join(browsing.chosen(table(), "full", label, kind, worst_first).index) == images
+    assert "".join(browsing.select(table(), "full", label, kind, worst_first).index) == images
 
 
 def test_dice_is_of_the_class_or_the_mean_of_all():
-    assert browsing.chosen(table(), "full", "Fish", browsing.LABELLED, False)["a"] == pytest.approx(0.8)
-    assert browsing.chosen(table(), "full", None, browsing.LABELLED, False)["a"] == pytest.approx(0.95)
+    assert browsing.select(table(), "full", "Fish", browsing.LABELLED, False)["a"] == pytest.approx(0.8)
+    assert browsing.select(table(), "full", None, browsing.LABELLED, False)["a"] == pytest.approx(0.95)
 
 
 # ---------------------------------------------------------------- scores
@@ -206,7 +206,7 @@ def test_a_mean_is_computed_once():
 
 
 def test_leaving_in_the_middle_leaves_nothing_half_known():
-    given = images(live.ROUND + 1)
+    given = images(live.CHUNK + 1)
     means = live.Means(given.__getitem__, len(given))
     assert next(means.compute(RULES)) < 1
     assert not means.known(RULES)
@@ -230,8 +230,8 @@ def square(label: str) -> np.ndarray:
 @pytest.mark.parametrize("label", CLASSES)
 def test_prediction_is_tinted_and_truth_outlined_in_the_colour_of_the_class(label):
     grey = np.full((64, 96, 3), 100, np.uint8)
-    predicted = drawing.drawn(grey, predicted=square(label))
-    outlined = drawing.drawn(grey, truth=square(label))
+    predicted = drawing.draw(grey, predicted=square(label))
+    outlined = drawing.draw(grey, truth=square(label))
     inside, edge, outside = (300, 300), (200, 300), (50, 50)
     np.testing.assert_allclose(predicted[inside], 55 + 0.45 * np.array(COLOURS[label]), atol=1)
     assert tuple(outlined[edge]) == COLOURS[label]
@@ -240,7 +240,7 @@ def test_prediction_is_tinted_and_truth_outlined_in_the_colour_of_the_class(labe
 
 def test_what_comes_in_is_not_drawn_on():
     image = np.full((*drawing.SIZE, 3), 100, np.uint8)
-    drawing.drawn(image, square("Fish"), square("Sugar"))
+    drawing.draw(image, square("Fish"), square("Sugar"))
     assert (image == 100).all()
 
 
@@ -259,7 +259,7 @@ def test_counts_are_by_class_and_part():
 
 
 def test_together_counts_images_with_both():
-    found = exploration.together(SHARES).set_index(["class", "other"])["images"]
+    found = exploration.cooccurrence(SHARES).set_index(["class", "other"])["images"]
     assert (found["Fish", "Fish"], found["Fish", "Flower"], found["Flower", "Fish"]) == (2, 1, 1)
     assert found["Sugar", "Fish"] == 0
 
@@ -303,7 +303,7 @@ def test_runs_are_called_by_their_names_unless_two_have_the_same(paths, titles):
     ("content", "reason"),
     [
         (b"", "is empty"),
-        (bytes(upload.MOST_MB * 1_000_000 + 1), "more than 20"),
+        (bytes(upload.MAX_MB * 1_000_000 + 1), "more than 20"),
         (b"no picture", "is not a JPEG, PNG or TIFF picture"),
     ],
     ids=["empty", "large", "text"],
