@@ -1,3 +1,3 @@
-"""JPEG images and the competition's train.csv -> shards: `python -m preprocess --help`."""
+"""Converts JPEG images and the competition's train.csv to shards: `python -m preprocess --help`."""
 
-import cloudseg  # noqa: F401  the first line that takes stop signals
+import cloudseg  # noqa: F401  imported first, as it handles stop signals

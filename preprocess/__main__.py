@@ -1,4 +1,4 @@
-"""`python -m preprocess`: JPEG images and the competition's train.csv -> shards."""
+"""`python -m preprocess`: convert JPEG images and the competition's train.csv to shards."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cloudseg.core.errors import run_command
 from cloudseg.data import image_size
-from preprocess.settings import Settings, processors
+from preprocess.settings import Settings, available_cpus
 
 EXAMPLES = """\
 examples:
@@ -19,20 +19,20 @@ examples:
   python -m preprocess --verify data/320x480
   python -m preprocess --sheet data/320x480 --out sheet.jpg
 
-Killed or out of disk? The same command goes on where it stopped.
-What was left out, and why, is in DATA/rejected.csv.
+If it is killed or the disk is full, the same command resumes from there.
+DATA/rejected.csv lists the rejected rows and images with the reasons.
 """
 
 
 def positive(text: str) -> int:
-    """A whole number from 1 on, for argparse."""
+    """Argparse type of a whole number from 1 on."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
     return int(text)
 
 
 def parse() -> argparse.Namespace:
-    """The command line: a label table, --images and --out; or --verify; or --sheet and --out."""
+    """Parse the command line: a label table, --images and --out; or --verify; or --sheet and --out."""
     parser = argparse.ArgumentParser(
         prog="python -m preprocess",
         description=__doc__.partition(": ")[2],
@@ -42,11 +42,13 @@ def parse() -> argparse.Namespace:
     add = parser.add_argument
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--csv", type=Path, metavar="train.csv", help="the competition's label table")
-    source.add_argument("--boxes", type=Path, metavar="FILE", help="in its place: the published boxes of all labellers")
-    source.add_argument("--verify", type=Path, metavar="DATA", help="make nothing; check every digest of DATA")
-    source.add_argument("--sheet", type=Path, metavar="DATA", help="make nothing; draw some samples of DATA into --out")
+    source.add_argument(
+        "--boxes", type=Path, metavar="FILE", help="instead of --csv: the published boxes of all labellers"
+    )
+    source.add_argument("--verify", type=Path, metavar="DATA", help="only check every digest of DATA")
+    source.add_argument("--sheet", type=Path, metavar="DATA", help="only draw some samples of DATA into --out")
     add("--images", type=Path, metavar="DIR", help="folder of the 2100x1400 JPEGs")
-    add("--out", type=Path, metavar="DATA", help="folder for the shards; with --sheet, the picture")
+    add("--out", type=Path, metavar="DATA", help="folder for the shards; with --sheet, the image file")
     add(
         "--size",
         type=image_size.argument,
@@ -61,36 +63,36 @@ def parse() -> argparse.Namespace:
         help="height and width of the masks or boxes in the table, if not 1400x2100: they are scaled up",
     )
     add("--shards", type=positive, metavar="N", help="number of shards (default: about 64 MB each)")
-    add("--shard-index", type=int, metavar="I", help="make this one shard only, from 0")
+    add("--shard-index", type=int, metavar="I", help="make only this shard, from 0")
     add(
         "--workers",
         type=positive,
-        default=processors(),
+        default=available_cpus(),
         metavar="W",
-        help="processes (default: the CPUs that are given, %(default)s here)",
+        help="number of processes (default: the available CPUs, %(default)s here)",
     )
-    add("--folds", type=positive, default=Settings.folds, metavar="K", help="folds (default: %(default)s)")
+    add("--folds", type=positive, default=Settings.folds, metavar="K", help="number of folds (default: %(default)s)")
     add(
         "--seed",
         type=int,
         default=Settings.seed,
         metavar="S",
-        help="of folds and order (default: %(default)s)",
+        help="seed of folds and order (default: %(default)s)",
     )
-    add("--allow-resize", action="store_true", help="take images of other sizes; labels are scaled with them")
-    add("--strict", action="store_true", help="stop at the first bad row or image")
+    add("--allow-resize", action="store_true", help="accept images of other sizes; labels are scaled with them")
+    add("--strict", action="store_true", help="stop at the first row or image that is rejected")
     args = parser.parse_args()
     if args.sheet and not args.out:
-        parser.error("give the picture's file with --out sheet.png")
+        parser.error("give the image file with --out sheet.png")
     if (args.csv or args.boxes) and not (args.images and args.out):
         parser.error("give the images with --images DIR and a folder for the shards with --out DATA")
     return args
 
 
 def main() -> None:
-    """Make the shards, or look at them, and print what was done."""
+    """Make, verify or draw shards, and print a summary."""
     args = parse()
-    # OpenCV and HDF5 take a while to import from a cluster's file system; --help does not need them.
+    # Imported after the arguments are parsed: OpenCV and HDF5 import slowly from a shared file system.
     from cloudseg.data.boxes import BoxTable
     from cloudseg.data.labels import RunTable
     from preprocess.build import build

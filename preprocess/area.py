@@ -1,4 +1,4 @@
-"""Images made smaller by area average, larger by linear interpolation."""
+"""Resizes images: area average to smaller sizes, linear interpolation to larger sizes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from preprocess import native
 
 
 def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """An image, uint8 (H, W, 3), at `size` (height, width): the mean of the area that each pixel covers, rounded; by
-    linear interpolation if it becomes larger. Itself if it has that size."""
+    """Resize an image, uint8 (H, W, 3), to `size` (height, width).
+
+    A smaller image has the mean of the area that each pixel covers, rounded; a larger one is interpolated linearly. An
+    image of that size is returned unchanged.
+    """
     if image.shape[:2] == size:
         return image
     (height, width), (rows, columns) = image.shape[:2], size

@@ -1,4 +1,4 @@
-"""The records of all shards -> manifest.json and rejected.csv, by whichever process finishes last."""
+"""Writes manifest.json and rejected.csv from the records of all shards; the process that finishes last does it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ REJECTED = "rejected.csv"
 
 
 def assemble(out: Path, plan: Plan, size: tuple[int, int]) -> dict[str, Any] | None:
-    """Write rejected.csv and then manifest.json if every shard is there; gives the manifest's content, or
-    None.
+    """Write rejected.csv and then manifest.json if all shards exist; returns the manifest's content, or None.
 
-    Several processes may do so at the same time: each writes the same bytes. Raises UsageError, with
-    rejected.csv written, if not one image was good.
+    Several processes may do this at the same time, as they write the same bytes. Raises UsageError, after writing
+    rejected.csv, if all images are rejected.
     """
     records = [record for i in range(len(plan.shards)) if (record := read_record(out, i, plan.fingerprint))]
     if len(records) < len(plan.shards):
@@ -42,14 +41,14 @@ def assemble(out: Path, plan: Plan, size: tuple[int, int]) -> dict[str, Any] | N
         "samples": [sample for record in records for sample in record["samples"]],
     }
     if not manifest["samples"]:
-        raise UsageError(f"not one image is good: see {out / REJECTED} for the reasons")
+        raise UsageError(f"all images are rejected: see {out / REJECTED} for the reasons")
     with replacing(out / MANIFEST) as temporary:
         temporary.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     return manifest
 
 
 def write_rejected(path: Path, rejected: list[Rejection]) -> None:
-    """Write the list of what was left out, ordered by line; an empty list gives the header alone."""
+    """Write the rejected rows and images, in order of line, below a header."""
     with (
         replacing(path) as temporary,
         temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as handle,

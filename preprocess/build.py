@@ -1,4 +1,4 @@
-"""A whole run: plan, make the shards that are missing in several processes, put the manifest together."""
+"""Runs preprocessing: makes a plan, writes the missing shards in several processes, and assembles the manifest."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from cloudseg.data.labels import Rejection
 from cloudseg.data.process_pool import Context, kill_all
 from cloudseg.data.shards import MANIFEST
 from preprocess.assemble import REJECTED, assemble
-from preprocess.changes import refuse_changed
-from preprocess.fingerprint import claim, refuse_other
+from preprocess.changes import check_unchanged
+from preprocess.fingerprint import check_fingerprint, claim_folder
 from preprocess.plan import Plan, PlannedImage, make_plan
 from preprocess.progress import Progress
 from preprocess.samples import Outcome
@@ -29,43 +29,43 @@ from preprocess.settings import Settings
 from preprocess.write import Map, ShardJob, build_shard, read_record, strict_text
 
 OUTPUTS = r"shard-\d{5}-of-\d{5}\.(?:h5|json)|manifest\.json|fingerprint\.json|rejected\.csv"
-"""Names of the files that a run writes, as a regular expression."""
+"""Regular expression of the names of the files that preprocessing writes."""
 
 
 def build(settings: Settings, shard_index: int | None, workers: int, strict: bool) -> str:
-    """Make all shards, or one, and say in a line what was done. Shards that are there already are kept.
+    """Make all shards, or one, and return a summary line. Existing shards are kept.
 
     Raises UsageError for settings or data that cannot be used, CloudsegError if a process or the disk fails.
     """
     started = time.monotonic()
     plan = make_plan(settings)
-    refuse_other(settings.out, plan.fingerprint)
+    check_fingerprint(settings.out, plan.fingerprint)
     if strict and plan.rejected:
         raise UsageError(strict_text(plan.rejected[0]))
-    claim(settings.out, plan.fingerprint)
+    claim_folder(settings.out, plan.fingerprint)
     clear_leftovers(settings.out, of=OUTPUTS)
     wanted = _wanted(shard_index, len(plan.shards))
     records = {i: read_record(settings.out, i, plan.fingerprint) for i in wanted}
     for record in records.values():
         if strict and record and record["rejected"]:
             raise UsageError(strict_text(Rejection(**record["rejected"][0])))
-    refuse_changed(settings.out, plan, wanted, workers)
+    check_unchanged(settings.out, plan, wanted, workers)
     missing = [i for i in wanted if records[i] is None]
     if len(missing) < len(wanted):
         print(
-            f"{len(wanted) - len(missing)} of {len(wanted)} shards were made before and are kept",
+            f"{len(wanted) - len(missing)} of {len(wanted)} shards exist and are kept",
             file=sys.stderr,
         )
     try:
         _build_missing([_job(settings, plan, i, strict) for i in missing], workers)
     except KeyboardInterrupt:
-        clear_leftovers(settings.out, of=OUTPUTS)  # of workers that were ended
+        clear_leftovers(settings.out, of=OUTPUTS)  # temporary files of killed workers
         raise
     images = sum(len(plan.shards[i]) for i in missing)
     others = [i for i in range(len(plan.shards)) if i not in wanted]
     if others and _is_whole(settings.out, plan) and not (settings.out / MANIFEST).exists():
-        # The last task of an array is the one that can see whether images changed since the first.
-        refuse_changed(settings.out, plan, others, workers)
+        # Only the last task of an array sees whether images have changed since the first task.
+        check_unchanged(settings.out, plan, others, workers)
     return _summary(settings, plan, images, time.monotonic() - started)
 
 
@@ -107,26 +107,26 @@ def _build_missing(jobs: list[ShardJob], workers: int) -> None:
 def _build_in_pool(jobs: list[ShardJob], workers: int, progress: Progress) -> None:
     with ProcessPoolExecutor(workers, Context(), _start_worker, (os.getpid(),)) as pool:
         try:
-            # As many shards as keep every process equally busy; the rest image by image.
-            alone = len(jobs) // workers * workers
-            for done in as_completed([pool.submit(build_shard, job) for job in jobs[:alone]]):
+            # One process per shard, as long as all processes are busy; the images of the remaining shards are divided.
+            whole = len(jobs) // workers * workers
+            for done in as_completed([pool.submit(build_shard, job) for job in jobs[:whole]]):
                 progress.advance(done.result())
-            for job in jobs[alone:]:
+            for job in jobs[whole:]:
                 build_shard(job, _counting(pool.map, progress))
         except BrokenProcessPool as error:
             raise CloudsegError(
-                "a worker process was killed (out of memory?). What is finished is kept; the same "
-                "command goes on from here, with a smaller --workers if memory is short"
+                "a worker process was killed (out of memory?). Finished shards are kept; the same command resumes from "
+                "here, with a smaller --workers if memory is short"
             ) from error
         except KeyboardInterrupt:
-            kill_all()  # a shard may take minutes
+            kill_all()  # waiting for a shard may take minutes
             raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _counting(over: Map, progress: Progress) -> Map:
-    """The same map, seen by the progress."""
+    """Wrap a map function so that `progress` counts its results."""
 
     def counted(make: Callable[[PlannedImage], Outcome], images: tuple[PlannedImage, ...]) -> Iterator[Outcome]:
         for outcome in over(make, images):
@@ -137,7 +137,7 @@ def _counting(over: Map, progress: Progress) -> Map:
 
 
 def _start_worker(parent: int) -> None:
-    """One thread per process, and no life after the parent's death (kill -9 tells nobody)."""
+    """Initialize a worker: one thread, and a watch that ends it if its parent is killed."""
     cv2.setNumThreads(1)
     reuse_freed_memory()
 
@@ -150,13 +150,13 @@ def _start_worker(parent: int) -> None:
 
 
 def _summary(settings: Settings, plan: Plan, images: int, seconds: float) -> str:
-    speed = f"{images} images looked at in {seconds:.1f} s, {images / max(seconds, 1e-9):.1f} images/s"
+    speed = f"{images} images read in {seconds:.1f} s, {images / max(seconds, 1e-9):.1f} images/s"
     manifest = assemble(settings.out, plan, settings.size)
     if manifest is None:
-        there = _count(read_record(settings.out, i, plan.fingerprint) for i in range(len(plan.shards)))
+        finished = _count(read_record(settings.out, i, plan.fingerprint) for i in range(len(plan.shards)))
         return (
-            f"{speed}; {there} of {len(plan.shards)} shards are in {settings.out}. The manifest comes with "
-            "the last of them, or from the same command without --shard-index"
+            f"{speed}; {finished} of {len(plan.shards)} shards are in {settings.out}. The manifest is written with the "
+            "last shard, or by the same command without --shard-index"
         )
     size = sum(shard["bytes"] for shard in manifest["shards"]) / 1e6
     return (

@@ -1,4 +1,4 @@
-"""What a folder's shards were made from and how, and the refusal to mix them with shards made otherwise."""
+"""Fingerprint of a folder's shards, their inputs and settings, and checks against mixing shards of different ones."""
 
 from __future__ import annotations
 
@@ -22,44 +22,47 @@ FLAGS = {
     "seed": "--seed",
     "allow_resize": "--allow-resize",
 }
-"""The entries of a fingerprint, and what a user knows them as."""
+"""Entries of a fingerprint, and their names for users."""
 
 
-def claim(out: Path, fingerprint: dict[str, Any]) -> None:
-    """Make `out` a folder for shards of this fingerprint, so that of two runs that begin at once with different
-    settings one is refused. Raises UsageError as `refuse_other` does."""
-    refuse_other(out, fingerprint)
+def claim_folder(out: Path, fingerprint: dict[str, Any]) -> None:
+    """Make the folder `out` and write its fingerprint file, unless it exists.
+
+    If two commands with different settings start at the same time, one raises UsageError, as `check_fingerprint` does.
+    """
+    check_fingerprint(out, fingerprint)
     out.mkdir(parents=True, exist_ok=True)
     content = json.dumps({"fingerprint": fingerprint}, indent=1) + "\n"
     if not create(out / FINGERPRINT, content.encode()):
-        refuse_other(out, fingerprint)
+        check_fingerprint(out, fingerprint)
 
 
-def refuse_other(out: Path, fingerprint: dict[str, Any]) -> None:
-    """Raises UsageError if `out` holds shards of another fingerprint: they are neither mixed with nor
-    deleted."""
+def check_fingerprint(out: Path, fingerprint: dict[str, Any]) -> None:
+    """Raises UsageError if `out` holds shards with another fingerprint. They are neither mixed nor deleted."""
     for path in [out / FINGERPRINT, *sorted(out.glob("shard-*-of-*.json")), out / MANIFEST]:
         try:
-            there = json.loads(path.read_bytes())["fingerprint"]
+            recorded = json.loads(path.read_bytes())["fingerprint"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        differing = [
-            _difference(key, there.get(key), fingerprint[key]) for key in FLAGS if there.get(key) != fingerprint[key]
+        differences = [
+            _difference(key, recorded.get(key), value)
+            for key in FLAGS
+            if recorded.get(key) != (value := fingerprint[key])
         ]
-        if differing:
+        if differences:
             raise UsageError(
-                f"{out} holds shards made otherwise ({path.name}: {'; '.join(differing)}). Give another folder with "
-                f"--out, or delete them first: {to_delete(out, 'shard-*-of-*.*', FINGERPRINT, MANIFEST)}"
+                f"{out} holds shards with other settings ({path.name}: {'; '.join(differences)}). Give another folder "
+                f"with --out, or delete them first: {delete_command(out, 'shard-*-of-*.*', FINGERPRINT, MANIFEST)}"
             )
 
 
-def to_delete(out: Path, *patterns: str) -> str:
-    """What to type to delete files of `out`, some of which may not be there; `patterns` as the shell takes them."""
+def delete_command(out: Path, *patterns: str) -> str:
+    """The shell command that deletes files of `out`; `patterns` are shell patterns. The files need not exist."""
     folder = shlex.quote(str(out))
     return " ".join(["rm -f", *(f"{folder}/{pattern}" for pattern in patterns)])
 
 
-def _difference(key: str, there: Any, here: Any) -> str:
+def _difference(key: str, recorded: Any, given: Any) -> str:
     if key.endswith("sha256"):
         return f"{FLAGS[key]} is another"
-    return f"{FLAGS[key]} is {there} there, {here} here"
+    return f"{FLAGS[key]} is {recorded} there, {given} here"

@@ -1,5 +1,5 @@
-"""Which image goes into which shard and fold: worked out from the label table and the image folder alone, so
-that every task of a job array comes to the same plan by itself."""
+"""Plans the shard and the fold of each image from the label table and the image folder, so that all tasks of a job
+array compute the same plan."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from cloudseg.data.shards import FORMAT
 from preprocess.settings import Settings
 
 SHARD_BYTES = 64 << 20
-"""Size of a shard unless --shards says otherwise: some fifty for the competition's images at 320x480."""
-MOST_SHARD_BYTES = 256 << 20
-"""Largest shard: each process holds one in memory, two or three times over."""
+"""Default size of a shard, which gives about fifty shards of the competition's images at 320x480."""
+MAX_SHARD_BYTES = 256 << 20
+"""Maximum size of a shard; a process holds two or three times as much in memory."""
 SUFFIXES = (".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
 class PlannedImage:
-    """An image that is to become a sample."""
+    """An image from which a sample is to be made."""
 
     labels: ImageLabels
     path: Path
@@ -32,7 +32,7 @@ class PlannedImage:
 
 @dataclass(frozen=True)
 class Plan:
-    """`shards[i]` are the images of shard i in order; `rejected` is what is known to be wrong without opening
+    """`shards[i]` are the images of shard i in order; `rejected` are rows and images that are rejected without opening
     images."""
 
     fingerprint: dict[str, Any]
@@ -41,8 +41,10 @@ class Plan:
 
 
 def make_plan(settings: Settings) -> Plan:
-    """Read table and folder and deal the images. Raises UsageError if nothing is left, or fewer images than
-    shards or folds."""
+    """Read table and folder, and assign images to shards and folds.
+
+    Raises UsageError if all images are rejected, or if there are fewer images than shards or folds.
+    """
     settings.check()
     table, rejected, labels_sha256 = settings.table.read()
     settings.table.check_size(table, rejected)
@@ -60,26 +62,26 @@ def make_plan(settings: Settings) -> Plan:
     if not images:
         example = f", for example {rejected[0]}" if rejected else ""
         raise UsageError(
-            f"not one image of {settings.images} has labels in {settings.table.path}: "
+            f"no image of {settings.images} has labels in {settings.table.path}: "
             f"{len(rejected)} rejected{example}. Check --images and --csv (or --boxes)"
         )
     shards = settings.shards or _default_shards(len(images), settings.size)
     if len(images) < 2:
         raise UsageError(
-            f"only {images[0].name} has labels and a JPEG: at least 2 images are needed, one to validate with"
+            f"only {images[0].name} has labels and a JPEG: at least 2 images are needed, one of them for validation"
         )
-    asked = {"--shards": shards, "--folds": settings.folds}
-    if many := [flag for flag, number in asked.items() if number > len(images)]:
-        said = ", ".join(f"{flag} {asked[flag]}" for flag in many)
-        most = " ".join(f"{flag} {len(images)}" for flag in many)
-        raise UsageError(f"{said}: there are {len(images)} images only, give at most {most}")
-    if _stored_bytes(len(images), settings.size) > shards * MOST_SHARD_BYTES:
-        least = -(-_stored_bytes(len(images), settings.size) // MOST_SHARD_BYTES)
+    numbers = {"--shards": shards, "--folds": settings.folds}
+    if too_many := [flag for flag, number in numbers.items() if number > len(images)]:
+        given = ", ".join(f"{flag} {numbers[flag]}" for flag in too_many)
+        most = " ".join(f"{flag} {len(images)}" for flag in too_many)
+        raise UsageError(f"{given}: there are only {len(images)} images, give at most {most}")
+    if _stored_bytes(len(images), settings.size) > shards * MAX_SHARD_BYTES:
+        least = -(-_stored_bytes(len(images), settings.size) // MAX_SHARD_BYTES)
         raise UsageError(
             f"--shards {shards}: a shard is made in memory and should stay small, give at least --shards {least}"
         )
     fold = assign_folds(images, settings.folds, settings.seed)
-    dealt = [
+    ordered = [
         PlannedImage(labels, settings.images / labels.name, fold[labels.name])
         for labels in sorted(images, key=lambda labels: _draw(settings.seed, labels.name))
     ]
@@ -95,23 +97,22 @@ def make_plan(settings: Settings) -> Plan:
             "seed": settings.seed,
             "allow_resize": settings.allow_resize,
         },
-        shards=tuple(tuple(dealt[i::shards]) for i in range(shards)),
+        shards=tuple(tuple(ordered[i::shards]) for i in range(shards)),
         rejected=tuple(rejected),
     )
 
 
 def assign_folds(images: list[ImageLabels], folds: int, seed: int) -> dict[str, int]:
-    """Fold of each image by name, stratified over the combinations of classes.
+    """Assign a fold to each image, by name, stratified by the combination of classes.
 
-    Every combination, and every fold as a whole, is spread over the folds as evenly as whole images allow.
+    Folds differ by at most one image, in total and for each combination.
     """
     ordered = sorted(images, key=lambda labels: (labels.combination, _draw(seed, labels.name)))
     return {labels.name: place % folds for place, labels in enumerate(ordered)}
 
 
 def _draw(seed: int, name: str) -> bytes:
-    """A number drawn by seed and name alone: sorting by it shuffles in the same way with every version of
-    everything."""
+    """Sort key that shuffles names by seed, independent of the versions of Python and packages."""
     return hashlib.sha256(f"{seed} {name}".encode()).digest()
 
 
@@ -132,7 +133,7 @@ def _jpegs(folder: Path) -> dict[str, int]:
                     (entry.name, entry.stat().st_size)
                     for entry in entries
                     if entry.name.lower().endswith(SUFFIXES)
-                    and not entry.name.startswith(".")  # as the ._a.jpg that macOS leaves
+                    and not entry.name.startswith(".")  # for example macOS's ._a.jpg
                     and entry.is_file()
                 )
             )

@@ -1,4 +1,4 @@
-"""How far along: a bar on a terminal, a line now and then in a job's log."""
+"""Shows progress: a bar on a terminal, lines in a job's log."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-EVERY_PART = 0.1
+EVERY_SHARE = 0.1
+"""Share of the images between two lines in a log."""
 EVERY_SECONDS = 30.0
+"""Maximum seconds between two lines in a log."""
 
 
 class Progress:
-    """Counts images on standard error. To be used in a `with` statement."""
+    """Counts finished images on standard error. Use it in a `with` statement."""
 
     def __init__(self, total: int) -> None:
         self._total = total
         self._done = 0
-        self._started = self._said_at = time.monotonic()
-        self._said = 0
+        self._started = self._printed_at = time.monotonic()
+        self._printed = 0
         self._bar = tqdm(total=total, unit="image", dynamic_ncols=True) if sys.stderr.isatty() else None
 
     def __enter__(self) -> Progress:
@@ -32,14 +34,15 @@ class Progress:
             self._bar.close()
 
     def advance(self, images: int) -> None:
-        """So many more images are done."""
+        """Count `images` more images as done."""
         self._done += images
         if self._bar is not None:
             self._bar.update(images)
             return
         now = time.monotonic()
-        enough = self._done - self._said >= EVERY_PART * self._total or now - self._said_at >= EVERY_SECONDS
-        if enough or self._done == self._total:
+        step = self._done - self._printed
+        due = step >= EVERY_SHARE * self._total or now - self._printed_at >= EVERY_SECONDS
+        if due or self._done == self._total:
             rate = self._done / max(now - self._started, 1e-9)
             left = (self._total - self._done) / max(rate, 1e-9)
             print(
@@ -47,4 +50,4 @@ class Progress:
                 file=sys.stderr,
                 flush=True,
             )
-            self._said, self._said_at = self._done, now
+            self._printed, self._printed_at = self._done, now

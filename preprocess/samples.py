@@ -1,4 +1,4 @@
-"""One image and its labels -> one sample, or the reason why not."""
+"""Makes a sample from an image and its labels, or a Rejection with the reason."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from preprocess.plan import PlannedImage
 
 @dataclass(frozen=True)
 class MadeSample:
-    """What a shard stores of one sample: `image` uint8 (H, W, 3) RGB, `mask` uint8 (H, W), `truth` uint8
+    """The arrays of one sample: `image`, RGB uint8 (H, W, 3); `mask`, packed uint8 (H, W); `truth`, packed uint8
     (350, 525)."""
 
     name: str
@@ -29,30 +29,30 @@ class MadeSample:
 
     @property
     def crc32(self) -> int:
-        """Checksum of the bytes of the image and then of the mask."""
+        """Checksum of the bytes of the image and the mask."""
         return crc32(self.mask.data, crc32(self.image.data))
 
     @property
     def areas(self) -> tuple[int, ...]:
-        """Pixels of each class in `mask`."""
+        """Number of pixels of each class in `mask`."""
         return tuple(int(np.count_nonzero(self.mask & (1 << i))) for i in range(len(CLASSES)))
 
     @property
     def no_data(self) -> int:
-        """Pixels without data in `mask`."""
+        """Number of no-data pixels in `mask`."""
         return int(np.count_nonzero(self.mask & NO_DATA))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an image, and the SHA-256 of its file, None if that could not be read."""
+    """The sample or the rejection of an image, and the SHA-256 of its file, None if the file cannot be read."""
 
     made: MadeSample | Rejection
     sha256: str | None
 
 
-def look_at(planned: PlannedImage, table: LabelTable, size: tuple[int, int], any_size: bool) -> Outcome:
-    """Read, check and shrink one image and its masks to `size` (height, width)."""
+def make_sample(planned: PlannedImage, table: LabelTable, size: tuple[int, int], any_size: bool) -> Outcome:
+    """Read and check an image, and resize it and its masks to `size` (height, width)."""
     labels = planned.labels
     try:
         data = read_file(planned.path)

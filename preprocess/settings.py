@@ -1,4 +1,4 @@
-"""What a run of preprocess is asked for."""
+"""Settings of preprocessing."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from cloudseg.data.labels import LabelTable
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the bytes of every shard. `size` is (height, width) of the stored images; `shards` None =
-    by size; `allow_resize` takes images of other sizes than the competition's."""
+    """Settings that determine the bytes of every shard.
+
+    `size` is (height, width) of the stored images. With `shards` None, the number of shards follows from the size of
+    the data. With `allow_resize`, images of other sizes than the competition's are accepted.
+    """
 
     table: LabelTable
     images: Path
@@ -25,7 +28,7 @@ class Settings:
     allow_resize: bool = False
 
     def check(self) -> None:
-        """Raises UsageError, which says what to type, for settings that cannot be."""
+        """Raises UsageError, which says what to type, for invalid settings."""
         if not self.table.path.exists():
             raise UsageError(
                 f"{self.table.path} is not there: give the competition's label table with --csv train.csv, or the "
@@ -36,13 +39,13 @@ class Settings:
         if self.out.exists() and not self.out.is_dir():
             raise UsageError(f"{self.out} is not a folder: give a folder for the shards with --out DATA")
         if self.folds < 2:
-            raise UsageError(f"--folds {self.folds}: at least 2 are needed, one of them to validate with")
+            raise UsageError(f"--folds {self.folds}: at least 2 are needed, one of them for validation")
         if self.shards is not None and self.shards < 1:
             raise UsageError(f"--shards {self.shards}: at least 1 is needed")
 
 
-def processors() -> int:
-    """CPUs that this process may use; within a Slurm task no more than the task was given."""
+def available_cpus() -> int:
+    """Number of CPUs that this process may use; within a Slurm task at most SLURM_CPUS_PER_TASK."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     given = os.environ.get("SLURM_CPUS_PER_TASK", "")
     return min(allowed, int(given)) if given.isdecimal() and int(given) else allowed

@@ -1,4 +1,4 @@
-"""A picture to see with one's own eyes whether shards are right: image, labels and black band side by side."""
+"""Draws samples of a data set for visual inspection: image, labels and black band side by side."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ _FONT = cv2.FONT_HERSHEY_DUPLEX
 
 
 def write_sheet(data: Path, out: Path) -> str:
-    """Draw some samples of the shards in `data`, spread over all of them, into the PNG or JPEG `out`; says so in a
-    line. Raises UsageError if `out` is neither."""
+    """Draw evenly spaced samples of the data set `data` into the PNG or JPEG `out`; returns a summary line.
+
+    Raises UsageError if `out` has another suffix.
+    """
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise UsageError(f"--out {out}: give a .png or .jpg file for the picture")
+        raise UsageError(f"--out {out}: give a .png or .jpg file")
     shards = Shards(Manifest.load(data))
     chosen = np.unique(np.linspace(0, len(shards) - 1, SAMPLES).astype(int))
     sheet = np.vstack([_legend(3 * (shards.manifest.size[1] + GAP)), *(_row(shards, number) for number in chosen)])
@@ -50,15 +52,15 @@ def _row(shards: Shards, number: int) -> np.ndarray:
     tiles = [image.copy(), overlay(image, mask), banded(image, mask)]
     border = [cv2.copyMakeBorder(t, 0, GAP, 0, GAP, cv2.BORDER_CONSTANT, value=PAPER) for t in tiles]
     title = np.full((HEAD, sum(tile.shape[1] for tile in border), 3), PAPER, np.uint8)
-    there = [name for i, name in enumerate(CLASSES) if (mask & (1 << i)).any()]
+    present = [name for i, name in enumerate(CLASSES) if (mask & (1 << i)).any()]
     share = (mask == NO_DATA).mean()
-    text = f"{shards.name(number)}: {', '.join(there) or 'none'}; {share:.1%} without data"
+    text = f"{shards.name(number)}: {', '.join(present) or 'none'}; {share:.1%} without data"
     cv2.putText(title, text, (2, 25), _FONT, 0.55, INK, 1, cv2.LINE_AA)
     return np.vstack([title, np.hstack(border)])
 
 
 def banded(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The image, brightened so that dark ocean can be told from black, with pixels without data in one colour: uint8
+    """The image with no-data pixels in one colour, and brightened so that dark ocean differs from black: uint8
     (H, W, 3)."""
     bright = (255 * np.sqrt(image / 255)).astype(np.uint8)
     bright[mask == NO_DATA] = NO_DATA_COLOUR

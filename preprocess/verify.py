@@ -1,4 +1,4 @@
-"""Is every byte of a data set what was written? `python -m preprocess --verify DATA`."""
+"""Verifies the digests of a data set: `python -m preprocess --verify DATA`."""
 
 from __future__ import annotations
 
@@ -16,28 +16,27 @@ from preprocess.write import read_record
 
 
 def verify(folder: Path, workers: int) -> str:
-    """Check the SHA-256 of every shard, and of a damaged one the checksum of every sample; say in a line that all
-    is well.
+    """Check the SHA-256 of every shard, and the checksums of all samples of a damaged shard; returns a summary line.
 
     Raises DataError that names each damaged shard and sample, UsageError if there is no manifest.
     """
     manifest = Manifest.load(folder)
     shards = Shards(manifest)
-    faults: list[str] = []
-    # Threads will do: digests are computed outside Python's lock.
+    problems: list[str] = []
+    # Threads suffice, as digests are computed without the interpreter lock.
     with Progress(len(manifest.samples)) as progress, ThreadPoolExecutor(workers) as pool:
-        for i, found in enumerate(pool.map(partial(_faults, shards), range(len(manifest.shards)))):
-            faults += found
+        for i, found in enumerate(pool.map(partial(_problems, shards), range(len(manifest.shards)))):
+            problems += found
             progress.advance(manifest.shards[i].count)
-    if faults:
+    if problems:
         again = f"delete each damaged file and the .json beside it, then make it again: {remake(folder)}"
-        raise DataError("\n".join([*faults, again]))
+        raise DataError("\n".join([*problems, again]))
     size = sum(shard.bytes for shard in manifest.shards) / 1e6
     return f"{len(manifest.samples)} samples in {len(manifest.shards)} shards, {size:.0f} MB: every digest is right"
 
 
-def _faults(shards: Shards, index: int) -> list[str]:
-    """What is wrong with one shard: nothing, or the shard first and then each damaged sample that can be told."""
+def _problems(shards: Shards, index: int) -> list[str]:
+    """Problems of one shard: first that of the shard, then those of its damaged samples; empty for an intact shard."""
     manifest = shards.manifest
     entry = manifest.shards[index]
     path = manifest.folder / entry.file
@@ -47,24 +46,24 @@ def _faults(shards: Shards, index: int) -> list[str]:
                 return _disagreement(manifest, index)
     except OSError as error:
         return [f"{path} cannot be read: {error.strerror}"]
-    faults = [f"{path} is damaged: its SHA-256 is not the one that was written"]
+    problems = [f"{path} is damaged: its SHA-256 is not the one that was written"]
     for number, sample in enumerate(manifest.samples):
         if sample.shard == index:
             try:
                 shards.verify(number)
             except CloudsegError as error:
-                faults.append(f"  {str(error).partition(';')[0]}")
-    return faults
+                problems.append(f"  {str(error).partition(';')[0]}")
+    return problems
 
 
 def _disagreement(manifest: Manifest, index: int) -> list[str]:
-    """Whether the manifest says the same of a shard as the record beside it, where there is one."""
+    """The problem that the manifest and the shard's record differ; empty if they agree or there is no record."""
     record = read_record(manifest.folder, index, manifest.fingerprint)
     if record is None:
         return []
     samples = [asdict(sample) for sample in manifest.samples if sample.shard == index]
-    there = {"file": asdict(manifest.shards[index]), "samples": samples}
-    if json.loads(json.dumps(there)) == {key: record[key] for key in there}:
+    expected = {"file": asdict(manifest.shards[index]), "samples": samples}
+    if json.loads(json.dumps(expected)) == {key: record[key] for key in expected}:
         return []
     name = manifest.folder / Path(manifest.shards[index].file).with_suffix(".json")
     return [f"{manifest.folder / MANIFEST} and {name} do not agree"]

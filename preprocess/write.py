@@ -1,4 +1,4 @@
-"""Samples -> one shard, and the record beside it, which is written last and says that the shard is whole."""
+"""Writes a shard from samples, and then its record, whose existence shows that the shard is complete."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from cloudseg.core.errors import UsageError
 from cloudseg.data.labels import LabelTable, Rejection
 from cloudseg.data.shards import FORMAT, TRUTH_SIZE, Sample, ShardFile, fingerprint_digest, shard_file
 from preprocess.plan import PlannedImage
-from preprocess.samples import MadeSample, Outcome, look_at
+from preprocess.samples import MadeSample, Outcome, make_sample
 
 Map = Callable[[Callable[[PlannedImage], Outcome], tuple[PlannedImage, ...]], Iterable[Outcome]]
 
 
 @dataclass(frozen=True)
 class ShardJob:
-    """Shard `index` of `count`, to be made of `images` at `size` (height, width) into the folder `out`."""
+    """Arguments of `build_shard`: shard `index` of `count` with `images` at `size` (height, width), in folder `out`."""
 
     out: Path
     index: int
@@ -42,22 +42,21 @@ class ShardJob:
 
     @property
     def path(self) -> Path:
-        """Where the shard goes."""
+        """Path of the shard."""
         return self.out / shard_file(self.index, self.count)
 
 
 def build_shard(job: ShardJob, over: Map = map) -> int:
-    """Make one shard and its record, and give back the number of images looked at. `over` says how to map
-    over them.
+    """Make one shard and its record; returns the number of images. `over` is the map function, which may be parallel.
 
-    The bytes depend on the job alone. Raises UsageError at the first rejected image of a strict job,
-    CloudsegError if the disk is full.
+    The bytes depend only on the job. Raises UsageError at the first rejected image of a strict job, CloudsegError if
+    the disk is full.
     """
     samples: list[MadeSample] = []
     rejected: list[Rejection] = []
     digests: dict[str, str | None] = {}
-    look = partial(look_at, table=job.table, size=job.size, any_size=job.any_size)
-    for planned, outcome in zip(job.images, over(look, job.images), strict=True):
+    make = partial(make_sample, table=job.table, size=job.size, any_size=job.any_size)
+    for planned, outcome in zip(job.images, over(make, job.images), strict=True):
         digests[planned.labels.name] = outcome.sha256
         if isinstance(outcome.made, MadeSample):
             samples.append(outcome.made)
@@ -70,8 +69,7 @@ def build_shard(job: ShardJob, over: Map = map) -> int:
 
 
 def read_record(out: Path, index: int, fingerprint: dict[str, Any]) -> dict[str, Any] | None:
-    """The record of a shard of this fingerprint that is there as a whole (its size is what was written), or
-    None."""
+    """Read the record of a shard; None unless the shard is complete (has its recorded size) and of this fingerprint."""
     path = out / shard_file(index, fingerprint["shards"])
     try:
         record: dict[str, Any] = json.loads(path.with_suffix(".json").read_bytes())
@@ -82,16 +80,16 @@ def read_record(out: Path, index: int, fingerprint: dict[str, Any]) -> dict[str,
 
 
 def write_shard(job: ShardJob, samples: list[MadeSample]) -> tuple[ShardFile, list[Sample]]:
-    """Write the HDF5 file that `cloudseg.data.shards` describes; gives what the manifest says of it.
+    """Write the HDF5 file that `cloudseg.data.shards` describes; returns its entries of the manifest.
 
     The same samples give the same bytes.
     """
-    # In memory first: HDF5 crashes the process when it meets a full disk; a file of Python raises an error.
+    # Built in memory: HDF5 crashes the process if the disk is full; a Python file raises an error.
     with replacing(job.path) as temporary, os.fdopen(os.memfd_create("shard"), "w+b") as content:
         with h5py.File(content, "w") as file:
             _fill(file, job, samples)
             file.flush()
-            # HDF5 leaves room for the pixels, holes in this file; they are written to the real one without a copy.
+            # HDF5 leaves the pixels as holes in this file. They are written to the shard without a copy.
             image, mask = (file[name].id.get_offset() or 0 for name in ("image", "mask"))
             truths = [file["truth"].id.get_chunk_info(i) for i in range(len(samples))]
         content.flush()
@@ -109,7 +107,7 @@ def write_shard(job: ShardJob, samples: list[MadeSample]) -> tuple[ShardFile, li
 
 
 def _parts(written: mmap.mmap, samples: list[MadeSample], images: int, masks: int) -> list[memoryview]:
-    """The bytes of a shard in order: what HDF5 wrote, with the samples' images and masks at their offsets."""
+    """The bytes of a shard in order: HDF5's, with the samples' images and masks at the offsets `images` and `masks`."""
     content = memoryview(written)
     if not samples:
         return [content]
@@ -129,19 +127,19 @@ def _fill(file: h5py.File, job: ShardJob, samples: list[MadeSample]) -> None:
     file.attrs["fingerprint"] = fingerprint_digest(job.fingerprint)
     file["crc32"] = np.array([sample.crc32 for sample in samples], np.uint32)
     file.create_dataset("name", (count,), h5py.string_dtype(), data=[sample.name for sample in samples])
-    # Extensible, because HDF5 takes no chunk larger than the dataset, and every image may be rejected.
-    most, chunk = (None, *TRUTH_SIZE), (1, *TRUTH_SIZE)
+    # Extensible, as HDF5 does not accept a chunk larger than the dataset, which is empty if all images are rejected.
+    limit, chunk = (None, *TRUTH_SIZE), (1, *TRUTH_SIZE)
     truth = file.create_dataset(
-        "truth", (count, *TRUTH_SIZE), np.uint8, maxshape=most, chunks=chunk, compression="gzip"
+        "truth", (count, *TRUTH_SIZE), np.uint8, maxshape=limit, chunks=chunk, compression="gzip"
     )
     for i, sample in enumerate(samples):
         truth.id.write_direct_chunk((i, 0, 0), isal_zlib.compress(sample.truth, 1))
-    # At once, so that their places are known, and unwritten.
-    room = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    room.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    room.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    file.create_dataset("image", (count, height, width, 3), np.uint8, dcpl=room)
-    file.create_dataset("mask", (count, height, width), np.uint8, dcpl=room)
+    # Allocated now, so that their offsets are known, and not filled.
+    allocated = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    allocated.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    allocated.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    file.create_dataset("image", (count, height, width, 3), np.uint8, dcpl=allocated)
+    file.create_dataset("mask", (count, height, width), np.uint8, dcpl=allocated)
 
 
 def write_record(
@@ -151,8 +149,8 @@ def write_record(
     rejected: list[Rejection],
     digests: dict[str, str | None],
 ) -> None:
-    """Write the record of a shard that is in place: what it belongs to, what the manifest says of it, what was left
-    out, and the SHA-256 of each image that was looked at."""
+    """Write the record of a finished shard: its fingerprint, its entries of the manifest, the rejected images, and the
+    SHA-256 of each image."""
     record = {
         "fingerprint": job.fingerprint,
         "file": asdict(file),
@@ -165,5 +163,5 @@ def write_record(
 
 
 def strict_text(rejection: Rejection) -> str:
-    """What a strict run says when it stops."""
-    return f"{rejection}. Mend it, or leave out --strict to go on without this image"
+    """Error message for the first rejection with --strict."""
+    return f"{rejection}. Repair it, or leave out --strict to continue without this image"

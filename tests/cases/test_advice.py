@@ -275,14 +275,14 @@ COVERED = {
     "give the competition's label table": "preprocess-no-table",
     "is not a folder: give the folder of the JPEGs": "preprocess-no-images",
     "give a folder for the shards": "preprocess-into-a-file",
-    "one of them to validate with": "preprocess-one-fold",
-    "images only, give at most": "preprocess-too-many",
+    "one of them for validation": "preprocess-one-fold",
+    "images, give at most": "preprocess-too-many",
     "should stay small": "tests/unit/preprocess/test_plan.py",
     "the shards are numbered": "preprocess-shard-index",
-    "holds shards made otherwise": "preprocess-otherwise",
+    "holds shards with other settings": "preprocess-otherwise",
     "not of boxes: give it with --csv": "preprocess-runs-as-boxes",
     "--shards {self.shards}: at least": "the command line refuses it before, as no whole number from 1 on",
-    "not one image of": "test_tables.py",
+    "no image of": "test_tables.py",
     "Give the table of the images as published": "test_tables.py",
     "give a .png or .jpg file": "sheet",
     "is not what doctor writes": "links",
@@ -519,7 +519,7 @@ def test_images_of_other_sizes_lead_to_shards_of_them(here):
     for path in (here / "DIR").iterdir():
         Image.open(path).resize((525, 350)).save(images / path.name)
     make = "preprocess --csv train.csv --images small --size 64x96 --workers 1"
-    assert "not one image is good" in typed(f"{make} --out o")[1]
+    assert "all images are rejected" in typed(f"{make} --out o")[1]
     rejected = (here / "o" / "rejected.csv").read_text()
     option = advice("(--allow-resize), with a new folder as --out", rejected)
     assert typed(f"{make} --out o2 {option}")[0] == 0

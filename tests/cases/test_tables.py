@@ -189,7 +189,7 @@ def test_a_packed_train_csv_makes_the_same_data_set_as_the_plain_one(preprocess,
     """As Kaggle hands it out. Shards made from the plain file are kept, so both are one data set."""
     preprocess(demo / "train.csv")
     table = packed(demo / "train.csv", tmp_path, kind)
-    assert "1 of 1 shards were made before and are kept" in preprocess(table).stderr
+    assert "1 of 1 shards exist and are kept" in preprocess(table).stderr
     made = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     shutil.rmtree(tmp_path / "out")
     preprocess(table, "--workers", 2)

@@ -63,7 +63,7 @@ def test_the_summary_counts(source: Settings, tmp_path: Path) -> None:
     said = build(into(source, tmp_path / "out"), None, 2, strict=False)
     assert said.startswith("12 samples in 3 shards, ")
     assert "0 rejected" in said
-    assert "12 images looked at in " in said
+    assert "12 images read in " in said
 
 
 def test_one_worker_or_many_write_the_same_bytes(source: Settings, undisturbed: Path, tmp_path: Path) -> None:
@@ -100,8 +100,8 @@ def test_a_second_run_keeps_every_shard(
     again = into(source, Path(shutil.copytree(undisturbed, tmp_path / "out")))
     before = {path.name: path.stat().st_ino for path in again.out.glob("shard-*")}
     said = build(again, None, 2, strict=False)
-    assert "3 of 3 shards were made before and are kept" in capsys.readouterr().err
-    assert "0 images looked at" in said
+    assert "3 of 3 shards exist and are kept" in capsys.readouterr().err
+    assert "0 images read" in said
     assert {path.name: path.stat().st_ino for path in again.out.glob("shard-*")} == before
 
 
@@ -116,7 +116,7 @@ def test_a_shard_that_is_not_whole_is_made_again(
         "record": shard.with_suffix(".json").unlink,
         "part of the shard": lambda: os.truncate(shard, 9),
     }[lost]()
-    assert "4 images looked at" in build(again, None, 2, strict=False)
+    assert "4 images read" in build(again, None, 2, strict=False)
     assert contents(again.out) == contents(undisturbed)
 
 
@@ -155,7 +155,7 @@ def test_a_killed_run_is_completed_by_the_next_with_the_same_bytes(tmp_path: Pat
 
     finished = run(killed)
     assert finished.returncode == 0, finished.stderr
-    assert "shards were made before and are kept" in finished.stderr
+    assert "shards exist and are kept" in finished.stderr
     assert contents(killed.out) == contents(whole.out)
 
 

@@ -13,7 +13,7 @@ import pytest
 from cloudseg.data import image_size
 from cloudseg.data.labels import RunTable
 from preprocess.progress import Progress
-from preprocess.settings import Settings, processors
+from preprocess.settings import Settings, available_cpus
 from tests.preprocess_source import ROOT, run
 
 # The command line
@@ -28,7 +28,7 @@ from tests.preprocess_source import ROOT, run
         ),
         ({"images": Path("nowhere")}, "error: nowhere is not a folder: give the folder of the JPEGs with --images DIR"),
         ({"out": ROOT / "pyproject.toml"}, "is not a folder: give a folder for the shards with --out DATA"),
-        ({"shards": 13}, "error: --shards 13: there are 12 images only"),
+        ({"shards": 13}, "error: --shards 13: there are only 12 images"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_exit_code_2(source: Settings, change: dict[str, object], said: str) -> None:
@@ -83,9 +83,9 @@ def test_sizes_that_cannot_be(size: str) -> None:
 
 def test_a_slurm_task_uses_no_more_processors_than_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
-    assert processors() == len(os.sched_getaffinity(0))
+    assert available_cpus() == len(os.sched_getaffinity(0))
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
-    assert processors() == 1
+    assert available_cpus() == 1
 
 
 def test_a_log_gets_some_ten_lines_of_progress(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from cloudseg.core.errors import UsageError
 from cloudseg.data.boxes import BoxTable
 from cloudseg.data.labels import CLASSES, ImageLabels, Row, RunTable
 from preprocess.build import build
-from preprocess.fingerprint import refuse_other
+from preprocess.fingerprint import check_fingerprint
 from preprocess.plan import assign_folds, make_plan
 from preprocess.settings import Settings
 from tests.preprocess_source import contents, write_table
@@ -141,7 +141,7 @@ def replace_by_one_of_equal_size(path: Path) -> None:
 def test_an_image_replaced_by_one_of_equal_size_is_refused(source: Settings, undisturbed: Path, tmp_path: Path) -> None:
     images = Path(shutil.copytree(source.images, tmp_path / "images"))
     copied = dataclasses.replace(source, images=images, out=Path(shutil.copytree(undisturbed, tmp_path / "out")))
-    assert "0 images looked at" in build(copied, None, 1, strict=False)
+    assert "0 images read" in build(copied, None, 1, strict=False)
     replace_by_one_of_equal_size(images / "003.jpg")
     with pytest.raises(
         UsageError, match=r"003.jpg is not the image that (shard-\d{5})-of-00003.h5 was made of"
@@ -149,7 +149,7 @@ def test_an_image_replaced_by_one_of_equal_size_is_refused(source: Settings, und
         build(copied, None, 1, strict=False)
     subprocess.run(str(said.value).partition("first: ")[2], shell=True, check=True)
     build(copied, None, 1, strict=False)
-    assert "0 images looked at" in build(copied, None, 1, strict=False)
+    assert "0 images read" in build(copied, None, 1, strict=False)
 
 
 def test_the_last_task_of_an_array_finds_an_image_that_was_replaced(source: Settings, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_shards_of_earlier_versions_stay_complete(source: Settings, undisturbed:
         del record["image_digests"]
         path.write_text(json.dumps(record, indent=1) + "\n")
     before = contents(old.out)
-    assert "0 images looked at" in build(old, None, 1, strict=False)
+    assert "0 images read" in build(old, None, 1, strict=False)
     assert contents(old.out) == before
 
 
@@ -188,7 +188,7 @@ def test_shards_are_enough_to_be_refused_without_a_manifest(
 ) -> None:
     shutil.copy(undisturbed / "shard-00001-of-00003.json", tmp_path)
     with pytest.raises(UsageError, match=r"shard-00001-of-00003.json: --seed is 0 there, 7 here"):
-        refuse_other(tmp_path, make_plan(dataclasses.replace(source, seed=7)).fingerprint)
+        check_fingerprint(tmp_path, make_plan(dataclasses.replace(source, seed=7)).fingerprint)
 
 
 def test_shards_of_an_earlier_format_are_not_mixed_with_new_ones(source: Settings, tmp_path: Path) -> None:
