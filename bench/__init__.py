@@ -1,1 +1,1 @@
-"""Each benchmark pairs the product with a baseline in one run: `python -m bench --help`."""
+"""Benchmarks of cloudseg against baselines, measured in the same run: `python -m bench --help`."""

@@ -1,4 +1,4 @@
-"""`python -m bench`: how fast the product is, each time beside a baseline in the same run."""
+"""`python -m bench`: measure the speed of cloudseg, always against a baseline in the same run."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from cloudseg.core.atomic import write_json
 from cloudseg.core.errors import run_command
 
 BENCHMARKS = ("preprocess", "feed", "storage", "step", "checkpoint", "scaling", "links", "search")
-"""Each a package beside this file: `DOES`, `EXAMPLE` and `add_arguments`, and `run` in its module of that name."""
+"""Packages of this folder, each with `DOES`, `EXAMPLE`, `add_arguments`, and a function `run` in its module `run`."""
 EXAMPLES = """\
 examples:
-  python -m bench preprocess --data kaggle                   ours, bare JPEG decoding, the usual kernel's way
-  python -m bench feed --json feed.json                      batches into TensorFlow, with generated data
-  python -m bench feed --data kaggle --shards data/320x480   the same from shards that are there
+  python -m bench preprocess --data kaggle                   preprocessing, bare JPEG decoding, a typical Kaggle kernel
+  python -m bench feed --json feed.json                      batches for TensorFlow, with generated data
+  python -m bench feed --data kaggle --shards data/320x480   the same with existing shards
   python -m bench storage                                    layouts and codecs of a shard
-  python -m bench step --ranks 2 --network unet-resnet18     does the feed slow the training step?
-  python -m bench checkpoint --json checkpoint.json          what do checkpoints cost? some 13 minutes
-  python -m bench scaling --ranks 2                          what does talking cost?
-  python -m bench links                                      is the model of cloudseg.scaling right?
+  python -m bench step --ranks 2 --network unet-resnet18     cost of the feed in a training step
+  python -m bench checkpoint --json checkpoint.json          cost of checkpoints; about 13 minutes
+  python -m bench scaling --ranks 2                          cost of communication
+  python -m bench links                                      accuracy of the model of cloudseg.scaling
 
-Every ratio comes from alternating pairs (ours, baseline, ours, baseline, ...) of the same run and is printed as
-median and min..max. Temporary files, some GB at most, go to $TMPDIR.
+Every ratio comes from alternating pairs (ours, baseline, ours, baseline, ...) in one run, and is printed as median and
+min..max. "ours" is cloudseg. Temporary files, some GB at most, are in $TMPDIR.
 """
 
 
@@ -44,14 +44,14 @@ def parser() -> argparse.ArgumentParser:
             epilog=f"example:\n  {package.EXAMPLE}",
             formatter_class=form,
         )
-        options.number(command, "--rounds", 5, "N", "pairs for each ratio")
+        options.number(command, "--rounds", 5, "N", "number of pairs per ratio")
         command.add_argument("--json", type=Path, metavar="FILE", help="write settings, machine, figures and ratios")
         package.add_arguments(command)
     return out
 
 
 def main() -> None:
-    """Run one benchmark; print what it found, and write it if asked to."""
+    """Run one benchmark; print the results, and write them with --json."""
     given = vars(parser().parse_args())
     name, file = given.pop("benchmark"), given.pop("json")
     from bench.machine import machine

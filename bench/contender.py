@@ -1,4 +1,4 @@
-"""Contenders: each in a fresh process of its own, so that none heats or bloats another, measured in turns."""
+"""Contenders of a benchmark, each in a process of its own, and their alternating measurements."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from bench.report import Pair
 from cloudseg.core.errors import CloudsegError
 
 LOOK_S = 2.0
-"""Between two looks at the memory of a contender that measures."""
+"""Seconds between two samples of the memory of a contender that measures."""
 GRACE_S = 10.0
-"""How long a contender may take to end."""
+"""Seconds that a contender may take to end."""
 Measure = Callable[[], float]
-"""One measurement; what a contender's module gives: `contender(job) -> Measure`."""
+"""One measurement. A contender's module has a function `contender(job) -> Measure`."""
 
 
 class Measurable(Protocol):
@@ -32,18 +32,18 @@ class Measurable(Protocol):
 
 
 class Contender:
-    """The function `contender` of `module`, called with `job` in a new process that idles between measurements.
+    """Calls the function `contender` of `module` with `job` in a new process, which is idle between measurements.
 
-    `missing` names a package that it needs and this environment has not. Raises CloudsegError if it fails.
+    `missing` is the name of a required package that is not installed, or "". Raises CloudsegError if it fails.
     """
 
     def __init__(self, module: str, job: Any) -> None:
         context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
+        self._pipe, process_end = context.Pipe()
         self._module = module
-        self._process = context.Process(target=_serve, args=(theirs, module, job))
+        self._process = context.Process(target=_serve, args=(process_end, module, job))
         self._process.start()
-        theirs.close()
+        process_end.close()
         self.peak = Peak(self.pid)
         self.values: list[float] = []
         self.missing: str = self._answer()
@@ -58,7 +58,7 @@ class Contender:
         return self.values[-1]
 
     def warm_up(self) -> None:
-        """One measurement that does not count."""
+        """Do one measurement and discard it."""
         self.measure()
         self.values.clear()
 
@@ -72,8 +72,8 @@ class Contender:
     def _answer(self) -> Any:
         try:
             while not self._pipe.poll(LOOK_S):
-                self.peak.look()
-            self.peak.look()
+                self.peak.update()
+            self.peak.update()
             kind, value = self._pipe.recv()
         except (EOFError, OSError) as error:
             raise CloudsegError(f"{self._module}: its process died (out of memory?)") from error
@@ -83,9 +83,9 @@ class Contender:
 
 
 def _serve(pipe: Connection, module: str, job: Any) -> None:
-    """What the contender's process does, until the other end of the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the benchmark, which ends this
-    # Of TensorFlow's messages errors are enough; a GPU takes no part, and contenders would fight for its memory.
+    """Main function of a contender's process: measure on request until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the benchmark, which ends this process
+    # Contenders run on CPUs: on a GPU they would compete for its memory.
     os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
     try:
         try:
@@ -106,7 +106,10 @@ def _serve(pipe: Connection, module: str, job: Any) -> None:
 
 @contextmanager
 def contenders(modules: Mapping[str, tuple[str, Any]], notes: list[str]) -> Iterator[dict[str, Contender]]:
-    """Name -> (module, job) as running contenders, warmed up; those whose packages are missing become a note."""
+    """Context with a running, warmed-up contender for each (module, job), by name.
+
+    A contender whose packages are missing is left out, with a note in `notes`.
+    """
     with ExitStack() as stack:
         running = {}
         for name, (module, job) in modules.items():
@@ -122,7 +125,7 @@ def contenders(modules: Mapping[str, tuple[str, Any]], notes: list[str]) -> Iter
 
 
 def alternate(ours: Measurable, baselines: Mapping[str, Measurable], rounds: int) -> dict[str, list[Pair]]:
-    """Baseline -> pairs: in every round each baseline is measured right after a measurement of ours of its own."""
+    """Measure pairs for each baseline: in every round `ours` is measured before each baseline."""
     pairs: dict[str, list[Pair]] = {name: [] for name in baselines}
     for done in range(rounds):
         for name, baseline in baselines.items():
@@ -133,7 +136,7 @@ def alternate(ours: Measurable, baselines: Mapping[str, Measurable], rounds: int
 
 
 def between(before: Measurable, ours: Measurable, after: Measurable, rounds: int) -> tuple[list[Pair], list[Pair]]:
-    """Pairs of ours with each of two baselines: in every round one is measured right before ours, one right after."""
+    """Measure pairs for two baselines: in every round one is measured before `ours`, and one after it."""
     pairs: tuple[list[Pair], list[Pair]] = ([], [])
     for done in range(rounds):
         first, middle, last = before.measure(), ours.measure(), after.measure()

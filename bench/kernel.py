@@ -1,4 +1,4 @@
-"""The usual public kernel's way from a JPEG and run-length texts to training arrays: a baseline's only."""
+"""How typical public Kaggle kernels convert a JPEG and run-length masks to training arrays; used in baselines only."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ CLASSES = ("Fish", "Flower", "Gravel", "Sugar")
 
 
 def image_and_masks(path: Path, rows: Rows, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 (h, w, 3) and float32 (h, w, 4) of 0 to 1: decoded at full size, then resized.
+    """Decode at full size, then resize: image uint8 (h, w, 3) and masks float32 (h, w, 4), 0 to 1.
 
-    Four float32 masks side by side are what most public versions of this function make; a few take uint8.
+    Most public versions of this function use float32 masks; a few use uint8.
     """
     image = cv2.cvtColor(cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
     masks = np.zeros((*image.shape[:2], len(CLASSES)), np.float32)
@@ -27,7 +27,7 @@ def image_and_masks(path: Path, rows: Rows, size: tuple[int, int]) -> tuple[np.n
 
 
 def rle_decode(runs: str, height: int, width: int) -> np.ndarray:
-    """uint8 (height, width) of 0 and 1."""
+    """Decode runs into a mask, uint8 (height, width), 0 or 1."""
     words = runs.split()
     starts, lengths = (np.asarray(part, dtype=int) for part in (words[0::2], words[1::2]))
     starts -= 1

@@ -1,4 +1,4 @@
-"""On what a benchmark ran; imports none of the libraries it names."""
+"""Describes the machine and the package versions of a benchmark, without importing the packages."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def machine() -> dict[str, Any]:
 
 
 def file_system(path: Path) -> str:
-    """What holds `path`, as "ext4 at /": a tmpfs is no disk."""
+    """File system of `path`, as "ext4 at /"; it shows whether the path is on a disk or a tmpfs."""
     mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
-    # Of two at one place the later one hides the other.
+    # Of two mounts at one place, the later one hides the other.
     _, place, kind = max(
         (len(place), place, kind) for _, place, kind, *_ in mounts if path.resolve().is_relative_to(place)
     )

@@ -1,7 +1,7 @@
-"""Peak memory of a process and of all that it started.
+"""Peak memory of a process and its descendants.
 
-The kernel's own high-water mark (VmHWM) of every process, looked up while they live: unlike ru_maxrss it does
-not pass from a parent to what it starts, and workers that came and went count.
+It is read from the kernel's high-water mark (VmHWM) of every process while the processes run. Unlike ru_maxrss, VmHWM
+is not inherited by child processes, and workers that have ended are included.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import psutil
 
 
 class Peak:
-    """`total_mib` is the largest sum over the processes alive at one look, `process_mib` the largest of each process.
+    """`total_mib` is the largest sum over the processes of one update, `process_mib` the largest value of each process.
 
-    Pages of a mapped file count in every process that touched them, though the page cache holds them once.
+    Pages of a mapped file count in every process that has read them, though they are in memory once.
     """
 
     def __init__(self, pid: int, without_first: bool = False) -> None:
@@ -22,7 +22,8 @@ class Peak:
         self.total_mib = 0.0
         self.process_mib: dict[int, float] = {}
 
-    def look(self) -> None:
+    def update(self) -> None:
+        """Read the high-water marks of all running processes."""
         try:
             alive = [] if self._without_first else [self._root.pid]
             alive += [child.pid for child in self._root.children(recursive=True)]
@@ -34,7 +35,7 @@ class Peak:
 
 
 def _high_water_mib(pid: int) -> float:
-    """0 for a process that has ended."""
+    """VmHWM of a process in MiB; 0 if it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""Options that several benchmarks have."""
+"""Command-line options that several benchmarks share."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ CORES = len(os.sched_getaffinity(0))
 
 
 def positive(text: str) -> int:
-    """A whole number from 1 on, for argparse."""
+    """Argparse type of a whole number from 1 on."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
     return int(text)
 
 
 def number(parser: ArgumentParser, option: str, default: int, metavar: str, what: str) -> None:
-    """A whole number from 1 on."""
+    """Add an option for a whole number from 1 on."""
     parser.add_argument(option, type=positive, default=default, metavar=metavar, help=f"{what} (default %(default)s)")
 
 
@@ -45,8 +45,8 @@ def network(parser: ArgumentParser) -> None:
 
 
 def training(parser: ArgumentParser, batch: int = 2) -> None:
-    """Ranks that train."""
+    """Add the options of ranks that train."""
     number(parser, "--ranks", 2, "R", "Horovod ranks")
     network(parser)
-    number(parser, "--batch", batch, "B", "images a rank and step")
+    number(parser, "--batch", batch, "B", "images per rank and step")
     size(parser)

@@ -1,4 +1,4 @@
-"""One rank: `python -m bench.rank MODULE FOLDER`, started by `bench.ranks` as those of a stage are."""
+"""One rank: `python -m bench.rank MODULE FOLDER`. `bench.ranks` starts it with cloudseg's launcher."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def main(module: str, folder: Path) -> None:
-    # Not at the top, as in cloudseg.train: the feed's own processes import this module, and need no TensorFlow.
+    # Imported here, as the feed's worker processes import this module and need no TensorFlow.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     importlib.import_module(module).measure(folder)
 

@@ -1,4 +1,4 @@
-"""Starts the ranks of a benchmark; what they are told and what rank 0 answers travel as JSON. No TensorFlow."""
+"""Starts the ranks of a benchmark, and exchanges job and answer as JSON files. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ T = TypeVar("T")
 JOB, ANSWER = "job.json", "answer.json"
 
 
-def ask(module: str, job: Any, kind: Callable[..., T], ranks: int, folder: Path) -> T:
-    """What rank 0 answers, a `kind`, when so many ranks call `measure(folder)` of `module` for `job`.
+def run_ranks(module: str, job: Any, kind: Callable[..., T], ranks: int, folder: Path) -> T:
+    """Start ranks that call `measure(folder)` of `module` with `job`; returns rank 0's answer, a `kind`.
 
-    Both are dataclasses of what JSON has.
-    Raises CloudsegError if a rank fails.
+    Job and answer are dataclasses with JSON-serializable fields. Raises CloudsegError if a rank fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / JOB, job)
@@ -31,13 +30,13 @@ def ask(module: str, job: Any, kind: Callable[..., T], ranks: int, folder: Path)
     return _read(folder / ANSWER, kind)
 
 
-def told(folder: Path, kind: Callable[..., T]) -> T:
-    """For a rank: what it shall do, a `kind`."""
+def read_job(folder: Path, kind: Callable[..., T]) -> T:
+    """Read the job, a `kind`. Called by ranks."""
     return _read(folder / JOB, kind)
 
 
-def answer(folder: Path, value: Any) -> None:
-    """For rank 0: what it found."""
+def write_answer(folder: Path, value: Any) -> None:
+    """Write the answer. Called by rank 0."""
     _write(folder / ANSWER, value)
 
 

@@ -1,4 +1,4 @@
-"""What a benchmark found: figures with their spread, ratios of pairs, as a table and as JSON. Pure."""
+"""Results of a benchmark, figures with their spread and ratios of pairs, as a table and as JSON. Pure."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 Pair = tuple[float, float]
-"""(ours, baseline), measured one right after the other."""
+"""(ours, baseline), measured consecutively."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """One contender: the spread of its measurements, and the peak memory of its processes together."""
+    """Median and range of a contender's measurements, and the peak memory of all its processes together."""
 
     median: float
     min: float
@@ -24,7 +24,7 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Ratio:
-    """Ours over a baseline: the spread of the quotients of `pairs` pairs."""
+    """Median and range of ours / baseline, over `pairs` pairs."""
 
     median: float
     min: float
@@ -37,7 +37,7 @@ def figure(values: Sequence[float], unit: str, peak_mib: float | None = None) ->
 
 
 def ratio(pairs: Sequence[Pair], times: float = 1.0) -> Ratio:
-    """ours / (baseline * times) of each pair."""
+    """Ratio of ours / (baseline * times) over pairs."""
     return Ratio(*_spread([ours / (baseline * times) for ours, baseline in pairs]), len(pairs))
 
 
@@ -47,14 +47,14 @@ def _spread(values: Sequence[float]) -> tuple[float, float, float]:
 
 @dataclasses.dataclass
 class Report:
-    """Filled by a benchmark; `notes` say what a reader of the numbers must know."""
+    """Results of a benchmark; `notes` explain the numbers."""
 
     figures: dict[str, Figure] = dataclasses.field(default_factory=dict)
     ratios: dict[str, Ratio] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
 
     def content(self, benchmark: str, machine: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-        """What goes into the JSON file."""
+        """Content of the JSON file."""
         return {"benchmark": benchmark, "machine": machine, "settings": settings, **dataclasses.asdict(self)}
 
     def table(self) -> str:
@@ -76,5 +76,5 @@ class Report:
 
 
 def number(value: float) -> str:
-    """Three significant digits, or all digits before the point."""
+    """Format with three significant digits, or all digits before the decimal point."""
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"

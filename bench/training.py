@@ -1,4 +1,4 @@
-"""What the ranks of a benchmark train: the product's own network, optimizer and step, in the product's own order."""
+"""Training in a benchmark, with cloudseg's network, optimizer, step and order of samples."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ RATE = 1e-4
 
 
 class Training:
-    """A network with random weights, for images of `size` (height, width), and Adam; of its encoder the share `encoder`
-    trains."""
+    """A network with random weights for images of `size` (height, width), and Adam. `encoder` is the share of the
+    encoder that trains."""
 
     def __init__(self, name: str, size: tuple[int, int], comm: Comm, encoder: float = 1.0) -> None:
         tf.keras.utils.set_random_seed(0)
@@ -29,12 +29,12 @@ class Training:
         self._step = Step(network, self.optimizer, losses.bce_dice, comm)
 
     def step(self, images: tf.Tensor, masks: tf.Tensor) -> float:
-        """Waits for the loss, as training does."""
+        """Do one step; returns the loss, for which it waits, as training does."""
         return self._step(iter([(images, masks)]), RATE, number=0, stop=False).loss
 
 
 def order(samples: int, steps: int, batch: int, comm: Comm) -> np.ndarray:
-    """This rank's rows of as many epochs as so many steps take, int (steps, batch)."""
+    """This rank's sample numbers for `steps` steps, over as many epochs as needed: int (steps, batch)."""
     rows = [epoch_order(np.arange(samples), 0, 0, batch * comm.size)]
     while sum(map(len, rows)) < steps:
         rows.append(epoch_order(np.arange(samples), 0, len(rows), batch * comm.size))

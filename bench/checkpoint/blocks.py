@@ -1,6 +1,6 @@
-"""What every rank does: blocks of as many steps, in turns without a checkpoint and with one.
+"""Code of every rank: blocks of steps, alternately without a checkpoint and with one.
 
-Step, feed and checkpoints are the product's own (`bench.training`, `parts.open_feed`, `checkpoint.Saver`).
+Step, feed and checkpoints are cloudseg's (`bench.training`, `build.open_feed`, `checkpoint.Saver`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.checkpoint.job import Blocks, Trained
 from bench.contender import say
 from bench.memory import Peak
-from bench.ranks import answer, told
+from bench.ranks import read_job, write_answer
 from bench.training import Training, order
 from cloudseg.core import attempt
 from cloudseg.core.config import Checkpoint, Settings
@@ -27,23 +27,23 @@ from cloudseg.training.checkpoint import Progress
 from cloudseg.training.comm import Comm
 from cloudseg.training.step import Batch
 
-LOOK_STEPS = 6
-"""Steps that tell how many make a block, after those that do not count."""
+TIMED_STEPS = 6
+"""Steps that are timed to choose the number of steps of a block."""
 WARM_STEPS = 2
-"""The first one is traced."""
+"""Steps that are not timed; the first one is traced."""
 
 
 def measure(folder: Path) -> None:
-    """Do what `folder`/job.json says; rank 0 leaves `folder`/answer.json."""
-    job = told(folder, Blocks)
+    """Do the job in `folder`/job.json; rank 0 writes `folder`/answer.json."""
+    job = read_job(folder, Blocks)
     comm = ranks.start(attempt.own(folder))
     shards = Shards(Manifest.load(job.shards))
     training = Training(job.network, shards.manifest.size, comm)
     checkpoints = Checkpoints(training, folder / "checkpoints", comm)
     with open_feed(shards, Settings(data=job.shards, batch=job.batch), comm) as feed:
-        first = feed.batches(order(len(shards), WARM_STEPS + LOOK_STEPS, job.batch, comm), 0)
+        first = feed.batches(order(len(shards), WARM_STEPS + TIMED_STEPS, job.batch, comm), 0)
         steps = _steps_of_a_block(job.seconds, training, first, comm)
-        # Before they are timed, some that fill what is read ahead.
+        # The first ones are not timed, as they fill the read-ahead buffers.
         needed = WARM_STEPS + 2 * job.rounds * steps
         batches = feed.batches(order(len(shards), needed, job.batch, comm), 1)
         _train(training, batches, WARM_STEPS)
@@ -51,15 +51,15 @@ def measure(folder: Path) -> None:
             job.rounds, lambda: _train(training, batches, steps), checkpoints, steps, comm
         )
         peak = Peak(os.getpid())
-        peak.look()
+        peak.update()
     peaks = comm.gather(peak.total_mib)
     if comm.rank == 0:
-        answer(folder, Trained(steps, without, having, writing, peaks, comm.device))
+        write_answer(folder, Trained(steps, without, having, writing, peaks, comm.device))
     comm.barrier()
 
 
 class Checkpoints:
-    """Those of `training`; rank 0 writes them, in the background, and the others have nothing to do with them."""
+    """Checkpoints of `training`, which rank 0 writes in the background; on other ranks the methods do nothing."""
 
     def __init__(self, training: Training, folder: Path, comm: Comm) -> None:
         self._training, self._folder, self._ranks, self._step = training, folder, comm.size, 0
@@ -77,17 +77,17 @@ class Checkpoints:
             self._saver.wait()
 
     def seconds(self) -> float:
-        """What the last one took. Raises CloudsegError if it is not there: training goes on without."""
+        """Seconds that the last checkpoint took. Raises CloudsegError if it was not written."""
         if self._saver is None:
             return 0.0
-        found = checkpoint.newest(self._folder)
-        if found is None or found[1].step != self._step:
+        newest = checkpoint.newest(self._folder)
+        if newest is None or newest[1].step != self._step:
             raise CloudsegError("no checkpoint was written; the reason is above")
         return self._saver.seconds
 
 
 def _steps_of_a_block(seconds: float, training: Training, batches: Iterator[Batch], comm: Comm) -> int:
-    """How many steps take so long on rank 0, the same on all ranks. Uses `batches` up."""
+    """Number of steps that take `seconds` on rank 0, the same on all ranks. Consumes `batches`."""
     times = []
     for batch in batches:
         began = time.perf_counter()
@@ -110,9 +110,9 @@ def _alternate(
 ) -> tuple[list[float], list[float], list[float]]:
     """Seconds of blocks without a checkpoint, of blocks with one, and of writing it.
 
-    What comes first changes from round to round, so that neither gains by it.
+    The order changes from round to round, so that neither has an advantage.
     """
-    found: tuple[list[float], list[float]] = ([], [])
+    times: tuple[list[float], list[float]] = ([], [])
     writing = []
     for number in range(rounds):
         for having in (False, True) if number % 2 == 0 else (True, False):
@@ -123,11 +123,11 @@ def _alternate(
             train()
             if having:
                 checkpoints.wait()
-            comm.barrier()  # no rank gets a head start into the next block
-            found[having].append(time.perf_counter() - began)
+            comm.barrier()  # all ranks start the next block together
+            times[having].append(time.perf_counter() - began)
             if having:
                 writing.append(checkpoints.seconds())
         if comm.rank == 0:
-            without, having_one = (seconds[-1] / steps for seconds in found)
-            say(f"round {number + 1} of {rounds}: {without:.4g} s a step, with a checkpoint {having_one:.4g} s")
-    return *found, writing
+            without, having_one = (seconds[-1] / steps for seconds in times)
+            say(f"round {number + 1} of {rounds}: {without:.4g} s per step, with a checkpoint {having_one:.4g} s")
+    return *times, writing

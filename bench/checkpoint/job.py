@@ -1,4 +1,4 @@
-"""What the ranks of the checkpoint benchmark are told, and what rank 0 answers. No TensorFlow."""
+"""Jobs of the ranks of the checkpoint benchmark, and the answers of rank 0. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Saving:
+    """Job: save and restore checkpoints of a network."""
+
     network: str
     size: list[int]
     """Height and width of the images."""
@@ -15,39 +17,42 @@ class Saving:
 
 @dataclass(frozen=True)
 class Saved:
-    """Seconds of each round."""
+    """Answer to Saving: seconds of each round."""
 
     megabytes: float
-    """Of one checkpoint."""
+    """Size of one checkpoint."""
     snapshot: list[float]
-    """The part of `save` for which training stands still."""
+    """Part of `save` during which training waits."""
     save: list[float]
     cpu: list[float]
-    """Of `save`, on all threads together: what training may lose where it has no CPU to spare."""
+    """CPU seconds of `save` on all threads, which training may lose if it has no spare CPU."""
     restore: list[float]
     raw: list[float]
+    """Raw writes of the same size."""
     device: str
 
 
 @dataclass(frozen=True)
 class Blocks:
+    """Job: train in blocks, with and without checkpoints."""
+
     shards: str
     network: str
     batch: int
     seconds: float
-    """Of one block, about."""
+    """Approximate duration of a block."""
     rounds: int
 
 
 @dataclass(frozen=True)
 class Trained:
-    """Seconds of each block of `steps` steps, in turns without a checkpoint and with one."""
+    """Answer to Blocks: seconds of each block of `steps` steps, without a checkpoint and with one."""
 
     steps: int
     without: list[float]
     having: list[float]
     writing: list[float]
-    """How long it took in the background."""
+    """Seconds that each checkpoint took in the background."""
     peak_mib: list[float]
-    """Of each rank, with the processes of its feed."""
+    """Peak memory of each rank with its feed workers."""
     device: str

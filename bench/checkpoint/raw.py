@@ -1,4 +1,4 @@
-"""The baseline: bytes that are there, onto the disk and under their name, with nothing done to them."""
+"""Baseline: a plain write of bytes to the disk, with fsync and rename."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ REST_S = 2.0
 
 
 def write(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`; on return the disk has it."""
+    """Replace the content of `path`; on return it is on the disk."""
     temporary = path.with_name(f"{path.name}.part")
     with temporary.open("wb") as file:
         file.write(content)
@@ -20,13 +20,13 @@ def write(path: Path, content: bytes) -> None:
 
 
 def forget(path: Path) -> None:
-    """Take `path`, which the disk has, out of the page cache: the next reading is from the disk."""
+    """Drop `path` from the page cache, so that the next read is from the disk."""
     with path.open("rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def rest() -> None:
-    """Before a write that is timed: a disk takes the next bytes several times as fast right after others as it does
-    out of rest, and what it still does for the last write would count for this one."""
+    """Let the disk become idle before a timed write. A busy disk is several times faster than an idle one, and pending
+    writes would be counted."""
     os.sync()
     time.sleep(REST_S)

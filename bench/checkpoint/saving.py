@@ -1,4 +1,4 @@
-"""One process: saves and restores the product's checkpoints, in turns with raw writes of as many bytes."""
+"""Code of one process: saves and restores checkpoints, alternately with raw writes of the same size."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import tensorflow as tf
 from bench.checkpoint import raw
 from bench.checkpoint.job import Saved, Saving
 from bench.contender import say
-from bench.ranks import answer, told
+from bench.ranks import read_job, write_answer
 from bench.training import Training
 from cloudseg.core import attempt
 from cloudseg.core.config import Checkpoint
@@ -25,19 +25,19 @@ KEEP = Checkpoint().keep
 
 
 def measure(folder: Path) -> None:
-    """Do what `folder`/job.json says, and leave `folder`/answer.json."""
-    job = told(folder, Saving)
+    """Do the job in `folder`/job.json, and write `folder`/answer.json."""
+    job = read_job(folder, Saving)
     height, width = job.size
     comm = ranks.start(attempt.own(folder))
     saves = Saves(Training(job.network, (height, width), comm), folder / "checkpoints")
-    for _ in range(KEEP):  # not measured: from now on one is removed for each that is written, as in a long training
+    for _ in range(KEEP):  # not measured; afterwards each save removes an old checkpoint, as in a long training
         saves.save()
     content = saves.newest().read_bytes()
     raw.write(folder / "raw", content)
 
     snapshot, save, cpu, restore, baseline = [], [], [], [], []
     for number in range(job.rounds):
-        # What comes first changes from round to round, so that neither gains by it.
+        # The order changes from round to round, so that neither has an advantage.
         for ours in (True, False) if number % 2 == 0 else (False, True):
             raw.rest()
             if ours:
@@ -50,7 +50,7 @@ def measure(folder: Path) -> None:
             else:
                 baseline.append(_seconds(lambda: raw.write(folder / "raw", content)))
         say(f"round {number + 1} of {job.rounds}: saved in {save[-1]:.3g} s, raw write {baseline[-1]:.3g} s")
-    answer(folder, Saved(len(content) / 1e6, snapshot, save, cpu, restore, baseline, comm.device))
+    write_answer(folder, Saved(len(content) / 1e6, snapshot, save, cpu, restore, baseline, comm.device))
 
 
 class Saves:
@@ -63,7 +63,7 @@ class Saves:
         _fill(self._optimizer)
 
     def save(self) -> tuple[float, float]:
-        """Seconds until training could go on, and until the disk has it all."""
+        """Seconds until training could continue, and until the checkpoint is on the disk."""
         self._step += 1
         began = time.perf_counter()
         arrays = checkpoint.snapshot(self._model, self._optimizer, self._saver.spare())
@@ -84,7 +84,7 @@ class Saves:
 
 
 def _fill(optimizer: tf.keras.optimizers.Optimizer) -> None:
-    """Numbers as after some steps: nothing on the way to the disk may gain by zeros."""
+    """Fill the optimizer's state with random numbers, as zeros might be faster to write."""
     numbers = np.random.default_rng(0)
     for variable in optimizers.state(optimizer):
         if variable.shape.rank:

@@ -1,6 +1,6 @@
 """Limit: the same augmentation in a plain loop over samples in memory, without TensorFlow.
 
-`workers` processes do it at the same time; the speed is the sum of theirs.
+`workers` processes do it at the same time; the result is the sum of their speeds.
 """
 
 from __future__ import annotations
@@ -16,31 +16,32 @@ from bench.feed.job import Job
 from cloudseg.data.augment import Augmenter
 from cloudseg.data.sample_order import sample_seed
 
-HELD = 64
-"""Samples in the memory of each process."""
-_held: list[tuple[np.ndarray, np.ndarray]] = []
+SAMPLES = 64
+"""Number of samples in the memory of each process."""
+_samples: list[tuple[np.ndarray, np.ndarray]] = []
 
 
 def contender(job: Job) -> Callable[[], float]:
     if job.workers == 1:
-        _hold(job)
+        _load(job)
         return lambda: _augment(job)
-    pool = multiprocessing.get_context("spawn").Pool(job.workers, _hold, (job,))
+    pool = multiprocessing.get_context("spawn").Pool(job.workers, _load, (job,))
     return lambda: sum(pool.map(_augment, [job] * job.workers, chunksize=1))
 
 
-def _hold(job: Job) -> None:
+def _load(job: Job) -> None:
     cv2.setNumThreads(1)
     shards = job.open()
-    _held.extend((shards.image(i).copy(), shards.mask(i).copy()) for i in range(min(HELD, job.samples)))
+    _samples.extend((shards.image(i).copy(), shards.mask(i).copy()) for i in range(min(SAMPLES, job.samples)))
 
 
 def _augment(job: Job) -> float:
-    height, width = _held[0][1].shape
+    height, width = _samples[0][1].shape
     augment = Augmenter((height, width))
-    augment(*_held[0], 0)
+    augment(*_samples[0], 0)
     began, count = time.perf_counter(), 0
     while (elapsed := time.perf_counter() - began) < job.seconds:
-        augment(*_held[count % len(_held)], sample_seed(0, count // len(_held), count % len(_held)))
+        epoch, sample = divmod(count, len(_samples))
+        augment(*_samples[sample], sample_seed(0, epoch, sample))
         count += 1
     return count / elapsed

@@ -1,4 +1,4 @@
-"""Baseline: `from_generator` over h5py, a batch at a time, its samples in random order."""
+"""Baseline: `from_generator` over h5py, one batch at a time, with samples in random order."""
 
 from __future__ import annotations
 

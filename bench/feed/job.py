@@ -1,4 +1,4 @@
-"""What a contender of the feed is told, and how the speed of all of them is taken. No TensorFlow here."""
+"""Job of a contender of the feed benchmark, and the measurement that all contenders share. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from cloudseg.data.sample_order import epoch_order
 from cloudseg.data.shards import Manifest, Shards
 
 WARM_UP_S, WARM_UP_BATCHES = 0.5, 4
-"""Not timed: processes start, buffers fill, AUTOTUNE finds its numbers."""
-MOST_PER_S = 100_000
-"""Samples: no contender is faster, so an order this long does not end before the time."""
+"""Time and batches before timing starts: processes start, buffers fill, AUTOTUNE adapts."""
+MAX_PER_S = 100_000
+"""Samples per second that no contender exceeds; it decides how many samples a measurement prepares."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """`written` holds what baselines wrote of the same samples; `images` are the JPEGs, if there are any."""
+    """`written` is the folder of the baselines' files with the same samples; `images` are the JPEGs, or None."""
 
     shards: Path
     images: Source | None
@@ -37,15 +37,15 @@ class Job:
         return Shards(Manifest.load(self.shards))
 
     def order(self, seed: int) -> np.ndarray:
-        """Rows of one batch in random order, int (steps, batch): as many epochs as a measurement may see."""
-        steps = int(MOST_PER_S * (self.seconds + WARM_UP_S)) // self.batch + WARM_UP_BATCHES
+        """Sample numbers in random order, int (steps, batch), for as many epochs as a measurement may take."""
+        steps = int(MAX_PER_S * (self.seconds + WARM_UP_S)) // self.batch + WARM_UP_BATCHES
         numbers, rows = np.arange(self.samples), -(-self.samples // self.batch)
         epochs = [epoch_order(numbers, seed, epoch, self.batch) for epoch in range(-(-steps // rows))]
         return np.concatenate(epochs)[:steps]
 
 
 def samples_per_second(batches: Iterator[Any], job: Job) -> float:
-    """How fast `batches` come to a consumer that does nothing with them."""
+    """Throughput of `batches` with a consumer that does nothing."""
     began, warm = time.perf_counter(), 0
     while warm < WARM_UP_BATCHES or time.perf_counter() - began < WARM_UP_S:
         next(batches)

@@ -1,6 +1,6 @@
-"""Baseline: `keras.utils.Sequence` that decodes JPEGs and run-length masks again in every epoch, as kernels do.
+"""Baseline: `keras.utils.Sequence` that decodes JPEGs and run-length masks in every epoch, as Kaggle kernels do.
 
-Keras's own queue (W threads) feeds its batches through `from_generator`, as `model.fit` does.
+Keras's queue, with W threads, feeds the batches through `from_generator`, as `model.fit` does.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def contender(job: Job) -> Callable[[], float]:
             return samples_per_second(iter(dataset.prefetch(1)), job)
         finally:
             queue.stop()
-            # Its pool goes on with what was queued: that must not run into the next contender's time.
+            # The pool still works on queued batches, which must not disturb the next measurement.
             for thread in set(threading.enumerate()) - before:
                 if isinstance(thread, multiprocessing.dummy.DummyProcess):
                     thread.join()

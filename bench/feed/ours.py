@@ -1,4 +1,4 @@
-"""The product's own feed: shards -> tensors, with or without augmentation."""
+"""Cloudseg's feed: tensors from shards, with or without augmentation."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def contender(job: Job) -> Callable[[], float]:
 
 
 def open_feed(shards: Shards, batch: int, augment: bool, workers: int) -> Feed:
-    """The one place in which this benchmark makes the feed."""
+    """Open the feed; `bench` opens it only here."""
     return Feed(shards, batch, Augmenter(shards.manifest.size) if augment else None, 0, workers)

@@ -29,7 +29,7 @@ def run(
     report = Report()
     with tempfile.TemporaryDirectory(prefix="cloudseg-bench-") as folder:
         temporary = Path(folder)
-        # Shards without their JPEGs are enough for all but the baseline that decodes.
+        # Only the baseline that decodes JPEGs needs the images.
         images = source.take(data, samples, temporary, report.notes) if data or not shards else None
         made = shards or source.make_shards(images, size, workers, temporary / "shards")  # type: ignore[arg-type]
         held = min(samples, len(Manifest.load(made).samples))
@@ -39,13 +39,13 @@ def run(
 
 
 def _measure(job: Job, rounds: int, report: Report) -> None:
-    # Without augmentation there is nothing for processes to do.
+    # Without augmentation, worker processes have nothing to do.
     jobs = {"ours": dataclasses.replace(job, workers=0), **dict.fromkeys(BASELINES, job)}
     if job.images is None:
         del jobs["keras_sequence"]
         report.notes.append("keras_sequence is left out: it needs the images, give them with --data")
     modules = {name: (f"bench.feed.{name}", given) for name, given in jobs.items()}
-    pairs = _race("ours", modules, rounds, report)
+    pairs = _measure_pairs("ours", modules, rounds, report)
     report.ratios |= {f"over_{name}": ratio(found) for name, found in pairs.items()}
 
     bare, at_once = "bare_augmentation", f"bare_augmentation_{job.workers}_processes"
@@ -54,18 +54,20 @@ def _measure(job: Job, rounds: int, report: Report) -> None:
         bare: ("bench.feed.bare_augmentation", dataclasses.replace(job, workers=1)),
         at_once: ("bench.feed.bare_augmentation", job),
     }
-    pairs = _race("augmented", modules, rounds, report)
+    pairs = _measure_pairs("augmented", modules, rounds, report)
     report.ratios["augmented_over_bare"] = ratio(pairs[bare], times=job.workers)
     report.ratios["augmented_over_bare_at_once"] = ratio(pairs[at_once])
     report.notes += [
-        "memcpy: one thread, one batch in memory, no TensorFlow, no check of what it reads",
+        "memcpy: one thread, one batch in memory, no TensorFlow, no checksums",
         f"augmented_over_bare: augmented over bare_augmentation (one process) x {job.workers}",
-        "peak: all processes of a contender; pages that they share (mapped shards, batches) count in each",
+        "peak: all processes of a contender; shared pages (mapped shards, batches) count in each of them",
     ]
 
 
-def _race(first: str, modules: dict[str, tuple[str, Job]], rounds: int, report: Report) -> dict[str, list[Pair]]:
-    """`first` in alternating pairs with each of the others; their figures go into the report."""
+def _measure_pairs(
+    first: str, modules: dict[str, tuple[str, Job]], rounds: int, report: Report
+) -> dict[str, list[Pair]]:
+    """Measure `first` in alternating pairs with each of the others, and add their figures to the report."""
     with contenders(modules, report.notes) as running:
         pairs = alternate(running[first], {k: v for k, v in running.items() if k != first}, rounds)
         for name, contender in running.items():

@@ -1,6 +1,6 @@
-"""Baseline: WebDataset's own reader of tar shards of raw bytes, its batches through `from_generator`.
+"""Baseline: WebDataset's reader of tar shards with raw bytes, through `from_generator`.
 
-One process: its reader in many processes is PyTorch's `DataLoader`.
+It is one process, as its reader in several processes is PyTorch's `DataLoader`.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""The model of many GPUs beside what Horovod takes over links of a given speed."""
+"""Compares the performance model with the measured time of Horovod over links of a given bandwidth."""
 
 from argparse import ArgumentParser
 from pathlib import Path
 
 from bench import options
 
-DOES = "the model of many GPUs beside Horovod over slow links between nodes that this machine plays; as root"
+DOES = "the performance model compared with Horovod over slow links between simulated nodes on this machine; needs root"
 EXAMPLE = "python -m bench links --nodes 2 4 8 --gigabits 0.1 1 --json links.json"
 
 
@@ -14,7 +14,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--nodes", type=options.positive, nargs="+", default=[2, 4, 8], metavar="N", help="(default: 2 4 8)"
     )
     parser.add_argument(
-        "--gigabits", type=float, nargs="+", default=[0.1, 1.0], metavar="G", help="a second (default: 0.1 1)"
+        "--gigabits",
+        type=float,
+        nargs="+",
+        default=[0.1, 1.0],
+        metavar="G",
+        help="gigabits per second (default: 0.1 1)",
     )
     options.network(parser)
     parser.add_argument("--figure", type=Path, metavar="FILE", help="draw predicted and measured (.png, .svg)")

@@ -1,4 +1,4 @@
-"""What the ranks of the links benchmark are told, and what rank 0 answers. No TensorFlow."""
+"""Job of the ranks of the links benchmark, and the answer of rank 0. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Round:
-    """Steps of a stand-in for a stage: it sleeps, and sends."""
+    """Steps of a simulated stage, which sleeps and sends messages."""
 
     sleeps: list[float]
-    """Seconds before each message: what the GPU would compute until its gradients are there."""
+    """Seconds to sleep before each message, in place of the computation of its gradients."""
     sizes: list[int]
     """Bytes of each message."""
     steps: int
@@ -19,4 +19,4 @@ class Round:
 @dataclass(frozen=True)
 class Took:
     seconds: list[float]
-    """Of each step."""
+    """Duration of each step."""

@@ -1,4 +1,4 @@
-"""Nodes on one machine: network namespaces on a bridge, whose links are as slow as one wants. Needs root, ip and tc."""
+"""Simulates nodes on one machine: network namespaces on a bridge, with limited links. Needs root, ip and tc."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ INTERFACE = "eth0"
 
 @contextmanager
 def nodes(count: int) -> Iterator[list[str]]:
-    """The names of as many nodes, whose links have no limit yet; they are gone afterwards.
+    """Context with the names of `count` nodes, whose links are not limited yet.
 
-    Raises UsageError where they cannot be made.
+    Raises UsageError if they cannot be created.
     """
     if os.geteuid() != 0 or not (shutil.which("ip") and shutil.which("tc")):
-        raise UsageError("nodes with links of their own need root, and ip and tc (Debian: apt install iproute2)")
+        raise UsageError("simulated nodes need root, and the commands ip and tc (Debian: apt install iproute2)")
     names = [f"{BRIDGE}{i}" for i in range(count)]
     _remove(names)
     try:
@@ -41,15 +41,15 @@ def nodes(count: int) -> Iterator[list[str]]:
 
 
 def shape(count: int, bits_per_s: float) -> None:
-    """From now on every one of the nodes receives so much at most: a token bucket of 2 ms, and a queue of a second, so
-    that nothing is lost, as on a cluster's links."""
+    """Limit the rate at which each node receives. The limit is a token bucket of 2 ms with a queue of a second, so no
+    packet is lost, as on a cluster's links."""
     burst = max(65536, int(bits_per_s / 8 / 500))
     for i in range(count):
         _do(f"tc qdisc replace dev {_link(i)} root tbf rate {bits_per_s:.0f}bit burst {burst} latency 1s")
 
 
 def inside(node: str) -> list[str]:
-    """What comes before a command that is to run on the node; it bears this machine's name."""
+    """Prefix of a command that is to run on the node. Its host name is this machine's."""
     return ["ip", "netns", "exec", node]
 
 
@@ -59,7 +59,7 @@ def _link(number: int) -> str:
 
 def _remove(names: list[str]) -> None:
     for i, name in enumerate(names):
-        _do(f"ip link del {_link(i)}", check=False)  # at once; with its namespace it would go some time later
+        _do(f"ip link del {_link(i)}", check=False)  # otherwise it is removed some time after its namespace
         _do(f"ip netns del {name}", check=False)
     _do(f"ip link del {BRIDGE}", check=False)
 

@@ -32,12 +32,12 @@ from cloudseg.training import buckets
 STAGES = {"frozen": 0.0, "full": 1.0}
 """Name -> share of the encoder that trains."""
 COMPUTE_S = 1.0
-"""Of a step of the full stage, which is slept."""
+"""Computing time of a step of the full stage, during which ranks sleep."""
 PAYLOAD = 1448 / 1514
-"""Of what a link carries: the rest is headers of Ethernet, IP and TCP."""
+"""Share of the payload in a link's traffic; the rest is headers of Ethernet, IP and TCP."""
 TINY = Round(sleeps=[0.0], sizes=[4], steps=20)
 PROBE = Round(sleeps=[0.0], sizes=[64_000_000], steps=1)
-"""As doctor's, see `cloudseg.checks.rank`."""
+"""The allreduce that doctor measures, see `cloudseg.checks.rank`."""
 PATIENCE_S = 600.0
 
 
@@ -48,15 +48,15 @@ def run(rounds: int, nodes: list[int], gigabits: list[float], network: str, figu
     report = Report()
     points = [point for count in nodes for point in _measure(report, count, gigabits, stages, flops, rounds)]
     if figure:
-        title = f"{network}: stand-ins over links of a given speed"
+        title = f"{network}: simulated steps over links of a given bandwidth"
         picture.draw(points, title).savefig(figure, dpi=90)
     report.notes += [
-        f"stand-ins for {network}: a step of the full stage sleeps {COMPUTE_S:g} s, so that a few cores can play many "
-        "nodes; messages, their overlap with the sleeping, Horovod, Gloo and TCP are real",
-        "nodes are network namespaces, links token buckets; over_predicted: seconds of a step over what "
+        f"simulated {network}: in a step of the full stage ranks sleep {COMPUTE_S:g} s, so that a few cores can "
+        "simulate many nodes; messages, their overlap with the sleep, Horovod, Gloo and TCP are real",
+        "nodes are network namespaces, links token buckets; over_predicted: measured seconds per step over those that "
         f"cloudseg.performance.model predicts from one allreduce of {PROBE.sizes[0] / 1e6:.0f} MB over the same nodes, "
-        "as doctor measures it, and the latency of tiny ones",
-        f"over_nominal: the same, predicted from the rate of the links, {PAYLOAD:.1%} of which is payload",
+        "as doctor measures it, and from the latency of small ones",
+        f"over_nominal: the same, predicted from the bandwidth of the links, {PAYLOAD:.1%} of which is payload",
     ]
     return report
 
@@ -99,7 +99,7 @@ def _layers(name: str, share: float) -> list[Layer]:
 
 
 def _round(layers: list[Layer], flops: float, steps: int) -> Round:
-    """As `scaling.step` has it: a message leaves when the gradients of its layers are there."""
+    """The job for these layers, as in `performance.model.step`: a message is sent when its gradients are ready."""
     sizes, backward = layer_cost.message(layers), layer_cost.backward(layers)
     parts = buckets.split(sizes, buckets.LIMIT)
     ready = [(layer_cost.forward(layers) + sum(backward[part.start :])) / flops for part in parts]
@@ -109,13 +109,13 @@ def _round(layers: list[Layer], flops: float, steps: int) -> Round:
 
 @contextmanager
 def _ranks(count: int, folder: Path) -> Iterator[Asker]:
-    """A rank on each of so many nodes; what they can be asked with."""
+    """Context with one rank on each of `count` nodes, and an Asker that sends them jobs."""
     with namespaces.nodes(count) as hosts:
-        say(f"{count} nodes: a rank starts on each")
+        say(f"{count} nodes: starting one rank on each")
         processes = [
             subprocess.Popen(
                 [*namespaces.inside(host), sys.executable, "-m", "bench.rank", "bench.links.standin", str(folder)],
-                env={**os.environ, **_as_slurm_says(rank, count), "CLOUDSEG_ATTEMPT": "links"},
+                env={**os.environ, **_slurm_environment(rank, count), "CLOUDSEG_ATTEMPT": "links"},
             )
             for rank, host in enumerate(hosts)
         ]
@@ -132,11 +132,13 @@ def _ranks(count: int, folder: Path) -> Iterator[Asker]:
 
 
 class Asker:
+    """Sends jobs to running ranks by files."""
+
     def __init__(self, folder: Path, processes: list[subprocess.Popen[bytes]]) -> None:
         self._folder, self._processes, self._number = folder, processes, 0
 
     def __call__(self, round_: Round) -> Took:
-        """What rank 0 answers. Raises CloudsegError if a rank ends, or it takes too long."""
+        """Send a job; returns rank 0's answer. Raises CloudsegError if a rank ends or the answer takes too long."""
         answer = self._folder / f"took-{self._number}.json"
         self.tell(round_)
         deadline = time.monotonic() + PATIENCE_S
@@ -151,7 +153,7 @@ class Asker:
         self._number += 1
 
 
-def _as_slurm_says(rank: int, count: int) -> dict[str, str]:
+def _slurm_environment(rank: int, count: int) -> dict[str, str]:
     return {
         "SLURM_STEP_TASKS_PER_NODE": f"1(x{count})",
         "SLURM_PROCID": str(rank),

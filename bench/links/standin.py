@@ -1,6 +1,7 @@
-"""One rank that stands in for a GPU: sleeps as long as that would compute, and sends what it would send, by Horovod.
+"""One rank that simulates a GPU: it sleeps as long as a GPU would compute, and sends the same messages by Horovod.
 
-Rounds come as round-0.json, round-1.json and so on; rank 0 answers took-0.json and so on, until one has no steps.
+Jobs are in round-0.json, round-1.json and so on, until one has no steps; rank 0 writes the answers took-0.json and so
+on.
 """
 
 from __future__ import annotations
@@ -18,36 +19,36 @@ from cloudseg.core import atomic, attempt
 from cloudseg.training import comm as ranks
 from cloudseg.training.comm import Comm
 
-LOOK_S = 0.05
+POLL_S = 0.05
 
 
 def measure(folder: Path) -> None:
     comm = ranks.start(attempt.own(folder))
     number = 0
-    while (told := _told(folder / f"round-{number}.json")).steps:
+    while (job := _wait_for(folder / f"round-{number}.json")).steps:
         comm.barrier()
-        seconds = _steps(told, comm)
+        seconds = _steps(job, comm)
         if comm.rank == 0:
             atomic.write_json(folder / f"took-{number}.json", dataclasses.asdict(Took(seconds)))
         number += 1
     comm.barrier()
 
 
-def _told(file: Path) -> Round:
+def _wait_for(file: Path) -> Round:
     while not file.exists():
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
     return Round(**json.loads(file.read_text()))
 
 
-def _steps(told: Round, comm: Comm) -> list[float]:
-    messages = [_message(size, number) for number, size in enumerate(told.sizes)]
+def _steps(job: Round, comm: Comm) -> list[float]:
+    messages = [_message(size, number) for number, size in enumerate(job.sizes)]
     seconds = []
-    # A thread each: as on a GPU, sending goes on while the next layers are computed.
+    # One thread per message: as on a GPU, messages are sent while the next gradients are computed.
     with ThreadPoolExecutor(len(messages)) as threads:
-        for _ in range(told.steps + 1):  # the first is traced
+        for _ in range(job.steps + 1):  # the first one is traced
             comm.barrier()
             began, sent = time.perf_counter(), []
-            for pause, message in zip(told.sleeps, messages, strict=True):
+            for pause, message in zip(job.sleeps, messages, strict=True):
                 time.sleep(pause)
                 sent.append(threads.submit(message))
             for each in sent:
@@ -57,8 +58,8 @@ def _steps(told: Round, comm: Comm) -> list[float]:
 
 
 def _message(size: int, number: int) -> tf.types.experimental.GenericFunction:
-    """As `Comm.mean` sends it, but that several may be on their way."""
-    import horovod.tensorflow as hvd  # its import looks at the environment that the ranks' meeting leaves
+    """A message like those of `Comm.mean`, except that several may be in flight."""
+    import horovod.tensorflow as hvd  # it reads environment variables that the rendezvous sets
 
     tensor = tf.zeros(max(1, size // 4))
     return tf.function(lambda: hvd.grouped_allreduce([tensor], op=hvd.Average, name=f"message.{size}.{number}"))

@@ -1,4 +1,4 @@
-"""How far stored pixels are from those of a full decoding and an area average in floating point."""
+"""Difference between stored pixels and those of a full decoding with a floating-point area average."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ IMAGES = 20
 
 
 def half_size(jpeg: bytes, size: tuple[int, int]) -> np.ndarray:
-    """Decoded at half its size inside the DCT, then an area average: uint8 (h, w, 3) RGB."""
+    """Decode at half size in the DCT domain, then area average: RGB uint8 (h, w, 3)."""
     height, width, _, _ = simplejpeg.decode_jpeg_header(jpeg)
     image = simplejpeg.decode_jpeg(jpeg, "RGB", min_height=height // 2, min_width=width // 2, min_factor=2)
     return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
 
 
 def reference(jpeg: bytes, size: tuple[int, int]) -> np.ndarray:
-    """float32 (h, w, 3) RGB."""
+    """Decode at full size, then area average: RGB float32 (h, w, 3)."""
     full = simplejpeg.decode_jpeg(jpeg, "RGB").astype(np.float32)
     return cv2.resize(full, size[::-1], interpolation=cv2.INTER_AREA)
 
@@ -33,13 +33,13 @@ def errors(image: np.ndarray, exact: np.ndarray) -> tuple[float, float]:
 
 
 def compare(images: Path, shards: Path) -> dict[str, list[tuple[float, float]]]:
-    """For up to IMAGES images `errors` of the half-size decoding and of what the product stored."""
+    """`errors` of the half-size decoding and of the stored pixels, for up to IMAGES images."""
     stored = Shards(Manifest.load(shards))
     size = stored.manifest.size
-    found: dict[str, list[tuple[float, float]]] = {"half_size_decode": [], "stored": []}
+    out: dict[str, list[tuple[float, float]]] = {"half_size_decode": [], "stored": []}
     for number in range(min(IMAGES, len(stored))):
         jpeg = (images / stored.name(number)).read_bytes()
         exact = reference(jpeg, size)
-        found["half_size_decode"].append(errors(half_size(jpeg, size), exact))
-        found["stored"].append(errors(stored.image(number), exact))
-    return found
+        out["half_size_decode"].append(errors(half_size(jpeg, size), exact))
+        out["stored"].append(errors(stored.image(number), exact))
+    return out

@@ -1,4 +1,4 @@
-"""Baseline, a limit: read each file and decode it with OpenCV, nothing else."""
+"""Baseline and lower limit: read each file and decode it with OpenCV."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a contender of the preprocess benchmark is told, and how it works on it in several processes."""
+"""Job of a contender of the preprocess benchmark, and its measurement in several processes."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Job:
 
 
 def images_per_second(job: Job, work: Callable[[Job], object]) -> Callable[[], float]:
-    """A measurement of `work`, dealt to processes that are up already; images/s and process."""
-    # Its processes end with this one; those of concurrent.futures would be waited for, and wait.
+    """A measurement of `work` in running processes, in images/s per process."""
+    # The processes of this pool end with this process; it would wait without end for those of concurrent.futures.
     pool = multiprocessing.get_context("spawn").Pool(job.workers, cv2.setNumThreads, (1,))
     parts = [Job(job.images[i :: job.workers], 1, job.size, job.scratch / f"part-{i}") for i in range(job.workers)]
 

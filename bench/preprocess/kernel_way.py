@@ -1,4 +1,4 @@
-"""Baseline: full-size masks by numpy, everything resized, one .npy an image and one .png a mask."""
+"""Baseline of a typical Kaggle kernel: full-size masks by numpy, resize, one .npy per image and one .png per mask."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _convert(job: Job) -> None:
         image, masks = kernel.image_and_masks(path, rows, job.size)
         np.save(job.scratch / f"{path.stem}.npy", image)
         for label, runs in rows:
-            # Of an absent class a kernel stores nothing, or an empty mask: nothing is the faster.
+            # For an absent class, kernels store nothing or an empty mask; nothing is faster.
             if runs:
                 file = job.scratch / f"{path.stem}_{label}.png"
                 cv2.imwrite(str(file), (255 * masks[..., kernel.CLASSES.index(label)]).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""The real command, start-up and end included, into a new folder each time."""
+"""Runs `python -m preprocess` with start-up and shutdown, each time into a new folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOOK_S = 2.0
 
 
 class Command:
-    """Images/s and process. `out` holds the shards of the last measurement."""
+    """Measures images/s per process. `out` holds the shards of the last measurement."""
 
     def __init__(self, images: source.Source, count: int, size: str, workers: int, temporary: Path) -> None:
         self._images, self._count, self._size, self._workers = images, count, size, workers
@@ -28,23 +28,23 @@ class Command:
     def measure(self) -> float:
         shutil.rmtree(self.out, ignore_errors=True)
         command = source.preprocess_command(self._images, self._size, self._workers, self.out)
-        with tempfile.TemporaryFile("w+") as said:
+        with tempfile.TemporaryFile("w+") as output:
             began = time.perf_counter()
-            process = subprocess.Popen(command, stdout=said, stderr=said)
+            process = subprocess.Popen(command, stdout=output, stderr=output)
             peak = Peak(process.pid)
             while process.poll() is None:
-                peak.look()
+                peak.update()
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(LOOK_S)
             seconds = time.perf_counter() - began
             if process.returncode:
-                said.seek(0)
-                raise CloudsegError(f"{' '.join(command)} failed:\n{said.read().strip()}")
-        self._remember(peak, process.pid)
+                output.seek(0)
+                raise CloudsegError(f"{' '.join(command)} failed:\n{output.read().strip()}")
+        self._update_peaks(peak, process.pid)
         self.values.append(self._count / seconds / self._workers)
         return self.values[-1]
 
-    def _remember(self, peak: Peak, parent: int) -> None:
+    def _update_peaks(self, peak: Peak, parent: int) -> None:
         workers = [mib for pid, mib in peak.process_mib.items() if pid != parent]
         both = peak.process_mib.get(parent, 0.0) + max(workers, default=0.0)
         self.total_mib = max(self.total_mib, peak.total_mib)

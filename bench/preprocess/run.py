@@ -13,12 +13,10 @@ from bench.report import Report, figure, ratio
 from cloudseg.data import image_size
 
 KERNEL_WAY_PART = 8
-"""The kernel's way gets one image in so many: it is slow, and its speed does not depend on their number."""
+"""The kernel's baseline gets every 8th image: it is slow, and its speed does not depend on their number."""
 UNIT = "images/s per process"
-
-
 GENERATED = 2000
-"""Images without --data: so many that starting up hardly counts, as with a whole data set."""
+"""Number of images without --data: start-up time hardly matters, as with a full data set."""
 
 
 def run(data: Path | None, rounds: int, size: str, images: int | None, workers: int) -> Report:
@@ -43,7 +41,7 @@ def run(data: Path | None, rounds: int, size: str, images: int | None, workers: 
             for (name, baseline), pairs_with_ours in zip(baselines.items(), measured, strict=True):
                 report.figures[name] = figure(baseline.values, UNIT, baseline.peak.total_mib)
                 report.ratios[f"over_{name}"] = ratio(pairs_with_ours)
-        report.notes.append("ours: the whole command, start-up included; decode, kernel_way: processes that are up")
+        report.notes.append("ours: the command with start-up; decode, kernel_way: processes that are running already")
         report.notes.append(f"ours: parent and largest worker {ours.parent_and_largest_worker_mib:.0f} MiB at most")
         _accuracy(report, taken.images, ours.out)
     return report

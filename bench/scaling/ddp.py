@@ -1,4 +1,4 @@
-"""The same in PyTorch: segmentation_models_pytorch's U-Net with DistributedDataParallel over Gloo."""
+"""Baseline in PyTorch: segmentation_models_pytorch's networks with DistributedDataParallel over Gloo."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Processes that are one contender: started together, measured together, and stopped between, so that what idles
-takes no CPU from what is measured."""
+"""A contender of several processes, which are measured together and suspended between measurements, so that they take
+no CPU time from other contenders."""
 
 from __future__ import annotations
 
@@ -19,23 +19,25 @@ T = TypeVar("T")
 
 
 class Group:
-    """As many processes of `module` as `job` has ranks; unless `awake`, stopped between measurements. `missing` names a
-    package that is not installed."""
+    """One process of `module` per rank of `job`. Unless `awake`, they are suspended between measurements.
+
+    `missing` is the name of a required package that is not installed, or "".
+    """
 
     def __init__(self, module: str, job: Job, awake: bool = False) -> None:
         ports = _free_ports(job.ranks)
         self._awake = awake
         self._threads = ThreadPoolExecutor(job.ranks)
-        own = [dataclasses.replace(job, rank=rank, ports=ports) for rank in range(job.ranks)]
-        self._processes = list(self._threads.map(lambda each: Contender(module, each), own))
+        jobs = [dataclasses.replace(job, rank=rank, ports=ports) for rank in range(job.ranks)]
+        self._processes = list(self._threads.map(lambda each: Contender(module, each), jobs))
         self.missing = self._processes[0].missing
         self.values: list[float] = []
         if not self.missing:
-            self._measure()  # not counted: traces the step
+            self._measure()  # discarded, as it traces the step
         self._signal(signal.SIGSTOP)
 
     def measure(self) -> float:
-        """Images a second of all together."""
+        """Images per second of all processes together."""
         self._signal(signal.SIGCONT)
         try:
             self.values.append(self._measure())
@@ -49,13 +51,13 @@ class Group:
 
     def close(self) -> None:
         self._signal(signal.SIGCONT)
-        self._together(Contender.close)
+        self._in_all(Contender.close)
         self._threads.shutdown()
 
     def _measure(self) -> float:
-        return sum(self._together(Contender.measure))
+        return sum(self._in_all(Contender.measure))
 
-    def _together(self, do: Callable[[Contender], T]) -> list[T]:
+    def _in_all(self, do: Callable[[Contender], T]) -> list[T]:
         return list(self._threads.map(do, self._processes))
 
     def _signal(self, number: signal.Signals) -> None:

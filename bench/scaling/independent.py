@@ -1,4 +1,4 @@
-"""The product's own step in processes that do not talk: what ours would be if talking cost nothing."""
+"""Baseline: cloudseg's step in processes without communication, the limit if communication were free."""
 
 from __future__ import annotations
 

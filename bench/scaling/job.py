@@ -1,4 +1,4 @@
-"""What a process of the scaling benchmark is told, and where it runs. No TensorFlow."""
+"""Job of a process of the scaling benchmark, and its CPUs. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -11,33 +11,35 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Job:
+    """Arguments of one process."""
+
     folder: Path
-    """Where the ranks of ours meet."""
+    """Folder of the rendezvous of cloudseg's ranks."""
     rank: int
     ranks: int
     ports: tuple[int, ...]
-    """One a rank, on this machine, for ways that need them."""
+    """A free port of this machine per rank, for baselines that need one."""
     network: str
     size: tuple[int, int]
     """Height and width."""
     batch: int
-    """Images a rank and step."""
+    """Images per rank and step."""
     encoder: float
     """Share of the encoder that trains."""
     steps: int
-    """Of a measurement."""
+    """Steps per measurement."""
 
 
 def pin(job: Job) -> int:
-    """Give this process its share of the CPUs, for good, and say how many they are."""
-    own = sorted(os.sched_getaffinity(0))[job.rank :: job.ranks]
-    os.sched_setaffinity(0, own)
-    os.environ["SLURM_CPUS_PER_TASK"] = str(len(own))  # as Slurm says it of tasks that it has bound
-    return len(own)
+    """Bind this process to its share of the CPUs; returns their number."""
+    cpus = sorted(os.sched_getaffinity(0))[job.rank :: job.ranks]
+    os.sched_setaffinity(0, cpus)
+    os.environ["SLURM_CPUS_PER_TASK"] = str(len(cpus))  # as Slurm sets it for tasks that it binds
+    return len(cpus)
 
 
 def rate(job: Job, step: Callable[[], object]) -> float:
-    """Images a second of this process."""
+    """Images per second of this process."""
     began = time.perf_counter()
     for _ in range(job.steps):
         step()

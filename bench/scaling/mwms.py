@@ -1,5 +1,5 @@
-"""TensorFlow's own way: MultiWorkerMirroredStrategy, same network, loss, optimizer and batch, and the same sums for the
-Dice of training."""
+"""Baseline of TensorFlow: MultiWorkerMirroredStrategy with the same network, loss, optimizer, batch and sums for the
+training Dice."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def contender(job: Job) -> Measure:
         optimizer.build(network.model.trainable_variables)
     batch = [tf.constant(part) for part in images_and_masks(job)]
 
-    def one(images: tf.Tensor, masks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def replica_step(images: tf.Tensor, masks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         targets, valid = unpack(masks)
         with tf.GradientTape() as tape:
             logits = network.logits(images, training=True)
@@ -44,7 +44,7 @@ def contender(job: Job) -> Measure:
 
     @tf.function
     def step() -> tuple[tf.Tensor, tf.Tensor]:
-        loss, sums = strategy.run(one, args=tuple(batch))
+        loss, sums = strategy.run(replica_step, args=tuple(batch))
         return tuple(strategy.reduce(tf.distribute.ReduceOp.SUM, part, axis=None) for part in (loss, sums))
 
     return lambda: rate(job, lambda: [part.numpy() for part in step()])

@@ -1,4 +1,4 @@
-"""Ours: Horovod ranks, the product's own step."""
+"""Cloudseg's step on Horovod ranks."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from cloudseg.training.comm import Comm
 
 
 def contender(job: Job) -> Measure:
-    return measure_of(job, meet(job))
+    return measure_of(job, connect(job))
 
 
-def meet(job: Job) -> Comm:
-    """The ranks of `job`, each on its CPUs."""
+def connect(job: Job) -> Comm:
+    """Bind this rank to its CPUs, and connect it to the other ranks of `job`."""
     pin(job)
     os.environ |= {"CLOUDSEG_RANK": str(job.rank), "CLOUDSEG_SIZE": str(job.ranks), attempt.VARIABLE: "scaling"}
     return comm.start(attempt.own(job.folder))

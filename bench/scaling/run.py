@@ -16,7 +16,7 @@ from cloudseg.nets import names
 STAGES = {"": 1.0, "_frozen": 0.0}
 """Suffix of a ratio's name -> share of the encoder that trains."""
 AWAKE = ("mwms",)
-"""Whose processes may not be stopped, as they give each other up after ten seconds; while they idle they do nothing."""
+"""Baselines whose processes are not suspended, as they time out after ten seconds; between measurements they idle."""
 
 
 def run(rounds: int, size: str, ranks: int, network: str, batch: int, steps: int, only: list[str]) -> Report:
@@ -28,17 +28,17 @@ def run(rounds: int, size: str, ranks: int, network: str, batch: int, steps: int
         for baseline in only:
             _compare(report, job, baseline, suffix, rounds)
     report.notes += [
-        f"{ranks} processes, each bound to its share of the CPUs, {batch} images a step and process, {steps} steps a "
-        "measurement; one constant batch; nothing else runs meanwhile (what idles is stopped)",
-        "independent: the same processes without communication; what over_independent is below 1 goes to talking",
-        "ungrouped: Horovod fuses as the clock has it, and weights differ in their last bits from run to run",
+        f"{ranks} processes, each bound to its share of the CPUs, {batch} images per step and process, {steps} steps "
+        "per measurement; one constant batch; the processes of other contenders are suspended meanwhile",
+        "independent: the same processes without communication; 1 - over_independent is the share of communication",
+        "ungrouped: Horovod's fusion depends on timing, and weights differ in their last bits from run to run",
         "_frozen: the encoder does not train",
     ]
     return report
 
 
 def _compare(report: Report, job: Job, baseline: str, suffix: str, rounds: int) -> None:
-    """Ours beside one baseline, not beside all at once: their memory adds up."""
+    """Compare with one baseline at a time, to limit the memory."""
     with tempfile.TemporaryDirectory(prefix="cloudseg-bench-") as folder, ExitStack() as stack:
         groups = {}
         for name in (baseline, "ours"):

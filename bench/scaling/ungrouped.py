@@ -1,5 +1,7 @@
-"""Ours, but that every gradient is a message of its own, which Horovod fuses with what else is ready, as it does by
-default: what it costs that ours travel in groups of fixed content."""
+"""Baseline: cloudseg's step without message groups, to show the cost of groups with fixed content.
+
+Every gradient is a message, and Horovod fuses the messages that are ready, as it does by default.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from cloudseg.training.comm import Comm
 
 
 class Ungrouped:
-    """As `ranks`, whose `mean` is left to Horovod."""
+    """The communicator `ranks` with a `mean` that sends each tensor as a message of its own."""
 
     ordered = False
 
@@ -32,4 +34,4 @@ class Ungrouped:
 
 def contender(job: Job) -> Measure:
     os.environ |= {"HOROVOD_DISABLE_GROUP_FUSION": "0", "HOROVOD_FUSION_THRESHOLD": str(128 << 20)}
-    return ours.measure_of(job, Ungrouped(ours.meet(job)))  # type: ignore[arg-type]
+    return ours.measure_of(job, Ungrouped(ours.connect(job)))  # type: ignore[arg-type]

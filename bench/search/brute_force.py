@@ -1,4 +1,4 @@
-"""The usual loop of the competition's notebooks: for each threshold and each area, label, drop what is small, score."""
+"""Baseline: the usual loop of Kaggle notebooks, which labels, filters and scores for each threshold and each area."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.search.job import AREAS, THRESHOLDS, Job
 
 
 def contender(job: Job) -> Measure:
-    """Images a second, of the whole search over four classes."""
+    """Images per second of the whole search over four classes."""
     probabilities, truths = job.probabilities(), job.truths()
 
     def scores(i: int) -> np.ndarray:
@@ -40,9 +40,9 @@ def drop_small(mask: np.ndarray, area: int) -> np.ndarray:
     count, labels = cv2.connectedComponents(mask.astype(np.uint8))
     out = np.zeros(mask.shape, bool)
     for label in range(1, count):
-        piece = labels == label
-        if piece.sum() >= area:
-            out[piece] = True
+        component = labels == label
+        if component.sum() >= area:
+            out[component] = True
     return out
 
 

@@ -1,4 +1,4 @@
-"""What both contenders of the search benchmark get: probabilities and truths in files, made up."""
+"""Job of the contenders of the search benchmark: files with synthetic probabilities and ground truth."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from cloudseg.data.labels import CLASSES
 from cloudseg.results.submission import SIZE
 
 THRESHOLDS = (*(round(0.05 * i, 2) for i in range(1, 20)), 0.98)
-"""Twenty."""
+"""Twenty thresholds."""
 AREAS = tuple(range(0, 30000, 1500))
-"""Twenty, as many as the usual loop tries; ours tries all there are."""
+"""Twenty areas of the usual loop; cloudseg's search covers all areas."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
     folder: Path
     images: int
-    """How many of those in the folder."""
+    """Number of images to use of those in the folder."""
     threads: int
 
     def probabilities(self) -> np.ndarray:
-        """uint8 (n, C, h, w), mapped."""
+        """Probabilities, uint8 (n, C, h, w), memory-mapped."""
         return np.load(self.folder / "probabilities.npy", mmap_mode="r")
 
     def truths(self) -> np.ndarray:
-        """uint8 bits (n, h, w), mapped."""
+        """Packed ground truth, uint8 (n, h, w), memory-mapped."""
         return np.load(self.folder / "truths.npy", mmap_mode="r")
 
 
 def make(folder: Path, images: int) -> None:
-    """Boxes as the competition's labellers drew them (up to three of a class, half of the classes absent), and
-    what a network might say of them: blurred, shifted, with clouds of noise."""
+    """Write ground truth of boxes like the competition's (up to three per class, half of the classes absent), and
+    probabilities like a network's: blurred boxes with noise."""
     random = np.random.default_rng(0)
     shape = (images, *SIZE)
     probabilities = np.lib.format.open_memmap(
@@ -51,5 +51,5 @@ def make(folder: Path, images: int) -> None:
             truths[i] |= truth.astype(np.uint8) << c
             noise = random.standard_normal((SIZE[0] // 10, SIZE[1] // 10)).astype(np.float32)
             clouds = cv2.resize(noise, SIZE[::-1], interpolation=cv2.INTER_CUBIC)
-            said = cv2.blur(truth, (41, 41)) * random.uniform(0.4, 0.9) + 0.12 + 0.12 * clouds
-            probabilities[i, c] = np.clip(said * 255, 0, 255)
+            probability = cv2.blur(truth, (41, 41)) * random.uniform(0.4, 0.9) + 0.12 + 0.12 * clouds
+            probabilities[i, c] = np.clip(probability * 255, 0, 255)

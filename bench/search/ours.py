@@ -1,4 +1,4 @@
-"""Ours: one pass, pieces found once a threshold, every area there is."""
+"""Cloudseg's search: components are found once per threshold, and all areas are searched."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from cloudseg.results import components, search
 
 
 def contender(job: Job) -> Measure:
-    """Images a second, of the whole search over four classes."""
+    """Images per second of the whole search over four classes."""
     probabilities, truths = job.probabilities(), job.truths()
 
     def measure() -> float:
         began = time.perf_counter()
-        found = components.collect(lambda i: (probabilities[i], truths[i]), job.images, THRESHOLDS, job.threads)
-        for of_class in found:
+        collected = components.collect(lambda i: (probabilities[i], truths[i]), job.images, THRESHOLDS, job.threads)
+        for of_class in collected:
             search.best(of_class, THRESHOLDS)
         return job.images / (time.perf_counter() - began)
 

@@ -13,13 +13,13 @@ from bench.search import job as jobs
 from bench.search import ours
 
 BRUTE_FORCE_IMAGES = 2
-"""The usual loop takes seconds an image, and its speed does not depend on their number."""
+"""The usual loop takes seconds per image, and its speed does not depend on the number of images."""
 
 
 def run(rounds: int, images: int, threads: int) -> Report:
     report = Report()
     with tempfile.TemporaryDirectory(prefix="cloudseg-bench-") as folder:
-        say(f"{images} images are made up")
+        say(f"generating {images} images")
         jobs.make(Path(folder), images)
         job = jobs.Job(Path(folder), images, threads)
         began = time.monotonic()
@@ -28,13 +28,13 @@ def run(rounds: int, images: int, threads: int) -> Report:
         few = dataclasses.replace(job, images=min(images, BRUTE_FORCE_IMAGES))
         modules = {"ours": ("bench.search.ours", few), "brute_force": ("bench.search.brute_force", few)}
         with contenders(modules, report.notes) as running:
-            mine = running.pop("ours")
-            pairs = alternate(mine, running, rounds)
-            for name, each in {"ours": mine, **running}.items():
+            contender = running.pop("ours")
+            pairs = alternate(contender, running, rounds)
+            for name, each in {"ours": contender, **running}.items():
                 report.figures[name] = figure(each.values, "images/s", each.peak.total_mib)
             report.ratios |= {f"over_{name}": ratio(found) for name, found in pairs.items()}
     report.notes.append(
-        f"{len(jobs.THRESHOLDS)} thresholds, four classes, {threads} threads each; ours: all areas there are, "
-        f"brute_force: {len(jobs.AREAS)}; all_images: {images}, by ours; the pairs: {few.images} images"
+        f"{len(jobs.THRESHOLDS)} thresholds, four classes, {threads} threads each; ours: all areas, brute_force: "
+        f"{len(jobs.AREAS)}; all_images: {images} images, by ours; pairs: {few.images} images"
     )
     return report

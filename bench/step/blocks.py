@@ -1,6 +1,6 @@
-"""What every rank does: blocks of steps, in turns with a constant batch and with the real augmented feed.
+"""Code of every rank: blocks of steps, alternately with a constant batch and with the augmented feed.
 
-The step is the product's own (`bench.training`) and so is the feed (`parts.open_feed`).
+Step and feed are cloudseg's (`bench.training`, `build.open_feed`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from bench.memory import Peak
-from bench.ranks import answer, told
+from bench.ranks import read_job, write_answer
 from bench.step.job import Answer, Job
 from bench.training import Training, order
 from cloudseg.core import attempt
@@ -25,34 +25,34 @@ from cloudseg.training.step import Batch
 
 
 def measure(folder: Path) -> None:
-    """Do what `folder`/job.json says; rank 0 leaves `folder`/answer.json."""
-    job = told(folder, Job)
+    """Do the job in `folder`/job.json; rank 0 writes `folder`/answer.json."""
+    job = read_job(folder, Job)
     comm = ranks.start(attempt.own(folder))
     shards = Shards(Manifest.load(job.shards))
     step = Training(job.network, shards.manifest.size, comm).step
     with open_feed(shards, Settings(data=job.shards, batch=job.batch), comm) as feed:
-        # Some more than it takes: the feed must not run dry.
+        # More than needed, so that the feed reads ahead until the end.
         batches = feed.batches(order(len(shards), job.rounds * job.steps + 16, job.batch, comm), 0)
-        # Copied: the feed uses the memory of its batches again.
+        # Copied, as the feed reuses the memory of its batches.
         images, masks = (tf.constant(tensor.numpy().copy()) for tensor in next(batches))
         step(images, masks)  # traces it
-        found = _alternate(job, step, (images, masks), batches)
+        times = _alternate(job, step, (images, masks), batches)
         peak = Peak(os.getpid())
-        peak.look()
+        peak.update()
     peaks = comm.gather(peak.total_mib)
     if comm.rank == 0:
-        answer(folder, Answer(*found, peaks, comm.device))
+        write_answer(folder, Answer(*times, peaks, comm.device))
     comm.barrier()
 
 
 def _alternate(
     job: Job, step: Callable[[tf.Tensor, tf.Tensor], float], constant: Batch, feed: Iterator[Batch]
 ) -> tuple[list[float], list[float], list[float]]:
-    """Seconds of a step with the constant batch and with the feed, and those of the latter that were waiting.
+    """Seconds per step with the constant batch, with the feed, and of waiting for the feed.
 
-    What comes first changes from round to round, so that neither gains by it.
+    The order changes from round to round, so that neither has an advantage.
     """
-    found: tuple[list[float], list[float], list[float]] = ([], [], [])
+    times: tuple[list[float], list[float], list[float]] = ([], [], [])
     for number in range(job.rounds):
         for fed in (False, True) if number % 2 == 0 else (True, False):
             began, waited = time.perf_counter(), 0.0
@@ -61,7 +61,7 @@ def _alternate(
                 batch = next(feed) if fed else constant
                 waited += time.perf_counter() - asked
                 step(*batch)
-            found[fed].append((time.perf_counter() - began) / job.steps)
+            times[fed].append((time.perf_counter() - began) / job.steps)
             if fed:
-                found[2].append(waited / job.steps)
-    return found
+                times[2].append(waited / job.steps)
+    return times

@@ -1,4 +1,4 @@
-"""What the ranks of the step benchmark are told, and what rank 0 answers. No TensorFlow."""
+"""Job of the ranks of the step benchmark, and the answer of rank 0. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Answer:
-    """Of each block, in turns constant and fed: mean seconds of a step, and how much of a fed one was waiting."""
+    """Mean seconds per step of each block, with the constant batch and with the feed, and those of waiting for it."""
 
     constant: list[float]
     fed: list[float]
     waited: list[float]
     peak_mib: list[float]
-    """Of each rank, with the processes of its feed."""
+    """Peak memory of each rank with its feed workers."""
     device: str

@@ -1,4 +1,4 @@
-"""The layouts and codecs that are compared, as arguments of h5py's `create_dataset`."""
+"""Layouts and codecs to compare, as arguments of h5py's `create_dataset`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Job:
-    """Shards to take samples from, the file of this codec, and how to read it."""
+    """Shards with the samples, the codec and its file. With `mapped` the file is read through a memory map."""
 
     shards: Path
     samples: int
@@ -31,14 +31,14 @@ PLUGINS: dict[str, Callable[[Any], Any]] = {
     "zstd": lambda plugin: plugin.Zstd(),
     "blosc2": lambda plugin: plugin.Blosc2(cname="lz4"),
 }
-"""From the module hdf5plugin; plain h5py does not read what they write."""
+"""Codecs of the package hdf5plugin; h5py alone cannot read their files."""
 CODECS = (*BUILT_IN, *PLUGINS)
 
 
 def options(codec: str, sample: tuple[int, ...]) -> dict[str, Any]:
-    """For a dataset whose samples have this shape; all but `contiguous` hold one sample a chunk.
+    """Arguments for a dataset with samples of this shape; except for `contiguous`, one sample per chunk.
 
-    Raises ModuleNotFoundError where hdf5plugin is needed and missing.
+    Raises ModuleNotFoundError if hdf5plugin is needed and not installed.
     """
     if codec == "contiguous":
         return {}

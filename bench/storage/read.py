@@ -1,4 +1,4 @@
-"""A contender: samples in random order out of one file into reused arrays, through h5py or a memory map."""
+"""Contender: reads samples in random order from one file into reused arrays, through h5py or a memory map."""
 
 from __future__ import annotations
 

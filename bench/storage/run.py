@@ -23,10 +23,10 @@ def run(data: Path | None, rounds: int, size: str, samples: int, seconds: float)
         temporary = Path(folder)
         images = source.take(data, samples, temporary, report.notes)
         shards = source.make_shards(images, size, 2, temporary / "shards")
-        held = len(Manifest.load(shards).samples)
-        jobs = {codec: Job(shards, held, codec, temporary / f"{codec}.h5", seconds) for codec in CODECS}
+        count = len(Manifest.load(shards).samples)
+        jobs = {codec: Job(shards, count, codec, temporary / f"{codec}.h5", seconds) for codec in CODECS}
         height, width = Manifest.load(shards).size
-        _measure(jobs, held * height * width * 4, rounds, report)
+        _measure(jobs, count * height * width * 4, rounds, report)
     return report
 
 
@@ -52,9 +52,9 @@ def _measure(jobs: dict[str, Job], pixels: int, rounds: int, report: Report) -> 
     for answer in (True, False):
         named = ", ".join(codec for codec, opened in opens.items() if opened == answer) or "none"
         report.notes.append(f"plain h5py {'opens' if answer else 'does not open'}: {named}")
-    report.notes.append("writing ends in the page cache; reading is from it, in random order, by one thread")
+    report.notes.append("writes go to the page cache; reads are from it, in random order, in one thread")
 
 
 def opens_with_plain_h5py(file: Path) -> bool:
-    """In a process that does not import hdf5plugin."""
+    """Whether a process that does not import hdf5plugin can read the file."""
     return subprocess.run([sys.executable, "-c", OPENS, str(file)], capture_output=True, check=False).returncode == 0

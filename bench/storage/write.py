@@ -1,4 +1,4 @@
-"""A contender: writes one file of a codec, in MB/s of pixels, as far as the page cache."""
+"""Contender: writes one file with a codec to the page cache; measures MB/s of pixels."""
 
 from __future__ import annotations
 

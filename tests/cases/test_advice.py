@@ -559,7 +559,7 @@ def test_folds_that_have_come_to_different_stages_are_resumed(done, here, cluste
     for member in folds.prepare(whole, data_to_come=False)[:done]:
         member.stage("frozen").mkdir()
         member.done_file("frozen").write_text("{}")
-    with pytest.raises(UsageError, match="folds have come to") as refused:
+    with pytest.raises(UsageError, match="folds have not finished") as refused:
         evaluation._check_same_stage(whole.members())
     code, said = typed(advice("type: (python.*)", str(refused.value)))
     assert code == 0, said

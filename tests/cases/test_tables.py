@@ -29,15 +29,15 @@ PRETENDED = {
     "Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "git lfs pull"),
     "UTF-16": (HEADER.encode("utf-16"), "iconv -f UTF-16 -t UTF-8"),
     "UTF-16 unmarked": (HEADER.encode("utf-16-le"), "UTF-16"),
-    "cut gzip": (gzip.compress(HEADER.encode())[:-9], "damaged, or not whole"),
-    "cut zip": (b"PK\x03\x04" + bytes(60), "damaged, or not whole"),
+    "cut gzip": (gzip.compress(HEADER.encode())[:-9], "damaged or incomplete"),
+    "cut zip": (b"PK\x03\x04" + bytes(60), "damaged or incomplete"),
     "empty": (b"", "is empty"),
     "escape sequences": (b"\x1b[2J\x1b[31m,x\n", "\\x1b[2J"),
 }
 OTHER_SHAPES: dict[str, tuple[Callable[[list[list[str]]], str], str]] = {
     "semicolons": (lambda rows: joined(rows, ";"), "separated by semicolons"),
     "tabs": (lambda rows: joined(rows, "\t"), "separated by tabs"),
-    "lower case": (lambda rows: joined(rows).replace("Image_Label", "image_label"), "spell the header exactly so"),
+    "lower case": (lambda rows: joined(rows).replace("Image_Label", "image_label"), "write the header exactly like this"),
     "swapped": (lambda rows: joined([row[::-1] for row in rows]), "columns are swapped"),
     "index column": (lambda rows: joined([[str(i), *row] for i, row in enumerate(rows)]), "index=False"),
     "no header": (lambda rows: joined(rows[1:]), "it has no header"),

@@ -121,7 +121,7 @@ class OutOfStep(Counting):
 
 def test_ranks_that_are_not_at_the_same_step_are_an_error():
     _, _, step = build(OutOfStep(), Stage(1.0, 1, 0.1, optimizer="sgd"))
-    with pytest.raises(CloudsegError, match="rank 0 is at step 7 and the mean of all ranks is 8"):
+    with pytest.raises(CloudsegError, match="rank 0 is at step 7 and the mean over all ranks is 8"):
         step(batches(4), 0.1, 7, stop=False)
 
 

@@ -53,12 +53,12 @@ class Reply:
 
 def measure(folder: Path) -> None:
     """This module as the ranks of a benchmark."""
-    question, rank = ranks.told(folder, Question), os.environ["CLOUDSEG_RANK"]
+    question, rank = ranks.read_job(folder, Question), os.environ["CLOUDSEG_RANK"]
     if question.number < 0:
         raise ValueError("no luck")
     (folder / f"rank-{rank}").touch()
     if rank == "0":
-        ranks.answer(folder, Reply([2 * question.number], os.environ["CLOUDSEG_SIZE"]))
+        ranks.write_answer(folder, Reply([2 * question.number], os.environ["CLOUDSEG_SIZE"]))
 
 
 class Scripted:
@@ -159,7 +159,7 @@ def test_peak_memory_holds_the_processes_that_were_started():
         assert child.stdout
         child.stdout.readline()
         peak = Peak(os.getpid())
-        peak.look()
+        peak.update()
         assert peak.process_mib[child.pid] > 50
         assert peak.total_mib >= peak.process_mib[child.pid] + peak.process_mib[os.getpid()] - 1
         child.communicate()
@@ -198,14 +198,14 @@ def test_the_kernel_baseline_decodes_what_we_decode():
 
 def test_ranks_are_told_a_job_and_rank_0_answers(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    assert ranks.ask(__name__, Question(21), Reply, 2, tmp_path / "new") == Reply([42], "2")
+    assert ranks.run_ranks(__name__, Question(21), Reply, 2, tmp_path / "new") == Reply([42], "2")
     assert {path.name for path in (tmp_path / "new").glob("rank-*")} == {"rank-0", "rank-1"}
 
 
 def test_a_benchmark_whose_ranks_fail_is_an_error(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(ROOT)
     with pytest.raises(CloudsegError, match="exit code 1"):
-        ranks.ask(__name__, Question(-1), Reply, 2, tmp_path)
+        ranks.run_ranks(__name__, Question(-1), Reply, 2, tmp_path)
     assert "no luck" in capfd.readouterr().err
 
 
