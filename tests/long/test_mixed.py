@@ -35,5 +35,6 @@ def test_a_stage_whose_gradients_all_overflow_fails_and_says_what_to_type(train,
         tmp_path / "run", "frozen", 1, "network=vanilla", "weights=none", "recipe=demo", "batch=1", "precision=mixed",
         "stage.frozen.epochs=9", "loss=weighted_bce", "positive_weight=[1e30]", expect=1,
     )  # fmt: skip
-    assert "nothing trains; in a new run: --run runs/OTHER --set precision=float32" in printed
+    assert "nothing trains; begin a new run: python -m cloudseg.launch" in printed
+    assert "--set precision=float32" in printed
     assert len(losses(tmp_path / "run", "frozen")) < 9
