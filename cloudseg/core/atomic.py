@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, whatever dies while they are written."""
+"""Atomic writes: a file is either complete or absent, even if the process dies while it writes."""
 
 from __future__ import annotations
 
@@ -21,15 +21,18 @@ T = TypeVar("T")
 
 
 PATIENCE_S = (1, 2, 4, 8, 15, 30)
-"""Waits between tries of `patiently`."""
+"""Seconds that `patiently` waits before each repetition."""
 
 
-def patiently(do: Callable[[], T]) -> T:
-    """Call `do`, and call it again for a minute while it cannot write: a file server that hiccups, or a disk that
-    somebody is about to clear, must not cost a night. Raises CloudsegError, the last one, and Lost at once."""
+def patiently(write: Callable[[], T]) -> T:
+    """Call `write` and return its result; if it fails, repeat it for one minute.
+
+    A file server that does not answer for some seconds, or a disk that is full for a moment, must not end a job.
+    Raises the last error as CloudsegError; raises Lost at once.
+    """
     for wait in (*PATIENCE_S, None):
         try:
-            return do()
+            return write()
         except Lost:
             raise
         except (CloudsegError, OSError) as error:
@@ -42,10 +45,11 @@ def patiently(do: Callable[[], T]) -> T:
 
 @contextmanager
 def replacing(path: Path, sync: bool = True) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write to; on leaving, what was written is on disk and bears the name.
+    """Context manager: yields a temporary path beside `path`; on exit the temporary file replaces `path`.
 
-    Without `sync` a power cut may lose it. The temporary name ends like `path`'s. If anything goes wrong, `path` is as
-    it was. Raises CloudsegError if the file cannot be written.
+    The temporary name ends with the name of `path`. With `sync` the content is on disk before the rename; without it a
+    power failure may lose the file. If the block fails, `path` is unchanged. Raises CloudsegError if the file cannot be
+    written.
     """
     temporary = _temporary(path)
     try:
@@ -63,18 +67,21 @@ def replacing(path: Path, sync: bool = True) -> Iterator[Path]:
 
 
 def write(path: Path, content: bytes, sync: bool = True) -> None:
-    """Replace `path` by `content`. Raises CloudsegError if it cannot be written."""
+    """Replace the content of `path` by `content`. Raises CloudsegError if the file cannot be written."""
     with replacing(path, sync) as temporary:
         temporary.write_bytes(content)
 
 
 def write_json(path: Path, value: Any, sync: bool = True) -> None:
-    """Replace `path` by `value` as JSON. Raises CloudsegError if it cannot be written."""
+    """Replace the content of `path` by `value` as JSON. Raises CloudsegError if the file cannot be written."""
     write(path, (json.dumps(value, indent=2) + "\n").encode(), sync)
 
 
 def create(path: Path, content: bytes) -> bool:
-    """Write `path` unless it is there; whether this call did. Of many at once exactly one does."""
+    """Write `path` unless it exists; returns whether this call wrote it. Of several concurrent calls one writes.
+
+    Raises CloudsegError if the file cannot be written.
+    """
     temporary = _temporary(path)
     try:
         temporary.write_bytes(content)
@@ -92,7 +99,7 @@ def create(path: Path, content: bytes) -> bool:
 def link(source: Path, path: Path) -> None:
     """Replace `path` by a hard link to `source`, or by a copy where the file system has no links.
 
-    Raises CloudsegError if it cannot be written.
+    Raises CloudsegError if the file cannot be written.
     """
     with replacing(path) as temporary:
         try:
@@ -102,7 +109,10 @@ def link(source: Path, path: Path) -> None:
 
 
 def clear_leftovers(folder: Path, of: str) -> None:
-    """Delete the temporary files, of names that match the expression `of`, whose process on this machine is gone."""
+    """Delete temporary files in `folder` whose process ran on this machine and has ended.
+
+    `of`: regular expression for the name of the file that the temporary file was to replace.
+    """
     pattern = re.compile(rf"\.tmp-(.+)-(\d+)-\d+\.(?:{of})")
     for path in folder.glob(".tmp-*"):
         match = pattern.fullmatch(path.name)
@@ -113,8 +123,8 @@ def clear_leftovers(folder: Path, of: str) -> None:
 def _unwritable(path: Path, error: OSError) -> CloudsegError:
     reason = os.strerror(error.errno) if error.errno else str(error)
     return CloudsegError(
-        f"{path} cannot be written: {reason}. What is finished is kept; when there is room (see df and your quota), "
-        "the same command goes on from here"
+        f"{path} cannot be written: {reason}. Finished files are kept; when there is room (see df and your quota), "
+        "type the same command again to continue"
     )
 
 
@@ -131,11 +141,11 @@ def _sync(path: Path) -> None:
 
 
 def born(process: int) -> str:
-    """When a process of this machine was started, in the kernel's ticks; "" if it runs no more."""
+    """Start time of a process of this machine in clock ticks since boot, as text; "" if it has ended."""
     try:
-        # The name, in parentheses, may hold anything.
+        # The process name, in parentheses, may contain any character.
         state, *fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
-    # A zombie is dead, and only not yet waited for by its parent.
+    # A zombie has ended; its parent has not read its exit code yet.
     return "" if state == "Z" else fields[18]

@@ -23,53 +23,53 @@ T = TypeVar("T")
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
     every_steps: int = 200
-    """Most optimizer steps between two checkpoints; there is one at the end of every epoch besides."""
+    """Maximum number of optimizer steps between two checkpoints; each epoch ends with a checkpoint too."""
     every_minutes: float = 5.0
-    """Most minutes between two checkpoints."""
+    """Maximum minutes between two checkpoints."""
     keep: int = 3
-    """How many are kept; older ones are removed when a new one is whole."""
+    """Number of checkpoints that are kept; older ones are removed when a new one is complete."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Everything that decides what weights come out, given the number of ranks."""
+    """All settings of a run. With the number of ranks they determine the trained weights."""
 
     data: str
-    """Folder of shards, as `python -m preprocess` wrote it."""
+    """Folder of shards that `python -m preprocess` wrote."""
     recipe: str = "paper"
     network: str = "unet-resnet34"
     weights: str = "imagenet"
-    """What the encoder starts from: "imagenet" (from the weights cache), "none" (random), or a file."""
+    """Initial weights of the encoder: "imagenet" (from the weights cache), "none" (random), or the path of a file."""
     batchnorm: bool = True
-    """Whether the decoder normalises its batches."""
+    """Whether the decoder has BatchNorm layers."""
     precision: str = "float32"
-    """"float32", or "mixed": float16 where it is safe, with a loss scale; for GPUs."""
+    """"float32", or "mixed": float16 with float32 variables and loss scaling; for GPUs."""
     compression: str = "none"
-    """"none", or "fp16": gradients travel between ranks as float16, which rounds them to three digits and halves what
-    the links carry."""
+    """"none", or "fp16": allreduce sends gradients as float16. This halves the bytes and rounds to three digits."""
     loss: str = "bce_dice"
     positive_weight: tuple[float, ...] = ()
-    """Of weighted_bce: how much a pixel of a class weighs over one that is not; one for all or one a class. Without,
-    pixels in the training images that are not of the class over those that are."""
+    """Weight of positive pixels in the loss weighted_bce; one value for all classes or one per class. Empty: for each
+    class the number of negative pixels over the number of positive pixels in the training images."""
     batch: int = 8
-    """Images per rank and step; `accumulate` of a stage multiplies it."""
+    """Images per rank and step; the effective batch is this times `accumulate` of the stage."""
     seed: int = 0
     fold: int = 0
-    """The fold that validates; all others train."""
+    """The validation fold; all other folds train."""
     folds: tuple[int, ...] = ()
-    """Of a cross-validation: folds that validate one after the other, each in a run of its own, as RUN/fold-0."""
+    """Validation folds of a cross-validation; each fold has its own run, for example RUN/fold-0."""
     augment: str = "standard"
-    """How strongly training samples are changed: "none", "flips", "standard" or "strong"."""
+    """Augmentation of training images: "none", "flips", "standard" or "strong"."""
     checkpoint: Checkpoint = Checkpoint()
     stages: tuple[str, ...] = ()
-    """Names of the stages, in their order; the recipe's unless given."""
+    """Names of the stages in their order; default: those of the recipe."""
     stage: Mapping[str, Stage] = dataclasses.field(default_factory=dict)
 
 
 def resolve(layers: list[tuple[str, Mapping[str, Any]]], default_data: str | None = None) -> Settings:
-    """Settings from `layers`, each (where it comes from, nested table), later ones over earlier ones.
+    """Settings from `layers`: pairs of (source named in errors, nested table). Later layers override earlier ones.
 
-    Raises UsageError for an unknown key (with the nearest valid one), a wrong type, an unknown recipe, no data.
+    `default_data` is used if no layer names a data set. Raises UsageError for an unknown key (with the closest valid
+    one), a wrong type, an unknown recipe, an unknown stage, or no data set.
     """
     given: dict[str, Any] = {}
     layers = [(where, current_names(Settings, table)) for where, table in layers]
@@ -102,6 +102,7 @@ def resolve(layers: list[tuple[str, Mapping[str, Any]]], default_data: str | Non
 
 
 def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file. Raises UsageError if it does not exist or is not TOML."""
     try:
         return tomllib.loads(path.read_text())
     except FileNotFoundError:
@@ -115,7 +116,7 @@ def to_table(settings: Settings) -> dict[str, Any]:
     table = {
         key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(settings).items()
     }
-    # Left out where they say nothing, as digests are to be as before there were such settings.
+    # Omitted at their defaults, so that digests of runs from before these settings existed stay the same.
     if not settings.folds:
         del table["folds"]
     if settings.compression == "none":
@@ -124,20 +125,24 @@ def to_table(settings: Settings) -> dict[str, Any]:
 
 
 def current_names(cls: type, table: Mapping[str, Any]) -> dict[str, Any]:
-    """`table` with the fields of `cls` and of its stages under the names that they have now (`OLD_NAMES` of a
-    dataclass lists earlier ones)."""
+    """`table` with renamed fields under their current names, of `cls` and of its stages.
+
+    `OLD_NAMES` of a dataclass maps earlier names to current ones.
+    """
     old = getattr(cls, "OLD_NAMES", {})
-    out = {old.get(key, key): value for key, value in table.items()}
-    if cls is Settings and isinstance(stages := out.get("stage"), Mapping):
-        out["stage"] = {
+    renamed = {old.get(key, key): value for key, value in table.items()}
+    if cls is Settings and isinstance(stages := renamed.get("stage"), Mapping):
+        renamed["stage"] = {
             name: current_names(Stage, stage) if isinstance(stage, Mapping) else stage for name, stage in stages.items()
         }
-    return out
+    return renamed
 
 
 def digest(settings: Settings) -> str:
-    """sha256 over the settings, whatever order they were written in. Fields have the names of their first version, so
-    that a renamed field does not change the digest of a run that began before."""
+    """sha256 (hex) of the settings, independent of their order.
+
+    Fields are hashed under their first names, so that the digest of a run stays the same when a field is renamed.
+    """
     table, first = to_table(settings), {new: old for old, new in Stage.OLD_NAMES.items()}
     table["stage"] = {
         name: {first.get(key, key): value for key, value in stage.items()} for name, stage in table["stage"].items()
@@ -145,23 +150,23 @@ def digest(settings: Settings) -> str:
     return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
 
 
-def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`above` over `below`, table by table."""
-    out = dict(below)
-    for key, value in above.items():
-        out[key] = merge(out[key], value) if isinstance(value, Mapping) and key in out else value
-    return out
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `changes`; nested tables are merged in the same way."""
+    merged = dict(base)
+    for key, value in changes.items():
+        merged[key] = merge(merged[key], value) if isinstance(value, Mapping) and key in merged else value
+    return merged
 
 
 def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"stage": {"full": {"lr": 1}}} -> {"stage.full.lr": 1}."""
-    out: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, value in table.items():
         if isinstance(value, Mapping):
-            out.update(flatten(value, f"{prefix}{key}."))
+            flat.update(flatten(value, f"{prefix}{key}."))
         else:
-            out[prefix + key] = value
-    return out
+            flat[prefix + key] = value
+    return flat
 
 
 def differences(old: Settings, new: Settings) -> list[str]:
@@ -175,8 +180,10 @@ def differences(old: Settings, new: Settings) -> list[str]:
 
 
 def build(cls: type[T], table: Mapping[str, Any], where: str) -> T:
-    """A dataclass from a table; every value is checked against its field's type. Fields may have the names that they
-    had in earlier versions, see `current_names`."""
+    """An instance of the dataclass `cls` from a table, which may use earlier field names (see `current_names`).
+
+    `where` names the table in errors. Raises UsageError for an unknown key, a value of a wrong type, or a missing one.
+    """
     table = current_names(cls, table)
     _check_keys(cls, table, where)
     hints = typing.get_type_hints(cls)
@@ -229,14 +236,17 @@ def _check_keys(cls: Any, table: Mapping[str, Any], where: str) -> None:
 
 
 def nearest(word: str, known: typing.Iterable[str]) -> str:
-    """What to add to an error about an unknown word: the one that was probably meant, else all."""
+    """End of an error about an unknown word: the closest known word, or all known words if none is close."""
     names = list(known)
     close = difflib.get_close_matches(word, names, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(names)}"
 
 
 def parse_assignment(text: str) -> dict[str, Any]:
-    """'stage.full.lr=1e-5' -> {"stage": {"full": {"lr": 1e-5}}}; a value that is not TOML is a string."""
+    """'stage.full.lr=1e-5' -> {"stage": {"full": {"lr": 1e-5}}}; a value that is not TOML is taken as a string.
+
+    Raises UsageError for text without a key or `=`.
+    """
     key, separator, value = text.partition("=")
     if not separator or not key:
         raise UsageError(f"--set {text}: must be key=value, for example --set stage.full.lr=1e-5")
@@ -250,8 +260,8 @@ def parse_assignment(text: str) -> dict[str, Any]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options by which every command that may create a run takes its settings."""
-    group = parser.add_argument_group("settings of the run (fixed by its first command)")
+    """Add the options for settings, of every command that may create a run."""
+    group = parser.add_argument_group("settings of the run (its first command fixes them)")
     group.add_argument("--data", metavar="DATA", help="folder of shards (default: $CLOUDSEG_DATA)")
     group.add_argument("--config", metavar="F.toml", type=Path, help="settings file (default: $CLOUDSEG_CONFIG)")
     group.add_argument(
@@ -259,16 +269,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help="one setting, over the file: --set network=unet-resnet18 --set stage.full.lr=1e-5",
+        help="one setting, which overrides the file: --set network=unet-resnet18 --set stage.full.lr=1e-5",
     )
 
 
 def from_arguments(args: argparse.Namespace) -> list[tuple[str, Mapping[str, Any]]]:
-    """The layers that the command line gives, for `resolve`."""
+    """The layers for `resolve` from --config, --data and --set, in this order."""
     layers: list[tuple[str, Mapping[str, Any]]] = []
     if args.config:
         table = read_toml(args.config)
-        table.pop("made", None)  # a run.toml says what made it, which is no setting
+        table.pop("made", None)  # in a run.toml, the versions that the run was started with
         layers.append((str(args.config), table))
     if args.data:
         layers.append(("--data", {"data": args.data}))
@@ -277,7 +287,7 @@ def from_arguments(args: argparse.Namespace) -> list[tuple[str, Mapping[str, Any
 
 
 def from_environment() -> list[tuple[str, Mapping[str, Any]]]:
-    """The layers that CLOUDSEG_CONFIG, CLOUDSEG_DATA and CLOUDSEG_SET give: how `sbatch jobs/...` is told."""
+    """The layers for `resolve` from CLOUDSEG_CONFIG, CLOUDSEG_DATA and CLOUDSEG_SET, which `sbatch jobs/...` uses."""
     environ = argparse.Namespace(
         config=Path(os.environ["CLOUDSEG_CONFIG"]) if os.environ.get("CLOUDSEG_CONFIG") else None,
         data=os.environ.get("CLOUDSEG_DATA"),

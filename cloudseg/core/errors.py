@@ -1,4 +1,4 @@
-"""What can go wrong, as exceptions whose text is what the user reads, and the exit codes of every command."""
+"""Exceptions whose text the user reads, and the exit codes of all commands."""
 
 from __future__ import annotations
 
@@ -14,46 +14,49 @@ DONE = 0
 FAILED = 1
 USAGE = 2
 STOPPED = 75
-"""Stopped with work left, on a signal or because a rank was lost (EX_TEMPFAIL of sysexits.h): the same command goes
-on."""
+"""Stopped by a signal or because a rank was lost, with work left (EX_TEMPFAIL of sysexits.h). The same command
+resumes."""
 
 
 class CloudsegError(Exception):
-    """The job cannot be done. The message says what is wrong, where, and what to type next."""
+    """The command failed. The message says what is wrong, where, and what to type next."""
 
     exit_code = FAILED
 
 
 class UsageError(CloudsegError):
-    """The command, a setting or an input file is not what it must be."""
+    """The command line, a setting or an input file is wrong."""
 
     exit_code = USAGE
 
 
 class Stopped(CloudsegError):
-    """A signal asked the stage to stop; its state is on disk and the same command goes on from there."""
+    """The stage received a stop signal; its state is saved and the same command resumes."""
 
     exit_code = STOPPED
 
 
 class Lost(CloudsegError):
-    """Another rank of the step died, hangs or has failed; the same command goes on from the last checkpoint."""
+    """Another rank died, hangs or has failed; the same command resumes from the last checkpoint."""
 
     exit_code = STOPPED
 
 
 class DataError(CloudsegError):
-    """A data file is damaged or does not belong to the others."""
+    """A data file is damaged or does not belong to its data set."""
 
 
 def to_type(command: str, *words: object) -> str:
-    """`python -m COMMAND WORDS`, quoted for the shell: how messages say what to type next."""
+    """The command line `python -m COMMAND WORDS`, quoted for the shell, for messages that say what to type next."""
     return shlex.join(["python", "-m", command, *map(str, words)])
 
 
 def run_command(main: Callable[[], int | None]) -> NoReturn:
-    """Run a command line and leave with its exit code; a user's mistake is one line, not a traceback, and so is a
-    stop signal. Whether somebody reads what it prints changes neither its work nor its exit code."""
+    """Run `main` and exit with its exit code.
+
+    A user's mistake and a stop signal print one line and no traceback. A closed standard output changes neither the
+    work nor the exit code.
+    """
     output.drop_unread()
     try:
         stop.interrupt()
@@ -62,12 +65,12 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
         print(f"{'' if isinstance(error, Stopped) else 'error: '}{error}", file=sys.stderr, flush=True)
         code = error.exit_code
     except (KeyboardInterrupt, Exception) as error:
-        # Compiled modules that are interrupted while they are imported raise an ImportError.
+        # A compiled module raises ImportError if a signal interrupts its import.
         if not isinstance(error, KeyboardInterrupt) and not stop.interrupted:
             raise
         stop.ignore()
-        print("stopped; the same command goes on from here", file=sys.stderr, flush=True)
+        print("stopped; the same command resumes from here", file=sys.stderr, flush=True)
         code = STOPPED
     finally:
-        stop.ignore()  # Python takes its handlers away before it ends, and a signal would then decide the exit code
+        stop.ignore()  # Python removes its signal handlers before it exits; a signal would then set the exit code
     sys.exit(code)

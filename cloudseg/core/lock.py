@@ -1,4 +1,4 @@
-"""Locks that outlive a crash: a file that names its owner, and a way to tell that the owner is gone."""
+"""Lock files that name their owner, so that a lock whose owner has ended can be taken over."""
 
 from __future__ import annotations
 
@@ -20,24 +20,28 @@ from cloudseg.core.errors import Lost, UsageError
 
 @dataclasses.dataclass(frozen=True)
 class Owner:
+    """The process that holds a lock."""
+
     host: str
     pid: int
     born: str
-    """When the process started, in the kernel's ticks: process ids are used again."""
+    """Start time of the process in clock ticks since boot; it distinguishes processes with the same id."""
     user: str
     job: str | None
-    """Slurm's id."""
+    """Slurm job id; None outside of a job of cloudseg."""
     attempt: str
+    """Key of the attempt; "" if the lock is not held by ranks."""
 
     @classmethod
     def this(cls, attempt: str = "") -> Owner:
+        """This process as an owner."""
         pid = os.getpid()
         return cls(socket.gethostname(), pid, atomic.born(pid), getpass.getuser(), own_job(os.environ), attempt)
 
     def gone(self) -> bool | None:
-        """Whether it is known to have ended; None where this machine cannot tell."""
+        """Whether the process has ended; None if this machine cannot tell."""
         if self.job is not None and self.job == own_job(os.environ):
-            return True  # a job that was requeued: it never runs twice at once
+            return True  # this job was requeued; Slurm runs a job once at a time
         if self.host == socket.gethostname():
             return atomic.born(self.pid) != self.born
         return None
@@ -49,31 +53,34 @@ class Owner:
 
 @dataclasses.dataclass(frozen=True)
 class Lock:
+    """A lock file that this process holds."""
+
     file: Path
     owner: Owner
 
     def check(self) -> None:
-        """Raises Lost if somebody has taken the lock over, as when this node was cut off for a while."""
+        """Raises Lost if another process has taken the lock over, for example while this node was disconnected."""
         if (holder := owner(self.file)) != self.owner:
-            raise Lost(f"{self.file} now belongs to {holder or 'nobody'}; this process may write no more")
+            raise Lost(f"{self.file} now belongs to {holder or 'nobody'}; this process must not write any more")
 
 
 @contextlib.contextmanager
 def held(file: Path, attempt: str, silent: Callable[[Owner], bool], refusal: str) -> Iterator[Lock]:
-    """Hold `file` while within. A lock whose owner is gone, or else is `silent`, is taken over.
+    """Context manager: holds the lock `file`. A lock is taken over if its owner has ended or `silent(owner)` is true.
 
-    Raises UsageError, which begins with the owner and ends with `refusal`, if somebody else holds it.
+    `silent` is called only if this machine cannot tell whether the owner has ended. Raises UsageError, which names the
+    owner and ends with `refusal`, if another process holds the lock.
     """
     lock = Lock(file, Owner.this(attempt))
     content = json.dumps(dataclasses.asdict(lock.owner), indent=2).encode()
     while not atomic.patiently(lambda: atomic.create(file, content)):
         holder = owner(file)
         if holder is None:
-            continue  # it was given back just now
-        gone = holder.gone()
-        if gone is None:
-            gone = silent(holder)
-        if not gone:
+            continue  # its owner released it in this moment
+        ended = holder.gone()
+        if ended is None:
+            ended = silent(holder)
+        if not ended:
             raise UsageError(f"{holder} is at work here ({file}); {refusal}")
         _remove(file, holder)
     try:
@@ -83,31 +90,31 @@ def held(file: Path, attempt: str, silent: Callable[[Owner], bool], refusal: str
 
 
 def _remove(file: Path, holder: Owner) -> None:
-    """Delete `file` if it still is `holder`'s, and not that of somebody who took it over in this moment."""
+    """Delete `file` if `holder` still holds it; another process may have taken it over in this moment."""
     with contextlib.suppress(FileNotFoundError), file.open("r+b") as handle:
-        # All who would remove this very file wait here, and the second finds it gone or another's. The kernel gives a
-        # dead process's up. Some file systems have none; then of two at the same instant one may be Lost.
+        # Processes that want to remove this file wait here; the second one finds no file or another owner. The kernel
+        # releases the flock of a dead process. On a file system without flock one of two processes may raise Lost.
         with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
         if owner(file) == holder:
             file.unlink()
 
 
-def unchanged_for(seconds: float, look: Callable[[], object]) -> bool:
-    """Whether `look` gives the same all the while; ends early if not."""
-    first, deadline = look(), time.monotonic() + seconds
+def unchanged_for(seconds: float, read: Callable[[], object]) -> bool:
+    """Whether `read()` returns the same value for this many seconds; returns False at the first change."""
+    first, deadline = read(), time.monotonic() + seconds
     while time.monotonic() < deadline:
         time.sleep(min(0.5, seconds))
-        if look() != first:
+        if read() != first:
             return False
     return True
 
 
 def owner(file: Path) -> Owner | None:
-    """Who holds the lock `file`; None if nobody does."""
+    """The owner of the lock `file`; None if the file does not exist. Raises UsageError if it is no lock file."""
     try:
         return Owner(**json.loads(file.read_text()))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):
-        raise UsageError(f"{file} is no lock of ours; if nothing is at work here, delete it") from None
+        raise UsageError(f"{file} is not a lock file of cloudseg; if nothing is at work here, delete it") from None

@@ -1,7 +1,7 @@
-"""Standard output and standard error that may lose their reader: `| head` has read enough, or a terminal was closed.
+"""Standard output and standard error whose reader may disappear: `| head` exits, or a terminal is closed.
 
-A command's work does not depend on its reader: it goes on, what it prints is dropped, and the exit code is that of the
-work. A command that prints until something happens asks `reader_leaves()`.
+A command then continues, its output is dropped, and its exit code is unchanged. A command that prints until the user
+stops it ends when `reader_leaves()` returns true.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 
 def drop_unread() -> None:
-    """From now on, what this process prints to a closed pipe or terminal is dropped without an error."""
+    """From now on, output of this process to a closed pipe or terminal is dropped without an error."""
     sys.stdout, sys.stderr = _dropping(sys.stdout), _dropping(sys.stderr)
 
 
 def reader_leaves(seconds: float) -> bool:
-    """Waits this long, or until nobody can read standard output any more; returns whether that is so."""
+    """Wait until standard output has no reader, but at most `seconds`; returns whether it has no reader."""
     try:
         return _is_closed(sys.stdout.fileno(), seconds)
-    except io.UnsupportedOperation:  # no file: a program that calls us collects the text
+    except io.UnsupportedOperation:  # standard output is no file; the caller of this process collects the text
         time.sleep(seconds)
         return False
 
 
 def spare_children() -> None:
-    """Has programs that are started from now on write to /dev/null where nobody reads: SIGPIPE would end them."""
+    """Redirect standard output and error without a reader to /dev/null, as SIGPIPE would end child processes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and _is_closed(stream.fileno()):
             null = os.open(os.devnull, os.O_WRONLY)
@@ -44,13 +44,13 @@ def spare_children() -> None:
 
 
 class _Dropping(io.FileIO):
-    """A file descriptor of this process; bytes that nobody can read any more count as written."""
+    """A file descriptor of this process; bytes without a reader count as written."""
 
     def write(self, data: ReadableBuffer, /) -> int:
         try:
             return super().write(data)
         except OSError as error:
-            # A broken disk answers EIO too; only of a terminal does it say that nobody is there.
+            # A broken disk gives EIO too; only for a terminal does EIO mean that it was closed.
             hung_up = error.errno == errno.EIO and stat.S_ISCHR(os.fstat(self.fileno()).st_mode)
             if not hung_up and not isinstance(error, BrokenPipeError):
                 raise
@@ -58,8 +58,11 @@ class _Dropping(io.FileIO):
 
 
 def _dropping(stream: TextIO | None) -> TextIO:
-    """The same stream on a `_Dropping` file. A stream without a file stays as it is; one that was closed when the
-    process started (`>&-`) becomes /dev/null."""
+    """The same stream on a `_Dropping` file.
+
+    A stream without a file is returned unchanged; None, a stream that was closed when the process started (`>&-`),
+    becomes /dev/null.
+    """
     if stream is None:
         return Path(os.devnull).open("w")
     if not isinstance(stream, io.TextIOWrapper):
@@ -76,6 +79,7 @@ def _dropping(stream: TextIO | None) -> TextIO:
 
 
 def _is_closed(descriptor: int, seconds: float = 0) -> bool:
+    """Whether the descriptor has no reader; waits at most `seconds` for that."""
     poll = select.poll()
-    poll.register(descriptor, 0)  # whether an error or a hang-up occurs is always reported
+    poll.register(descriptor, 0)  # poll always reports errors and hang-ups
     return bool(poll.poll(1000 * seconds))

@@ -1,4 +1,4 @@
-"""What a run was made with: versions, the code's git revision, the data's digest. For its run.toml."""
+"""Provenance of a run, for its run.toml: versions of Python and packages, git revision, digest of the data."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import subprocess
 from pathlib import Path
 
 MANIFEST = "manifest.json"
-"""The file of a data set that names the content of all its shards; it is written last."""
+"""The file of a data set that lists the digests of all its shards; it is written last."""
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("cloudseg", "preprocess", "env")
-"""The folders of ROOT whose content decides what comes out."""
+"""The folders of ROOT whose content affects the results."""
 PACKAGES = (
     "tensorflow", "tensorflow-cpu", "keras", "horovod", "segmentation-models", "albumentations",
     "opencv-python-headless", "numpy",
@@ -21,7 +21,7 @@ PACKAGES = (
 
 
 def made(data: str) -> dict[str, str | bool]:
-    """Facts about the shards in the folder `data`, if they are there, the code, and this environment."""
+    """Digest of the shards in the folder `data`, if it has a manifest, git revision of the code, and versions."""
     digest = data_digest(data)
     return {
         **({"data_sha256": digest} if digest else {}),
@@ -31,20 +31,20 @@ def made(data: str) -> dict[str, str | bool]:
 
 
 def data_digest(data: str) -> str | None:
-    """sha256 of the manifest in the folder `data`, which names the content of all shards; None if it is not there."""
+    """sha256 (hex) of the manifest in the folder `data`; None without a manifest."""
     manifest = Path(data) / MANIFEST
     return hashlib.sha256(manifest.read_bytes()).hexdigest() if manifest.exists() else None
 
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Python's, and those of the installed packages that compute."""
-    installed = {found.metadata["Name"].lower(): found.version for found in importlib.metadata.distributions()}
+    """Versions of Python and of the installed packages that affect the results."""
+    installed = {package.metadata["Name"].lower(): package.version for package in importlib.metadata.distributions()}
     return {"python": platform.python_version(), **{name: installed[name] for name in PACKAGES if name in installed}}
 
 
 def revision() -> dict[str, str | bool | None]:
-    """The git revision of the code and whether it was edited since; None for code that is not in git."""
+    """The git revision of the code and whether the code differs from it; None for both without git."""
     answers = [
         subprocess.run(["git", "-C", str(ROOT), *command], capture_output=True, text=True, check=False)
         for command in (["rev-parse", "HEAD"], ["status", "--porcelain", *CODE])
@@ -55,7 +55,7 @@ def revision() -> dict[str, str | bool | None]:
 
 
 def changes() -> bytes:
-    """What was edited in the code since its git revision, as git diff says it; b"" for nothing, or without git."""
+    """The output of git diff for the code against its git revision; b"" without changes or without git."""
     command = ["git", "-C", str(ROOT), "diff", "HEAD", "--", *CODE]
     answer = subprocess.run(command, capture_output=True, check=False)
     return answer.stdout if answer.returncode == 0 else b""

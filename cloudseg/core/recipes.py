@@ -1,4 +1,4 @@
-"""Recipes: which stages there are, in what order, and what each of them trains. Data, no TensorFlow."""
+"""Recipes: the stages of a run, their order and their hyperparameters. Data only, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -12,55 +12,56 @@ SCHEDULES = ("exponential", "cosine", "one-cycle", "plateau")
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """One stage of training: what trains, for how long, at which learning rate."""
+    """Hyperparameters of one stage: which part of the encoder trains, epochs, learning rate, optimizer."""
 
     OLD_NAMES: ClassVar[Mapping[str, str]] = {"hold": "hold_epochs"}
-    """Names of fields in files of earlier versions."""
+    """Names of fields in files of earlier versions -> current names."""
 
     encoder: float
-    """Share of the encoder's parameters that trains, counted from its end; the decoder always trains."""
+    """Share of the encoder's parameters that trains, from its last layer backwards; the decoder always trains."""
     epochs: int
     lr: float
     """Peak learning rate."""
     scale_lr: bool = False
-    """Whether `lr` is meant for one rank, and grows with their number as the batch does (Goyal et al. 2017)."""
+    """Whether `lr` is multiplied by the number of ranks (linear scaling rule, Goyal et al. 2017)."""
     optimizer: str = "adam"
     momentum: float = 0.9
-    """Of sgd."""
+    """Momentum of sgd."""
     weight_decay: float = 0.0
-    """Of adamw: at each step, weights lose this part of themselves times the learning rate."""
+    """Decoupled weight decay of adamw; each step multiplies weights by 1 - learning rate x weight_decay."""
     schedule: str = "exponential"
-    """How the rate goes from `lr` to its end: "exponential" or "cosine" after `hold_epochs`; "one-cycle" up and down
-    again over the whole stage; "plateau" by `factor` each time that the validation loss has not improved for `patience`
-    epochs."""
+    """Learning-rate schedule: "exponential" or "cosine" decay after `hold_epochs`; "one-cycle" over the whole stage;
+    "plateau": multiplied by `factor` when the validation loss has not improved for `patience` epochs."""
     hold_epochs: int = 0
-    """Epochs at `lr` before it falls."""
+    """Epochs at `lr` before the decay."""
     decay: float = 1.0
-    """`lr` over the last learning rate; with 1 it never falls."""
+    """`lr` over the final learning rate; 1 for a constant learning rate."""
     patience: int = 5
     factor: float = 0.1
     warmup_steps: int = 0
-    """Steps over which the learning rate rises linearly from 0: the optimizer starts each stage afresh."""
+    """Steps of linear warm-up from 0; the optimizer starts each stage without state."""
     early_stop: int = 0
-    """End the stage after so many epochs without a better validation Dice; 0 never does."""
+    """End the stage after this many epochs without a better validation Dice; 0 for never."""
     clip: float = 0.0
-    """Longest gradient, all variables together; longer ones are scaled down to it. 0 lets all pass."""
+    """Maximum global norm of the gradient; a larger gradient is scaled down to it. 0 for no clipping."""
     accumulate: int = 1
-    """Batches whose gradients make one optimizer step."""
+    """Batches whose gradients are accumulated for one optimizer step."""
     ema: float = 0.0
-    """What the running average of the weights keeps of itself in each step, as 0.999; validation and the next stage
-    then take the average. 0 for none."""
+    """Decay of the exponential moving average of the weights, for example 0.999; validation and the next stage then use
+    the averaged weights. 0 for no averaging."""
     train_bn: bool = False
-    """Whether BatchNorm layers in the frozen part of the encoder train, statistics included."""
+    """Whether BatchNorm layers in the frozen part of the encoder train and update their statistics."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
+    """Stages and settings under one name."""
+
     about: str
     stages: Mapping[str, Stage]
-    """In the order in which they hand weights to each other."""
+    """Stages by name in their order; each starts from the weights of the one before."""
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """What else the recipe sets, over the defaults of `config.Settings`."""
+    """Further settings of the recipe, which replace the defaults of `config.Settings`."""
 
 
 RECIPES = {
@@ -82,13 +83,13 @@ RECIPES = {
         {"full": Stage(encoder=1.0, epochs=10, lr=1e-2, optimizer="sgd")},
         {"network": "unet-vgg16", "loss": "bce"},
     ),
-    # The rates are per rank and grow with their number; Adam's own normalisation makes that safe only after a
-    # warm-up of some epochs. Cosine to a hundredth needs no epoch numbers to be tuned when the number of ranks
-    # changes. Fine-tuning at 1e-6, as published, moves nothing within 5 epochs of 70 steps; ten times less than
-    # the frozen stage's rate is usual and safe behind a warm-up, clipped gradients and averaged weights.
-    # float16 makes a V100 two to three times as fast, and leaves room for 16 images of 320x480.
+    # Learning rates are per rank and are multiplied by the number of ranks, which needs a warm-up of some epochs with
+    # Adam. Cosine decay to a hundredth needs no new epoch numbers when the number of ranks changes. Fine-tuning at
+    # 1e-6, as published, changes almost nothing within 5 epochs of 70 steps; a tenth of the frozen stage's rate is
+    # usual, and stable with warm-up, gradient clipping and averaged weights. Mixed precision makes a V100 two to three
+    # times as fast, and 16 images of 320x480 fit into its memory.
     "v100x8": Recipe(
-        "for 8 V100: mixed precision, 16 images a GPU, warm-up, linear scaling, cosine, averaged weights",
+        "for 8 V100: mixed precision, 16 images per GPU, warm-up, linear scaling, cosine, averaged weights",
         {
             "frozen": Stage(
                 encoder=0.0, epochs=12, lr=2.5e-4, scale_lr=True, optimizer="adamw", weight_decay=1e-2,
@@ -105,10 +106,10 @@ RECIPES = {
         },
         {"batch": 16, "precision": "mixed"},
     ),
-    # For a hundred small generated images and an encoder that starts at random: most of the time goes into
-    # the stage that trains everything.
+    # For a hundred small generated images and an encoder with random weights: most epochs are in the stage that trains
+    # the whole network.
     "demo": Recipe(
-        "for a hundred small generated images and a random encoder: 15 epochs, minutes on two cores",
+        "for a hundred small generated images and a random encoder: 15 epochs, some minutes on two cores",
         {
             "frozen": Stage(encoder=0.0, epochs=3, lr=3e-3, warmup_steps=10),
             "partial": Stage(encoder=0.2, epochs=3, lr=2e-3, warmup_steps=10),

@@ -1,4 +1,4 @@
-"""A run's folder: the one place that knows every path in it, and its settings, written once."""
+"""The folder of a run: all paths in it, and its settings, which are written once."""
 
 from __future__ import annotations
 
@@ -19,59 +19,63 @@ from cloudseg.core.provenance import MANIFEST
 
 DEFAULT = "runs/default"
 PREPROCESS = "preprocess"
-"""What may come before the first stage: the shards."""
+"""Name of the optional job before the first stage, which makes the shards."""
 EVALUATE = "evaluate"
-"""What comes after the last stage, and has a DONE file of its own."""
+"""Name of the job after the last stage; its metrics.json marks it as done."""
 STUDY = "study.json"
-"""The file that tells the folder of a learning-rate study, which holds runs and is none."""
+"""The file that marks the folder of a learning-rate study; the folder contains runs but is not a run."""
 OTHER = "runs/OTHER"
-"""What messages call a run that is yet to begin."""
+"""Placeholder in messages for the folder of a new run."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
+    """A run: its folder and settings."""
+
     path: Path
     settings: Settings
     made: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """What it was begun with, see `provenance.made`."""
+    """Versions and digests at its start, see `provenance.made`."""
 
     @property
     def chain(self) -> tuple[str, ...]:
-        """All stages in their order, and the evaluation."""
+        """All stages in their order, then the evaluation."""
         return chain(self.settings)
 
     def members(self) -> tuple[Run, ...]:
-        """The runs whose stages make up this one: of a cross-validation one a fold, else itself. Raises UsageError,
-        with what to type, if a fold's is not there."""
+        """The runs that train: for a cross-validation one run per fold, else only this run.
+
+        Raises UsageError, with what to type, if the run of a fold does not exist.
+        """
         return tuple(open_run(self.member(fold)) for fold in self.settings.folds) or (self,)
 
     def member(self, fold: int) -> Path:
-        """The folder of a fold's own run."""
+        """The folder of the run of a fold."""
         return self.path / f"fold-{fold}"
 
     @property
     def jobs(self) -> Path:
-        """Slurm's side: job ids, submitit's pickles, logs, locks, what ranks tell each other."""
+        """Folder for job ids, submitit's pickles, logs, locks, and the attempts with rendezvous and heartbeats."""
         return jobs_folder(self.path)
 
     def attempts(self, stage: str) -> Path:
-        """A line for each beginning and end of a job's try at the stage."""
+        """JSON Lines file with one line per ended attempt at the stage."""
         return self.jobs / f"{stage}.attempts.jsonl"
 
     def queued(self) -> dict[str, str]:
-        """The job that the launcher queued last for each stage."""
+        """Stage -> id of the job that the launcher queued last for it."""
         try:
-            found: dict[str, str] = json.loads((self.jobs / "queued.json").read_text())
+            ids: dict[str, str] = json.loads((self.jobs / "queued.json").read_text())
         except FileNotFoundError:
             return {}
-        return found
+        return ids
 
     def has_data(self) -> bool:
-        """Whether its data set is whole: the manifest is written last."""
+        """Whether its data set is complete, that is, has a manifest, which is written last."""
         return (Path(self.settings.data) / MANIFEST).exists()
 
     def past_attempts(self, stage: str) -> list[dict[str, Any]]:
-        """How the stage's tries ended so far, oldest first, as `cloudseg.job.restarts.record` wrote it."""
+        """The ended attempts at the stage, oldest first, as `cloudseg.job.restarts.record` wrote them."""
         try:
             lines = self.attempts(stage).read_text().splitlines()
         except FileNotFoundError:
@@ -79,10 +83,12 @@ class Run:
         return [table for line in lines if (table := _object(line))]
 
     def lock(self, stage: str) -> Path:
+        """Lock file of the stage lease."""
         return self.jobs / f"{stage}.lock"
 
     @property
     def evaluation(self) -> Path:
+        """Folder of the evaluation."""
         return self.path / "evaluate"
 
     @property
@@ -91,7 +97,7 @@ class Run:
 
     @property
     def probabilities(self) -> Path:
-        """What networks said of images, see `cloudseg.results.probabilities`."""
+        """Folder of probability maps, see `cloudseg.results.probabilities`."""
         return self.path / "probabilities"
 
     @property
@@ -99,31 +105,31 @@ class Run:
         return self.path / "report.html"
 
     def stage(self, stage: str) -> Path:
-        """'partial' -> '2-partial': folders sort in the order of the stages."""
+        """Folder of a stage: 'partial' -> '2-partial', so that folders sort in the order of the stages."""
         return self.path / f"{self.settings.stages.index(stage) + 1}-{stage}"
 
     def before(self, stage: str) -> str | None:
-        """The stage whose weights this one starts from, None for the first."""
+        """The stage whose weights this one starts from; None for the first stage."""
         index = self.settings.stages.index(stage)
         return self.settings.stages[index - 1] if index else None
 
     def unfinished_before(self, stage: str) -> list[str]:
-        """The stages that must be done before this one and are not, the nearest first."""
-        found: list[str] = []
+        """The stages before this one that are not done, the latest first, up to the latest one that is done."""
+        unfinished: list[str] = []
         before = self.before(stage)
         while before and not self.done(before):
-            found.append(before)
+            unfinished.append(before)
             before = self.before(before)
-        return found
+        return unfinished
 
     def relaunch(self, *changes: str) -> str:
-        """What to type for another run with these settings but for `changes`, as "precision=float32"."""
+        """The command line for a new run with these settings and `changes`, for example "precision=float32"."""
         options = [option for change in changes for option in ("--set", change)]
         file = self.path / "run.toml"
         return to_type("cloudseg.launch", "--stages", "all", "--config", file, "--run", OTHER, *options)
 
     def find(self, stage: str) -> str:
-        """A stage of the chain from its name or its number, from 1. Raises UsageError if there is none."""
+        """The name of the stage with this name or number (from 1). Raises UsageError if there is none."""
         numbered = dict(enumerate(self.settings.stages, 1))
         name = numbered.get(int(stage), stage) if stage.isdecimal() else stage
         if name not in self.chain:
@@ -131,19 +137,19 @@ class Run:
         return name
 
     def events(self, stage: str) -> Path:
-        """TensorBoard's."""
+        """Folder of TensorBoard event files."""
         return self.stage(stage) / "events"
 
     def checkpoints(self, stage: str) -> Path:
         return self.stage(stage) / "checkpoints"
 
     def saved_step(self, stage: str) -> int:
-        """The step of the stage's newest checkpoint, from its name; 0 if there is none."""
+        """The step of the stage's latest checkpoint, from its file name; 0 without checkpoints."""
         records = self.checkpoints(stage).glob("step-*.json")
         return max((int(path.stem.removeprefix("step-")) for path in records), default=0)
 
     def saved_ranks(self, stage: str) -> int | None:
-        """How many ranks wrote the stage's newest checkpoint; None if there is none that can be read."""
+        """The number of ranks that wrote the stage's latest readable checkpoint; None without one."""
         for record in sorted(self.checkpoints(stage).glob("step-*.json"), reverse=True):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 return int(json.loads(record.read_text())["ranks"])
@@ -153,36 +159,41 @@ class Run:
         return self.stage(stage) / "history.csv"
 
     def best_weights(self, stage: str) -> Path:
-        """Where a stage leaves its best weights when it is done; DONE.json names the file."""
+        """File of the best weights of a finished stage."""
         return self.stage(stage) / "best.weights.h5"
 
     def done_file(self, stage: str) -> Path:
-        """What says that a stage, or the evaluation, is finished; it is written last."""
+        """The file that marks a stage, or the evaluation, as finished; it is written last."""
         return self.metrics if stage == EVALUATE else self.stage(stage) / "DONE.json"
 
     def done(self, stage: str) -> dict[str, Any] | None:
-        """What a finished stage left on itself, None while it is not finished. An evaluation is not if the stages have
-        come further since."""
-        table = self._left(stage)
+        """The content of `done_file(stage)`; None while the stage is not finished.
+
+        None for an evaluation of other weights than those of the last finished stage.
+        """
+        table = self._done_table(stage)
         if stage == EVALUATE and table and table.get("weights_sha256") != self.evaluated_weights():
             return None
         return table
 
     def evaluated_weights(self) -> str | list[Any] | None:
-        """sha256 of the weights that an evaluation would judge now, those of the last stage that is finished; of a
-        cross-validation one a fold."""
+        """sha256 (hex) of the weights that an evaluation would score now: those of the last finished stage.
+
+        For a cross-validation a list with one digest per fold; None if no stage is finished.
+        """
         if self.settings.folds:
             return [member.evaluated_weights() for member in self.members()]
-        digests = [table.get("weights_sha256") for stage in self.settings.stages if (table := self._left(stage))]
+        digests = [table.get("weights_sha256") for stage in self.settings.stages if (table := self._done_table(stage))]
         return digests[-1] if digests else None
 
-    def _left(self, stage: str) -> dict[str, Any] | None:
+    def _done_table(self, stage: str) -> dict[str, Any] | None:
+        """The content of `done_file(stage)`; None if the file does not exist."""
         file = self.done_file(stage)
         for last in (False, True):
             try:
                 return json.loads(file.read_text())
             except FileNotFoundError:
-                # A node may remember for a minute that a file on a file server was not there; listing makes it look.
+                # An NFS client caches for up to a minute that a file does not exist; listing its folder refreshes it.
                 if last or not (file.parent.is_dir() and file in file.parent.iterdir()):
                     return None
         return None
@@ -193,7 +204,7 @@ class Run:
 
 
 def _object(line: str) -> dict[str, Any] | None:
-    """What a line of JSON holds, None for one that is being written, or that a full disk cut off."""
+    """The object in a line of JSON; None for an incomplete line, which is being written or was cut by a full disk."""
     try:
         table: dict[str, Any] = json.loads(line)
     except ValueError:
@@ -202,24 +213,26 @@ def _object(line: str) -> dict[str, Any] | None:
 
 
 def chain(settings: Settings) -> tuple[str, ...]:
+    """All stages in their order, then the evaluation."""
     return (*settings.stages, EVALUATE)
 
 
 def jobs_folder(run: Path) -> Path:
+    """The jobs folder of the run in the folder `run`."""
     return run / "jobs"
 
 
 def open_run(path: Path) -> Run:
-    """A run that exists. Raises UsageError, with what to type, if it does not."""
+    """The run in the folder `path`. Raises UsageError, with what to type, if there is none."""
     if not (path / "run.toml").exists():
         refuse_study(path)
-        whole = _whole_of(path)
-        options = ["--run", whole] if whole else ["--run", path, "--data", "DATA"]
+        cross_validation = _cross_validation_of(path)
+        options = ["--run", cross_validation] if cross_validation else ["--run", path, "--data", "DATA"]
         start = to_type("cloudseg.launch", "--stages", "all", *options)
         raise UsageError(f"{path}/run.toml is not there; start the run first: {start}")
     if path.stat().st_mode & stat.S_IWOTH:
         command = shlex.join(["chmod", "o-w", str(path)])
-        raise UsageError(f"everybody may write to {path}, and jobs run what lies there; type: {command}")
+        raise UsageError(f"everybody may write to {path}, and jobs execute files in it; type: {command}")
     table = config.read_toml(path / "run.toml")
     made = table.pop("made", {})
     return Run(path.resolve(), config.build(Settings, table, str(path / "run.toml")), made)
@@ -234,21 +247,21 @@ def refuse_study(path: Path) -> None:
         )
 
 
-def _whole_of(path: Path) -> Path | None:
-    """The cross-validation of which the run at `path`, there or not, is a fold's; None if there is none."""
-    whole = path.parent
-    if not (whole / "run.toml").exists():
+def _cross_validation_of(path: Path) -> Path | None:
+    """The cross-validation that has `path` as the folder of one of its folds; None if there is none."""
+    parent = path.parent
+    if not (parent / "run.toml").exists():
         return None
-    folds = config.read_toml(whole / "run.toml").get("folds", ())
-    return whole if path.name in {f"fold-{fold}" for fold in folds} else None
+    folds = config.read_toml(parent / "run.toml").get("folds", ())
+    return parent if path.name in {f"fold-{fold}" for fold in folds} else None
 
 
 def parser(command: str, description: str | None) -> argparse.ArgumentParser:
-    """The parser of `python -m cloudseg.COMMAND`, which works on a run."""
+    """The parser of `python -m cloudseg.COMMAND`, with the option --run."""
     out = argparse.ArgumentParser(
         prog=f"python -m cloudseg.{command}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    out.add_argument("--run", type=Path, default=Path(DEFAULT), help=f"the run's folder (default {DEFAULT})")
+    out.add_argument("--run", type=Path, default=Path(DEFAULT), help=f"folder of the run (default {DEFAULT})")
     return out

@@ -1,4 +1,4 @@
-"""How commands write tables and times."""
+"""Text tables and durations in the output of commands."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Columns as wide as they must be; those in which nothing stands are left out."""
+    """The lines of a table with aligned columns. The first row is the header; columns without values are omitted."""
     columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
     widths = [max(map(len, column)) for column in columns]
     for cells in zip(*columns, strict=True):
@@ -14,7 +14,7 @@ def table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
 
 
 def span(seconds: float) -> str:
-    """'2 h 05', '3 min', '45 s'."""
+    """A duration as text: '2 h 05', '3 min', '45 s'."""
     whole = round(seconds)
     if whole >= 3600:
         return f"{whole // 3600} h {whole % 3600 // 60:02}"

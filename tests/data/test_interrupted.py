@@ -180,7 +180,7 @@ def test_a_disk_that_fills_up_is_a_clear_error_and_the_run_goes_on_when_it_is_la
     said = [line for line in failed.stderr.splitlines() if " images/s, " not in line]
     assert len(said) == 1, failed.stderr
     assert said[0].startswith("error: ")
-    assert "cannot be written: No space left on device. What is finished is kept" in said[0]
+    assert "cannot be written: No space left on device. Finished files are kept" in said[0]
     assert (what == "manifest") == ("manifest.json" in said[0])
     assert contents(full.out).items() <= everything.items()
 

@@ -124,6 +124,6 @@ def test_of_many_that_find_a_stale_lock_one_gets_it_at_a_time(file, hurried_thre
 
 def test_a_file_that_is_no_lock_is_left_alone(file):
     file.write_text("notes")
-    with pytest.raises(UsageError, match="is no lock of ours"), hold(file):
+    with pytest.raises(UsageError, match="is not a lock file of cloudseg"), hold(file):
         pass
     assert file.read_text() == "notes"

@@ -33,7 +33,7 @@ def after(code: str, *numbers: signal.Signals) -> tuple[int, str]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
 def test_a_command_that_imports_ends_at_once(number):
-    said = "stopped; the same command goes on from here\n"
+    said = "stopped; the same command resumes from here\n"
     assert after("stop.end_at_once()\n" + READY + "time.sleep(60)", number) == (75, said)
 
 
@@ -46,7 +46,7 @@ def test_a_command_at_work_ends_with_one_line():
     code = (
         f"from cloudseg.core.errors import run_command\ndef main():\n    {READY}    time.sleep(60)\nrun_command(main)"
     )
-    assert after(code, signal.SIGTERM) == (75, "stopped; the same command goes on from here\n")
+    assert after(code, signal.SIGTERM) == (75, "stopped; the same command resumes from here\n")
 
 
 def test_the_second_sigterm_of_timeout_does_not_break_the_clearing_up():
@@ -89,7 +89,7 @@ def test_a_compiled_module_that_makes_another_error_of_it_does_not_print_a_trace
         "    except KeyboardInterrupt:\n        raise ImportError('numpy')\n"
         "run_command(main)"
     )
-    assert after(code, signal.SIGTERM) == (75, "stopped; the same command goes on from here\n")
+    assert after(code, signal.SIGTERM) == (75, "stopped; the same command resumes from here\n")
 
 
 def test_a_stop_that_python_drops_in_a_callback_is_not_lost():
@@ -101,4 +101,4 @@ def test_a_stop_that_python_drops_in_a_callback_is_not_lost():
         "    del thing\n    time.sleep(60)\n"
         "run_command(main)"
     )
-    assert after(code, signal.SIGTERM) == (75, "stopped; the same command goes on from here\n")
+    assert after(code, signal.SIGTERM) == (75, "stopped; the same command resumes from here\n")
