@@ -24,7 +24,7 @@ def main() -> None:
     jobs = queue.squeue([number for numbers in ids.values() for number in numbers])
     if jobs is None:
         raise CloudsegError("squeue does not answer, so nothing was cancelled; try again")
-    held = {number for number, job in jobs.items() if job.held}
+    held = {number for number, job in jobs.items() if job.active}
     held |= {number.split("_")[0] for number in held}  # an array is cancelled as one
     active = [(name, number) for name, numbers in ids.items() for number in numbers if number in held]
     if not active:

@@ -42,7 +42,7 @@ def wait(folder: Path, number: str, patience_s: float, say: Callable[[str], None
     while not (folder / ENDED).exists():
         job = (queue.squeue([number]) or {}).get(number)
         now = "" if job is None else queue.reason(job, {}) if job.waiting else job.state.lower()
-        if job is not None and not job.held:
+        if job is not None and not job.active:
             return
         if now and now != before:
             say(f"job {number}: {now}")

@@ -169,4 +169,4 @@ def _seconds_left() -> float | None:
     left = durations.seconds(
         commands.ask(["squeue", "--noheader", f"--jobs={job}", "--states=all", "--format=%L"]) or ""
     )
-    return None if left is None else max(1.0, left - script.LAST_CALL_S)
+    return None if left is None else max(1.0, left - script.REQUEUE_LEAD_S)

@@ -151,7 +151,7 @@ def _head(
     if run.has_data():
         return dataclasses.replace(found, state=DONE)
     tasks = {number: job for number, job in (jobs or {}).items() if number.split("_")[0] == own}
-    held = [job for job in tasks.values() if job.held]
+    held = [job for job in tasks.values() if job.active]
     if running := [job for job in held if job.running]:
         why = f"{len(running)} tasks run, {len(held) - len(running)} wait"
         return dataclasses.replace(found, state=RUNNING, why=why)

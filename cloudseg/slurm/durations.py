@@ -1,11 +1,13 @@
-"""Slurm's way to write times."""
+"""Durations in the formats of Slurm."""
 
 from __future__ import annotations
 
 
 def seconds(text: str) -> float | None:
-    """Slurm's way to write times: "30" (minutes), "10:00", "2:30:00", "1-12", "1-12:30:00". None for UNLIMITED, and for
-    what is no time."""
+    """Seconds of a Slurm duration: "30" (minutes), "10:00", "2:30:00", "1-12", "1-12:30:00".
+
+    None for UNLIMITED and for text that is no duration.
+    """
     days, separator, rest = text.strip().rpartition("-")
     parts = rest.split(":")
     if not all(part.isdecimal() for part in parts) or (separator and not days.isdecimal()) or len(parts) > 3:
@@ -21,5 +23,5 @@ def seconds(text: str) -> float | None:
 
 
 def text(seconds: int) -> str:
-    """Seconds as sbatch takes them: "26:03:00"."""
+    """A number of seconds in the format of sbatch --time, for example "26:03:00"."""
     return f"{seconds // 3600:02}:{seconds % 3600 // 60:02}:{seconds % 60:02}"

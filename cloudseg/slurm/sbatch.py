@@ -1,4 +1,4 @@
-"""Gives scripts to sbatch."""
+"""Submits jobs with sbatch."""
 
 from __future__ import annotations
 
@@ -15,23 +15,27 @@ from cloudseg.slurm.sites import Site
 
 
 def is_there() -> bool:
-    """Whether jobs can be submitted from this machine."""
+    """Whether this machine has sbatch."""
     return shutil.which("sbatch") is not None
 
 
 def require(site: Site) -> None:
-    """Say which of the user's variables do not reach sbatch. Raises UsageError, with what to type, where there is no
-    sbatch, or no account is named and `site` wants one."""
+    """Check that jobs can be submitted, and print which SBATCH_ variables of the user are ignored.
+
+    Raises UsageError, with what to type, without sbatch or without an account on a `site` that requires one.
+    """
     if not is_there():
         raise UsageError("--cluster slurm: there is no sbatch on this machine; type: --cluster local")
     sites.require_account(site)
     if ignored := commands.ignored(os.environ):
-        print(f"note: {', '.join(ignored)}: not heeded; options and the site file decide", file=sys.stderr)
+        print(f"note: {', '.join(ignored)}: ignored; options and the site file apply", file=sys.stderr)
 
 
 def submit(job: Job, file: Path) -> str:
-    """Write the job's script to `file` and submit it; returns its id. Raises CloudsegError with sbatch's own words if
-    it is refused."""
+    """Write the script of `job` to `file` and submit it; returns the job id.
+
+    Raises CloudsegError with sbatch's message if sbatch refuses it.
+    """
     atomic.write(file, script.script(job).encode())
     answer = commands.run(["sbatch", "--parsable", str(file)])
     if answer.returncode:

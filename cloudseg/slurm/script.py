@@ -1,4 +1,4 @@
-"""Slurm's side as text: an sbatch script from a Job."""
+"""Renders sbatch scripts from jobs. Pure."""
 
 from __future__ import annotations
 
@@ -14,32 +14,38 @@ from cloudseg.slurm import durations
 from cloudseg.slurm.sites import Resources, Site
 
 SIGNAL_LEAD_S = 120
-"""Seconds before the walltime at which ranks are told to save and leave. Slurm looks every 30 s."""
+"""Seconds before the walltime at which Slurm signals the ranks to save and exit; Slurm checks every 30 s."""
 PLANNED_RANKS = "CLOUDSEG_RANKS"
-"""The environment variable that tells how many ranks' work a job does that may have fewer."""
-LAST_CALL_S = 15
-"""Seconds before the walltime at which a job whose ranks have not left by then is requeued all the same."""
+"""Environment variable: the number of ranks whose work a job does; the job may have fewer ranks."""
+REQUEUE_LEAD_S = 15
+"""Seconds before the walltime at which a job is requeued even if its ranks have not exited."""
 
 HANDWRITTEN_STAGES = 3
-"""How many stages there are files in jobs/ for; the recipe `paper` has as many."""
+"""Number of stages with a file in jobs/; the recipe `paper` has this many."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One batch job; `script` gives its text."""
+    """One batch job; `script` renders its text."""
 
     name: str
     resources: Resources
     command: str
-    """Started once, on the first node; it starts the ranks."""
+    """Shell command that runs once, on the first node, and starts the ranks."""
     log: str
+    """Path of the log; sbatch replaces %j, %A and %a in it."""
     sbatch: tuple[str, ...] = ()
+    """Further options of sbatch."""
     exports: tuple[tuple[str, str], ...] = ()
+    """Environment variables: pairs of (name, value)."""
     dependency: str = ""
+    """Value of sbatch --dependency."""
     array: str = ""
+    """Value of sbatch --array."""
     comment: tuple[str, ...] = ()
+    """Comment lines at the top of the script."""
     elastic: bool = False
-    """Whether fewer nodes may do the work, and one of them is enough to start."""
+    """Whether the job may start with fewer nodes, at least one."""
 
     @property
     def ranks(self) -> int:
@@ -47,13 +53,13 @@ class Job:
 
 
 def script(job: Job) -> str:
-    """The text that sbatch is given. Raises UsageError for paths that sbatch could not be told."""
+    """The text of the sbatch script. Raises UsageError for option values that a #SBATCH line cannot hold."""
     need = job.resources
     walltime = durations.seconds(need.time)
-    # Of a range of nodes Slurm takes the most there are, but only one if it is told of one task a node.
+    # For a range of nodes Slurm allocates as many as are free, but only one if --ntasks-per-node=1 is given.
     elastic = job.elastic and need.nodes > 1
     lead = SIGNAL_LEAD_S if walltime is None else min(SIGNAL_LEAD_S, int(walltime // 4))
-    for option in job.sbatch:  # sbatch heeds the last one
+    for option in job.sbatch:  # the last --signal applies
         if match := re.fullmatch(r"--signal=\S+@(\d+)", option):
             lead = int(match[1])
     exports = [*job.exports, ("CLOUDSEG_LEAD_S", str(lead))]
@@ -77,10 +83,10 @@ def script(job: Job) -> str:
     ]
     for option in options:
         if not option.isprintable() or set(option) & set(" \"'\\"):
-            way = "choose another value"
+            advice = "choose another value"
             if option.startswith("--output="):
-                way = "choose another folder, with --run (of doctor: --folder)"
-            raise UsageError(f"sbatch takes no blanks, quotes or control characters in {option!r}; {way}")
+                advice = "choose another folder, with --run (of doctor: --folder)"
+            raise UsageError(f"sbatch takes no blanks, quotes or control characters in {option!r}; {advice}")
     lines = [
         "#!/usr/bin/env bash",
         *(f"# {line}".rstrip() for line in job.comment),
@@ -97,7 +103,7 @@ def script(job: Job) -> str:
 
 
 def stage_job(stage: str, site: Site, run: str, log: str, **changes: int | str) -> Job:
-    """The job of one stage, or of the evaluation; `changes` replace what the site says of its resources."""
+    """The job of one stage, or of the evaluation; `changes` replace fields of the site's resources."""
     resources = site.evaluate if stage == EVALUATE else site.train
     return Job(
         name=stage,
@@ -109,7 +115,7 @@ def stage_job(stage: str, site: Site, run: str, log: str, **changes: int | str) 
 
 
 def preprocess_job(site: Site, array: str) -> Job:
-    """One array task a shard; what it needs to know comes from environment variables."""
+    """The preprocessing array with one task per shard; environment variables name its input and output."""
     return Job(
         name="preprocess",
         resources=site.preprocess,
@@ -126,7 +132,7 @@ def preprocess_job(site: Site, array: str) -> Job:
 
 
 def handwritten(site: Site) -> dict[str, str]:
-    """The files of jobs/, by name: what people sbatch without the launcher, told by environment variables."""
+    """File name -> text of the scripts in jobs/, which users submit with sbatch and configure by variables."""
     run = f'"${{CLOUDSEG_RUN:-{DEFAULT}}}"'
     stages = {f"train_stage{number}.slurm": str(number) for number in range(1, HANDWRITTEN_STAGES + 1)}
     files = {}
@@ -163,9 +169,10 @@ _PREPROCESS_USAGE = (
 
 
 def afterok(job_id: str) -> str:
+    """The dependency on the success of a job."""
     return f"afterok:{job_id}"
 
 
 def submitit_command(folder: Path) -> str:
-    """What submitit lets a job run: it unpickles a function from `folder` and calls it."""
+    """The shell command of a job of submitit, which unpickles a function from `folder` and calls it."""
     return f"python -u -m submitit.core._submit {shlex.quote(str(folder))}"

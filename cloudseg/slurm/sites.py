@@ -1,4 +1,4 @@
-"""Site files: what a cluster calls its partitions and what a node of it holds. Data, read from env/sites/NAME.toml."""
+"""Site files: the partitions, limits, modules and links of a cluster, read from env/sites/NAME.toml."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ DEFAULT = "ruche"
 
 @dataclasses.dataclass(frozen=True)
 class Resources:
-    """What one kind of job asks for."""
+    """Resources that one kind of job requests."""
 
     partition: str
     time: str
-    """Walltime as sbatch takes it: HH:MM:SS."""
+    """Walltime in the format of sbatch: HH:MM:SS."""
     nodes: int = 1
     tasks_per_node: int = 1
     cpus_per_task: int = 1
@@ -30,7 +30,7 @@ class Resources:
 
 @dataclasses.dataclass(frozen=True)
 class Partition:
-    """What a partition gives at most; 0 and "" where that is not known."""
+    """Limits of a partition per job; 0 and "" for unknown limits."""
 
     time: str = ""
     nodes: int = 0
@@ -40,7 +40,7 @@ class Partition:
 
 @dataclasses.dataclass(frozen=True)
 class Links:
-    """What an allreduce gets, in GB/s and microseconds, between the GPUs of a node and between nodes."""
+    """Bandwidth (GB/s) and latency (microseconds) of an allreduce, inside a node and between nodes."""
 
     inside: float = 10.0
     inside_us: float = 10.0
@@ -50,33 +50,37 @@ class Links:
 
 @dataclasses.dataclass(frozen=True)
 class Site:
+    """The content of a site file."""
+
     train: Resources
-    """The stages: one task a GPU."""
+    """Resources of a stage: one task per GPU."""
     evaluate: Resources
     preprocess: Resources
     description: str = ""
     modules: tuple[str, ...] = ()
-    """`module load` of each, by env/activate.sh, in every job."""
+    """Modules that env/activate.sh loads in every job."""
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
-    """Exported by env/activate.sh in every job."""
+    """Environment variables that env/activate.sh exports in every job."""
     sbatch: tuple[str, ...] = ()
-    """Further sbatch options of every job, as --constraint=v100-32g."""
+    """Further sbatch options of every job, for example --constraint=v100-32g."""
     srun: tuple[str, ...] = ()
     """Further srun options of every step."""
     account: str = ""
-    """What to type where jobs must be charged to a project, as export SBATCH_ACCOUNT=PROJECT@v100."""
+    """Command to type if the site charges jobs to a project, for example export SBATCH_ACCOUNT=PROJECT@v100."""
     gpus_per_user: int = 0
-    """Most GPUs that a user's jobs may hold together; 0 where there is no such limit."""
+    """Maximum number of GPUs of all running jobs of a user; 0 for no limit."""
     partitions: dict[str, Partition] = dataclasses.field(default_factory=dict)
     links: Links = Links()
 
 
 def refuse(site: Site, need: Resources) -> None:
-    """Raises UsageError, with all limits that are passed and the options that keep to them, for what the site would
-    refuse, or leave in the queue for ever."""
-    if not (faults := [*_passed(site, need)]):
+    """Raises UsageError if `need` exceeds limits of the site, so that Slurm would refuse the job or never start it.
+
+    The message names all exceeded limits and the options that keep within them.
+    """
+    if not (faults := [*_exceeded_limits(site, need)]):
         return
-    fits = _within(site, need)
+    fits = _within_limits(site, need)
     changes = {
         f"--nodes {fits.nodes}": fits.nodes != need.nodes,
         f"--tasks-per-node {fits.tasks_per_node}": (fits.tasks_per_node, fits.gpus_per_node)
@@ -84,50 +88,52 @@ def refuse(site: Site, need: Resources) -> None:
         f"--time {fits.time}": fits.time != need.time,
     }
     changed = " ".join(option for option, differs in changes.items() if differs)
-    if any(_passed(site, fits)):
-        advice = "name another with --partition, or lower what the site file asks for"
+    if any(_exceeded_limits(site, fits)):
+        advice = "name another with --partition, or reduce the resources in the site file"
     else:
         advice = f"type: {changed}"
     if need.time != fits.time:
-        advice += " (a stage that needs more goes back into the queue, and on, by itself)"
+        advice += " (a stage that needs more time requeues itself and resumes)"
     raise UsageError(f"{'; '.join(faults)}; {advice}")
 
 
-def _passed(site: Site, need: Resources) -> Iterator[str]:
-    """The limits that `need` passes, in words."""
+def _exceeded_limits(site: Site, need: Resources) -> Iterator[str]:
+    """One sentence for each limit of the site that `need` exceeds."""
     gpus, limit = need.nodes * need.gpus_per_node, site.partitions.get(need.partition, Partition())
     if site.gpus_per_user and gpus > site.gpus_per_user:
         yield (
-            f"{need.nodes} nodes x {need.gpus_per_node} GPUs are {gpus}, and this site gives a user "
+            f"{need.nodes} nodes x {need.gpus_per_node} GPUs are {gpus} GPUs, and this site limits a user to "
             f"{site.gpus_per_user} at a time"
         )
-    asked = {
+    requested = {
         "nodes": (need.nodes, limit.nodes),
-        "GPUs a node": (need.gpus_per_node, limit.gpus_per_node),
-        "CPUs a node": (need.tasks_per_node * need.cpus_per_task, limit.cpus_per_node),
+        "GPUs per node": (need.gpus_per_node, limit.gpus_per_node),
+        "CPUs per node": (need.tasks_per_node * need.cpus_per_task, limit.cpus_per_node),
     }
-    for what, (number, most) in asked.items():
-        if most and number > most:
-            yield f"partition {need.partition} has {most} {what}, and {number} are asked for"
+    for what, (number, maximum) in requested.items():
+        if maximum and number > maximum:
+            yield f"partition {need.partition} has {maximum} {what}, and {number} are requested"
     if shorter(limit.time, need.time) != need.time:
-        yield f"partition {need.partition} gives a job {limit.time}, and {need.time} is asked for"
+        yield f"partition {need.partition} limits a job to {limit.time}, and {need.time} is requested"
 
 
-def _within(site: Site, need: Resources) -> Resources:
-    """`need` with fewer nodes, tasks a node (and as many GPUs) and less time, as far as the limits want that. One of
-    each is the least, also where that is too much."""
+def _within_limits(site: Site, need: Resources) -> Resources:
+    """`need` with nodes, tasks per node (and GPUs per node) and walltime reduced to the limits of the site.
+
+    Each number is at least 1, even if this exceeds a limit.
+    """
     limit, gpus = site.partitions.get(need.partition, Partition()), need.gpus_per_node
-    of_gpus = [most for most in (limit.gpus_per_node, site.gpus_per_user) if most and gpus]
-    of_cpus = [limit.cpus_per_node // need.cpus_per_task] if limit.cpus_per_node else []
-    tasks = max(1, min([need.tasks_per_node, *of_gpus, *of_cpus]))
-    if gpus and (tasks < need.tasks_per_node or gpus > min([gpus, *of_gpus])):
-        gpus = tasks  # where the number of tasks is said, jobs ask for a GPU each
-    of_nodes = [limit.nodes] if limit.nodes else []
+    gpu_limits = [number for number in (limit.gpus_per_node, site.gpus_per_user) if number and gpus]
+    cpu_limits = [limit.cpus_per_node // need.cpus_per_task] if limit.cpus_per_node else []
+    tasks = max(1, min([need.tasks_per_node, *gpu_limits, *cpu_limits]))
+    if gpus and (tasks < need.tasks_per_node or gpus > min([gpus, *gpu_limits])):
+        gpus = tasks  # with --tasks-per-node a job requests one GPU per task
+    node_limits = [limit.nodes] if limit.nodes else []
     if site.gpus_per_user and gpus:
-        of_nodes.append(site.gpus_per_user // gpus)
+        node_limits.append(site.gpus_per_user // gpus)
     return dataclasses.replace(
         need,
-        nodes=max(1, min([need.nodes, *of_nodes])),
+        nodes=max(1, min([need.nodes, *node_limits])),
         tasks_per_node=tasks,
         gpus_per_node=gpus,
         time=shorter(limit.time, need.time),
@@ -135,29 +141,29 @@ def _within(site: Site, need: Resources) -> Resources:
 
 
 def shorter(limit: str, walltime: str) -> str:
-    """`walltime`, or the `limit` of a partition where that is less; both as sbatch takes them."""
-    longest, asked = durations.seconds(limit), durations.seconds(walltime)
-    return limit if limit and longest is not None and (asked is None or asked > longest) else walltime
+    """The shorter of `walltime` and the `limit` of a partition ("" for unknown); both in the format of sbatch."""
+    limit_s, walltime_s = durations.seconds(limit), durations.seconds(walltime)
+    return limit if limit and limit_s is not None and (walltime_s is None or walltime_s > limit_s) else walltime
 
 
 def require_account(site: Site) -> None:
-    """Raises UsageError, with what to type, where jobs need an account and none is named."""
+    """Raises UsageError, with what to type, if the site charges jobs to a project and no account is named."""
     named = os.environ.get("SBATCH_ACCOUNT") or any(option.startswith(("--account", "-A")) for option in site.sbatch)
     if site.account and not named:
         raise UsageError(f"this site charges jobs to a project; type first: {site.account}")
 
 
 def load(name: str | None) -> Site:
-    """The site called `name`, or in a file of that path; without a name $CLOUDSEG_SITE, else Ruche.
+    """The site with this name or path of a .toml file; None for $CLOUDSEG_SITE, else ruche.
 
-    Raises UsageError if there is no such site or its file is wrong.
+    Raises UsageError if the site does not exist or its file is wrong.
     """
     path = file(name)
     return config.build(Site, config.read_toml(path), str(path))
 
 
 def file(name: str | None) -> Path:
-    """The file of the site called `name`. Raises UsageError if there is none."""
+    """The file of the site `name`, as for `load`. Raises UsageError if it does not exist."""
     name = name or os.environ.get("CLOUDSEG_SITE") or DEFAULT
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not path.exists():

@@ -63,7 +63,7 @@ def test_gpu_hours_are_counted_where_accounting_knows_types_alone(slurm, status)
     [
         ("InvalidQOS", "quality of service is not valid"),
         ("JobHoldMaxRequeue", "scontrol release"),
-        ("PartitionConfig", "asks for more than the partition gives"),
+        ("PartitionConfig", "asks for more than the partition allows"),
     ],
 )
 def test_why_a_job_waits_is_told_in_words(slurm, status, reason, words):

@@ -66,7 +66,7 @@ def test_trials_in_the_queue_are_seen_whatever_squeue_shows_by_default(type_, sl
     slurm.holds("101_0", "PENDING")
     slurm.holds("101_1", "PENDING")
     again = type_("cloudseg.launch", *study, **slurm.environ, SQUEUE_STATES="RUNNING", SBATCH_QOS="long")
-    assert "note: SBATCH_QOS: not heeded" in again.stderr
+    assert "note: SBATCH_QOS: ignored" in again.stderr
     assert len(slurm.calls("sbatch")) == 2  # the array and the job that compares
 
 

@@ -60,4 +60,4 @@ def test_the_site_of_the_page_is_planned_for_and_its_limit_holds(type_):
     script = type_(dry, **environ)
     for line in ("#SBATCH --partition=a100", "#SBATCH --qos=normal", "#SBATCH --gres=gpu:2"):
         assert line in script
-    assert "3 nodes x 2 GPUs are 6, and this site gives a user 4" in type_(refused, expect=2, **environ)
+    assert "3 nodes x 2 GPUs are 6 GPUs, and this site limits a user to 4" in type_(refused, expect=2, **environ)

@@ -85,7 +85,7 @@ def test_a_job_that_waits_after_it_has_run_is_requeued(run, slurm):
     slurm({"11": job("PENDING", "BeginTime")})
     found = state.look(run)[0][0]
     assert (found.state, found.restarts) == ("requeued", 1)
-    assert "pause that Slurm makes" in found.why
+    assert "waits for the delay of Slurm" in found.why
 
 
 def test_a_stage_that_failed_says_why(run, slurm):

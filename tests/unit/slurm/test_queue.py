@@ -30,17 +30,17 @@ def account(state: str) -> Account:
 
 @pytest.mark.parametrize("state", WITH_NODES.split())
 def test_a_job_that_has_nodes_runs(state):
-    assert job(state).held and job(state).running and not job(state).waiting
+    assert job(state).active and job(state).running and not job(state).waiting
 
 
 @pytest.mark.parametrize("state", IN_THE_QUEUE.split())
 def test_a_job_that_has_none_yet_waits(state):
-    assert job(state).held and job(state).waiting and not job(state).running
+    assert job(state).active and job(state).waiting and not job(state).running
 
 
 @pytest.mark.parametrize("state", OVER.split())
 def test_a_job_that_is_over_is_not_held(state):
-    assert not job(state).held and not job(state).running and not job(state).waiting
+    assert not job(state).active and not job(state).running and not job(state).waiting
 
 
 def test_a_job_in_a_state_that_no_version_knew_is_alive_until_accounting_says_otherwise():
@@ -57,19 +57,19 @@ def test_accounting_that_lags_does_not_end_a_job_in_a_known_state():
 
 
 def test_every_reason_of_slurms_is_told_in_words():
-    told = {reason: queue.reason(job("PENDING", reason), {}) for reason in REASONS}
-    told.pop("Dependency")
-    assert [reason for reason, words in told.items() if reason in words] == []
+    explanations = {reason: queue.reason(job("PENDING", reason), {}) for reason in REASONS}
+    explanations.pop("Dependency")
+    assert [reason for reason, words in explanations.items() if reason in words] == []
 
 
 @pytest.mark.parametrize(
     ("reason", "words"),
     [
-        ("Priority", "others come first"),
+        ("Priority", "other jobs have a higher priority"),
         ("InvalidQOS", "its quality of service is not valid"),
         ("JobHoldMaxRequeue", "requeued as often as the cluster allows"),
-        ("PartitionConfig", "asks for more than the partition gives"),
-        ("launch failed requeued held", "a node failed to start it; scontrol release"),
+        ("PartitionConfig", "asks for more than the partition allows"),
+        ("launch failed requeued held", "a node failed to start it; to release it: scontrol release"),
         (
             "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher partitions",
             "down, drained",

@@ -43,13 +43,13 @@ def test_what_a_site_asks_for_is_within_its_own_limits(site):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--nodes", "3"), "3 nodes x 4 GPUs are 12, and this site gives a user 8 at a time; type: --nodes 2"),
+        (("--nodes", "3"), "3 nodes x 4 GPUs are 12 GPUs, and this site limits a user to 8 at a time; type: --nodes 2"),
         (
             ("--time", "30:00:00"),
-            "partition gpu gives a job 24:00:00, and 30:00:00 is asked for; type: --time 24:00:00",
+            "partition gpu limits a job to 24:00:00, and 30:00:00 is requested; type: --time 24:00:00",
         ),
-        (("--partition", "gpu_test"), "partition gpu_test gives a job 01:00:00"),
-        (("--tasks-per-node", "5", "--nodes", "1"), "partition gpu has 4 GPUs a node, and 5 are asked for"),
+        (("--partition", "gpu_test"), "partition gpu_test limits a job to 01:00:00"),
+        (("--tasks-per-node", "5", "--nodes", "1"), "partition gpu has 4 GPUs per node, and 5 are requested"),
     ],
 )
 def test_what_ruche_would_refuse_is_refused_before(options, said, capsys, monkeypatch):
@@ -58,7 +58,7 @@ def test_what_ruche_would_refuse_is_refused_before(options, said, capsys, monkey
 
 
 def test_more_nodes_or_cpus_than_there_are_are_refused():
-    for changes, said in ({"nodes": 11, "gpus_per_node": 0}, "10 nodes"), ({"cpus_per_task": 11}, "40 CPUs a node"):
+    for changes, said in ({"nodes": 11, "gpus_per_node": 0}, "10 nodes"), ({"cpus_per_task": 11}, "40 CPUs per node"):
         with pytest.raises(UsageError, match=f"partition gpu has {said}"):
             sites.refuse(RUCHE, dataclasses.replace(RUCHE.train, **changes))
 
