@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     args.run = args.run or Path(trials.DEFAULT if args.study else run.DEFAULT)
     in_slurm = args.cluster == "slurm" or (args.cluster == "auto" and sbatch.is_there())
-    if study.asked(args):
+    if study.requested(args):
         study.launch(args, in_slurm, plan.stage_jobs)
         return
     settings = selection.settings_of(args)

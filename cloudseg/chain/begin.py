@@ -1,4 +1,4 @@
-"""Begins a run: writes its settings once, after they were checked, or compares them with those that it has."""
+"""Creates a run: checks its settings and writes them once, or compares the given settings with those of the run."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from cloudseg.core.run import OTHER, Run, open_run, refuse_study
 
 
 def run(path: Path, given: list[tuple[str, Mapping[str, Any]]], data_to_come: bool = False, advice: str = "") -> Run:
-    """The run at `path`: made with the `given` settings if it is new, compared with them if it is there. Its data set
-    must be there unless it is `data_to_come`. `advice` says what to do about other settings, where it is not to go on
-    without them.
+    """The run in the folder `path`, created with the `given` settings if it does not exist.
 
-    Safe when many ranks or two launchers do it at once: the first to link its `run.toml` wins, the others
-    compare theirs with it. The environment only fills in for a run that is new.
-    Raises UsageError with a line a difference if the run has other settings, or for settings that could not
-    work: nothing is written then.
+    `given`: layers for `config.resolve`; the environment adds settings to a new run only. If the run exists, its
+    settings must be equal to the given ones. With `data_to_come` the data set need not exist. `advice` replaces the
+    default advice in the error about different settings.
+
+    Several ranks or launchers may call this at once: the first to link `run.toml` creates the run, the others compare
+    their settings with it. Raises UsageError, with one line per difference, if the run has other settings, and for
+    invalid settings; nothing is written then.
     """
     file = path / "run.toml"
     if not file.exists():
@@ -32,7 +33,7 @@ def run(path: Path, given: list[tuple[str, Mapping[str, Any]]], data_to_come: bo
         path.mkdir(parents=True, exist_ok=True)
         path.chmod(path.stat().st_mode & ~stat.S_IWOTH)
         made = provenance.made(settings.data)
-        text = "# The settings of this run, fixed by its first command. [made] says with what that was.\n"
+        text = "# The settings of this run, fixed by its first command. [made] lists the versions at that time.\n"
         if atomic.create(file, (text + config.toml({**config.to_table(settings), "made": made})).encode()):
             return Run(path.resolve(), settings, made)
     run = open_run(path)
@@ -44,7 +45,7 @@ def run(path: Path, given: list[tuple[str, Mapping[str, Any]]], data_to_come: bo
         differing = config.differences(run.settings, wanted)
         if differing:
             raise UsageError(
-                f"{file} holds other settings, and a run keeps those it began with:\n  "
+                f"{file} has other settings, and the settings of a run cannot change:\n  "
                 + "\n  ".join(differing)
                 + f"\n{advice or keep_settings(path)}"
             )
@@ -52,5 +53,5 @@ def run(path: Path, given: list[tuple[str, Mapping[str, Any]]], data_to_come: bo
 
 
 def keep_settings(path: Path) -> str:
-    """What to do where the command line names other settings than the run, or study, at `path` has."""
-    return f"go on with: {shlex.join(['--run', str(path)])} and no settings; or begin another: --run {OTHER}"
+    """Advice for a command line with other settings than those of the run, or study, at `path`."""
+    return f"to resume it: {shlex.join(['--run', str(path)])} without settings; to start another: --run {OTHER}"

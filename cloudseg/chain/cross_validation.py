@@ -1,4 +1,4 @@
-"""Launches a cross-validation: what is left of each fold, and the evaluation of all."""
+"""Launches a cross-validation: the remaining stages of each fold, and the evaluation of all folds."""
 
 from __future__ import annotations
 
@@ -10,50 +10,52 @@ from cloudseg.core.errors import UsageError, to_type
 from cloudseg.core.run import Run
 
 
-def launch(whole: Run, args: argparse.Namespace, in_slurm: bool) -> None:
-    """Queue, or run here, what is left of a cross-validation."""
-    preflight.check_run(whole.settings, data_to_come=args.source is not None)
+def launch(parent: Run, args: argparse.Namespace, in_slurm: bool) -> None:
+    """Queue the remaining stages of the cross-validation `parent`, or run them on this machine."""
+    preflight.check_run(parent.settings, data_to_come=args.source is not None)
     training = [stage for stage in args.stages if stage != run.EVALUATE]
-    members = folds.prepare(whole, args.source is not None)
+    members = folds.prepare(parent, args.source is not None)
     selection.require_before(members, training, args.source is not None)
-    left = {member.settings.fold: selection.remaining(member, training) for member in members}
-    judging = run.EVALUATE in args.stages and (any(left.values()) or not whole.done(run.EVALUATE))
-    if not any(left.values()) and not judging:
-        print(f"{', '.join(args.stages)}: all done in {args.run}; results: {whole.metrics}")
+    remaining = {member.settings.fold: selection.remaining(member, training) for member in members}
+    evaluating = run.EVALUATE in args.stages and (any(remaining.values()) or not parent.done(run.EVALUATE))
+    if not any(remaining.values()) and not evaluating:
+        print(f"{', '.join(args.stages)}: all done in {args.run}; results: {parent.metrics}")
     elif in_slurm:
-        with queueing.queueing(whole, args):
-            _queue(whole, left, judging, args)
+        with queueing.queueing(parent, args):
+            _queue(parent, remaining, evaluating, args)
     else:
-        launched.keep(whole, args)
-        for fold, stages in left.items():
+        launched.keep(parent, args)
+        for fold, stages in remaining.items():
             print(f"fold {fold}: {', '.join(stages) or 'all done'}", flush=True)
-            local.run_stages(run.open_run(whole.member(fold)), stages, args.tasks_per_node or 1)
-        if judging:
-            local.run_stages(whole, [run.EVALUATE], args.tasks_per_node or 1)
-            print(f"results: {whole.metrics}")
+            local.run_stages(run.open_run(parent.member(fold)), stages, args.tasks_per_node or 1)
+        if evaluating:
+            local.run_stages(parent, [run.EVALUATE], args.tasks_per_node or 1)
+            print(f"results: {parent.metrics}")
 
 
-def _queue(whole: Run, left: dict[int, list[str]], judging: bool, args: argparse.Namespace) -> None:
-    """Submit the arrays of `left`, by fold, and the evaluation. Folds that have jobs in the queue keep these."""
-    held = folds.active(whole)
-    for fold in [fold for fold in left if held[fold]]:
-        # What it has in the queue ends with a stage; those after it would be judged without.
-        last = max((left[fold].index(stage) for stage in held[fold] if stage in left[fold]), default=-1)
-        if more := left[fold][last + 1 :]:
+def _queue(parent: Run, remaining: dict[int, list[str]], evaluating: bool, args: argparse.Namespace) -> None:
+    """Submit arrays for the `remaining` stages of each fold, and the evaluation. Folds with active jobs are skipped."""
+    active = folds.active(parent)
+    for fold in [fold for fold in remaining if active[fold]]:
+        # Stages after the last queued one would be missing in the evaluation.
+        last = max((remaining[fold].index(stage) for stage in active[fold] if stage in remaining[fold]), default=-1)
+        if more := remaining[fold][last + 1 :]:
             raise UsageError(
-                f"fold {fold} has {', '.join(held[fold])} in the queue; {', '.join(more)} can be queued when that has "
-                f"ended, or after: {to_type('cloudseg.cancel', args.run)}"
+                f"fold {fold} has {', '.join(active[fold])} in the queue; {', '.join(more)} can be queued when that "
+                f"has ended, or after: {to_type('cloudseg.cancel', args.run)}"
             )
-        listed = ", ".join(f"{stage} {number}" for stage, number in held[fold].items())
+        listed = ", ".join(f"{stage} {number}" for stage, number in active[fold].items())
         print(f"fold {fold} is queued already, and not queued twice: {listed}")
-        left.pop(fold)
-    if not any(left.values()) and (held[None] or not judging):
-        print(f"stop them first with: {to_type('cloudseg.cancel', args.run)}")
+        remaining.pop(fold)
+    if not any(remaining.values()) and (active[None] or not evaluating):
+        print(f"to stop them: {to_type('cloudseg.cancel', args.run)}")
         return
-    stages = [*dict.fromkeys(stage for each in left.values() for stage in each), *([run.EVALUATE] if judging else [])]
-    code = snapshot.code(whole.path, args.no_snapshot)
-    todo = plan.stage_jobs(whole.path, stages, args, code, whole.settings)
-    folds.submit(whole, left, todo, queueing.announce, queueing.queue_preprocessing(whole, args, code))
+    training = dict.fromkeys(stage for stages in remaining.values() for stage in stages)
+    code = snapshot.code(parent.path, args.no_snapshot)
+    jobs = plan.stage_jobs(
+        parent.path, [*training, *([run.EVALUATE] if evaluating else [])], args, code, parent.settings
+    )
+    folds.submit(parent, remaining, jobs, queueing.announce, queueing.queue_preprocessing(parent, args, code))
     queueing.epilogue(
-        whole, args, "each fold's stage starts when the one before has succeeded, the evaluation after all"
+        parent, args, "each stage of a fold starts when the one before has succeeded, the evaluation after all folds"
     )

@@ -1,4 +1,4 @@
-"""The sbatch scripts of a launch, printed."""
+"""Prints the sbatch scripts of a launch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cloudseg.slurm import script
 
 
 def show(args: argparse.Namespace, settings: Settings) -> None:
-    """Print what would be submitted; needs no data, no Slurm and no TensorFlow."""
+    """Print the scripts that launch would submit. Requires no data, no Slurm and no TensorFlow."""
     folder = args.run.resolve()
     code, after = snapshot.code(folder, args.no_snapshot, dry_run=True), ""
     jobs = plan.stage_jobs(folder, args.stages, args, code, settings)
@@ -32,4 +32,4 @@ def show(args: argparse.Namespace, settings: Settings) -> None:
         layers = [*config.from_environment(), *selection.given(args)]
         Manifest.load(run.open_run(args.run).settings.data if not layers else config.resolve(layers).data)
     except UsageError as error:
-        print(f"note: without --dry-run this would stop: {error}", file=sys.stderr)
+        print(f"note: without --dry-run this would fail: {error}", file=sys.stderr)

@@ -8,9 +8,9 @@ from cloudseg.core.run import Run
 from cloudseg.job import batch
 
 
-def run_stages(prepared: Run, left: list[str], ranks: int) -> None:
-    """Stages on this machine, one after the other, `ranks` processes each."""
-    for stage in left:
+def run_stages(prepared: Run, stages: list[str], ranks: int) -> None:
+    """Run `stages` on this machine, one after the other, with `ranks` processes each."""
+    for stage in stages:
         began = time.monotonic()
         batch.run_stage(prepared.path, stage, ranks)
         print(f"{stage} done in {time.monotonic() - began:.0f} s", flush=True)

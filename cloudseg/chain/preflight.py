@@ -1,4 +1,4 @@
-"""What would fail in the night fails at launch: settings held against the data and files that are there."""
+"""Checks settings against the data and the weight files before jobs are queued."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from cloudseg.data.shards import Manifest
 from cloudseg.nets import names, weights
 
 RESERVED = ("evaluate", "preprocess")
-"""Other jobs of a chain."""
+"""Names of other jobs of a chain, which a stage must not have."""
 
 
 def check(settings: Settings) -> None:
-    """Raises UsageError, with what to type, for data, names, weights or numbers that training could not use."""
+    """Raises UsageError, with what to type, for data, names, weights or numbers that training cannot use."""
     check_data(settings)
     check_settings(settings)
     names.require_size(settings.network, Manifest.load(settings.data).size)
 
 
 def check_run(settings: Settings, data_to_come: bool) -> None:
-    """`check`, or where the data is yet to be made `check_settings`."""
+    """`check`; with `data_to_come`, because the data set does not exist yet, `check_settings`."""
     (check_settings if data_to_come else check)(settings)
 
 
 def check_data(settings: Settings) -> None:
-    """`check`, of the data alone."""
+    """The part of `check` for the data set: folds with images to train and to validate."""
     manifest = Manifest.load(settings.data)
     if len(set(settings.folds)) < len(settings.folds):
         raise UsageError(f"folds: {list(settings.folds)} names one twice")
@@ -41,7 +41,7 @@ def check_data(settings: Settings) -> None:
 
 
 def check_settings(settings: Settings) -> None:
-    """`check`, of all but the data, which may be yet to come."""
+    """The part of `check` that does not read the data set."""
     _, encoder = names.parse(settings.network)
     for key, value, known in (
         ("loss", settings.loss, names.LOSSES),
@@ -69,7 +69,7 @@ def check_settings(settings: Settings) -> None:
     for name in settings.stages:
         if not re.fullmatch("[a-z][a-z0-9_-]*", name) or name in RESERVED:
             raise UsageError(
-                f"stages: {name!r} is no name for a stage: small letters, digits, - and _; not {RESERVED[0]}"
+                f"stages: {name!r} is no name for a stage: lower-case letters, digits, - and _; not {RESERVED[0]}"
             )
         _check_stage(f"stage.{name}", settings.stage[name])
     _check_weight_decay(settings)

@@ -1,4 +1,4 @@
-"""The head of a chain: preprocessing as a Slurm array, a task a shard, or here."""
+"""Preprocessing before the first stage of a chain: a Slurm array with one task per shard, or on this machine."""
 
 from __future__ import annotations
 
@@ -17,33 +17,34 @@ from cloudseg.slurm.script import Job
 from cloudseg.slurm.sites import Site
 
 SHARDS = 32
-"""Unless --shards says otherwise; as many as jobs/preprocess.slurm makes."""
+"""Default of --shards, the same as in jobs/preprocess.slurm."""
 
 
 NO_DATA = "DATA"
-"""The data set of plans and scripts where none is named."""
+"""Placeholder for the data set in plans and scripts if none is named."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """What preprocessing is told."""
+    """Options of preprocessing."""
 
     csv: Path
     images: Path
     size: str
-    """Height x width, as 320x480."""
+    """Height x width in pixels, for example 320x480."""
     shards: int
     data: str
-    """The folder for the shards."""
+    """Output folder of the shards."""
 
     def command(self) -> list[str]:
-        """What follows `python -m preprocess`."""
+        """The words after `python -m preprocess` on the command line."""
         options = {"--csv": self.csv.resolve(), "--images": self.images.resolve(), "--out": self.data,
                    "--size": self.size, "--shards": self.shards}  # fmt: skip
         return [str(part) for option in options.items() for part in option]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of preprocessing."""
     group = parser.add_argument_group("with --stages preprocess,all")
     group.add_argument("--csv", type=Path, metavar="train.csv", help="the competition's label table")
     group.add_argument("--images", type=Path, metavar="DIR", help="folder of the 2100x1400 JPEGs")
@@ -52,20 +53,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=image_size.argument,
         default="320x480",
         metavar="HxW",
-        help="of the stored images (default %(default)s)",
+        help="size of the stored images (default %(default)s)",
     )
     group.add_argument(
         "--shards",
         type=int,
         default=SHARDS,
         metavar="N",
-        help="shards, a task each (default %(default)s)",
+        help="number of shards, one task each (default %(default)s)",
     )
 
 
 def source_of(args: argparse.Namespace, settings: Settings) -> Source | None:
-    """What is to be preprocessed first, if anything; it is no longer among args.stages. Raises UsageError if it is not
-    said from what."""
+    """The options of preprocessing if it is in args.stages, else None; removes it from args.stages.
+
+    Raises UsageError if --csv or --images is missing or does not exist.
+    """
     if run.PREPROCESS not in args.stages:
         return None
     args.stages.remove(run.PREPROCESS)
@@ -80,7 +83,7 @@ def source_of(args: argparse.Namespace, settings: Settings) -> Source | None:
 
 
 def job(source: Source, site: Site, folder: Path, exports: tuple[tuple[str, str], ...]) -> Job:
-    """The array, for a run in `folder`; the last task to end writes the manifest."""
+    """The preprocessing array of the run in `folder`; the task that ends last writes the manifest."""
     return dataclasses.replace(
         script.preprocess_job(site, f"0-{source.shards - 1}"),
         command=f'python -u -m preprocess {shlex.join(source.command())} --shard-index "$SLURM_ARRAY_TASK_ID"',
@@ -90,14 +93,16 @@ def job(source: Source, site: Site, folder: Path, exports: tuple[tuple[str, str]
 
 
 def run_here(source: Source) -> None:
-    """Make the shards on this machine. Raises CloudsegError, or UsageError, if that fails; why was said then. Raises
-    Stopped if a signal stopped it."""
-    code = launcher.alone(["-m", "preprocess", *source.command()])
+    """Make the shards on this machine.
+
+    Raises UsageError or CloudsegError if preprocessing fails, after its own message; Stopped if a signal stopped it.
+    """
+    code = launcher.run_single(["-m", "preprocess", *source.command()])
     if code == STOPPED:
-        raise Stopped("preprocessing stopped on a signal; the same command goes on from there")
+        raise Stopped("preprocessing stopped on a signal; the same command resumes")
     if code == USAGE:
-        # Of its options launch has a few only.
+        # launch has only some options of preprocess.
         command = to_type("preprocess", *source.command())
         raise UsageError(f"preprocessing refused this, see above; with further options type first: {command}")
     if code:
-        raise CloudsegError(f"preprocessing ended with exit code {code}, see above; the same command goes on")
+        raise CloudsegError(f"preprocessing failed with exit code {code}, see above; the same command resumes")

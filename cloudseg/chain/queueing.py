@@ -1,4 +1,4 @@
-"""Queues the jobs of a run, so that no job is queued twice."""
+"""Queues the jobs of a run and prevents that a job is queued twice."""
 
 from __future__ import annotations
 
@@ -16,28 +16,31 @@ from cloudseg.slurm import sbatch, script, sites
 
 @contextlib.contextmanager
 def queueing(prepared: Run, args: argparse.Namespace) -> Iterator[None]:
-    """While within, no other launch queues jobs of this run. Raises UsageError where it could not be queued."""
+    """Context manager: holds the launch lock of the run, so that no other launch queues jobs of it.
+
+    Raises UsageError if jobs cannot be submitted here or another launch holds the lock.
+    """
     sbatch.require(sites.load(args.site))
     prepared.jobs.mkdir(parents=True, exist_ok=True)
     refusal = "wait until it has queued its jobs; if it is gone, delete that file"
-    # Of two launches at once, one looks and queues, and the other then sees that it has.
+    # The lock covers the query of queued jobs and the submission: a second launch then finds the jobs of the first.
     with lock.held(prepared.jobs / "launch.lock", "", lambda owner: False, refusal), stop.noted():
-        yield  # a job that is queued and not yet written down would be queued again
+        yield  # a signal between submission and record would cause the job to be queued again
 
 
 def announce(name: str, job: script.Job, number: str) -> None:
-    """Say that a job was queued."""
+    """Print the line of a queued job: its id, resources and log."""
     need = job.resources
     shape = f"{need.nodes} node{'s' * (need.nodes > 1)} x {need.tasks_per_node} ranks"
     if name == run.PREPROCESS:
         shape = f"{int(job.array.rpartition('-')[2]) + 1} tasks of {need.cpus_per_task} CPUs"
     if planned := dict(job.exports).get(script.PLANNED_RANKS):
-        shape += f" that do the work of {planned}"
+        shape += f" that do the work of {planned} ranks"
     print(f"{name:9} job {number}: {shape}, {need.partition}, at most {need.time}; log {job.log}", flush=True)
 
 
 def queue_preprocessing(prepared: Run, args: argparse.Namespace, code: str) -> str:
-    """Submit the array that makes the shards, if there is one; returns its id, or ""."""
+    """Submit the preprocessing array if `args.source` is set; returns its id, else ""."""
     if not args.source:
         return ""
     job = plan.preprocessing_job(prepared.path, args, code)
@@ -47,25 +50,25 @@ def queue_preprocessing(prepared: Run, args: argparse.Namespace, code: str) -> s
     return number
 
 
-def queue_chain(prepared: Run, left: list[str], args: argparse.Namespace) -> None:
-    """Submit `left` as a chain, unless jobs of this run are queued already."""
-    from cloudseg.chain import submission  # submitit, not for --help
+def queue_chain(prepared: Run, stages: list[str], args: argparse.Namespace) -> None:
+    """Submit `stages` as a chain, unless jobs of this run are queued already."""
+    from cloudseg.chain import submission  # imports submitit, which --help does not need
 
     active = submission.queued(prepared)
     if active:
         listed = ", ".join(f"{stage} {number}" for stage, number in active.items())
         print(f"{args.run}: these jobs are queued already, so nothing is queued twice: {listed}")
-        print(f"stop them first with: {to_type('cloudseg.cancel', args.run)}")
+        print(f"to stop them: {to_type('cloudseg.cancel', args.run)}")
         return
     code = snapshot.code(prepared.path, args.no_snapshot)
-    todo = plan.stage_jobs(prepared.path, left, args, code, prepared.settings)
+    jobs = plan.stage_jobs(prepared.path, stages, args, code, prepared.settings)
     after = queue_preprocessing(prepared, args, code)
-    submission.submit(prepared, todo, lambda stage, number: announce(stage, todo[stage], number), after)
-    epilogue(prepared, args, "each starts when the one before has succeeded")
+    submission.submit(prepared, jobs, lambda stage, number: announce(stage, jobs[stage], number), after)
+    epilogue(prepared, args, "each job starts when the one before has succeeded")
 
 
 def epilogue(prepared: Run, args: argparse.Namespace, order: str) -> None:
-    """Keep for `resume` how it was launched, and say what to type next."""
+    """Save the options for `resume`, and print `order`, in which jobs start, and the commands to type next."""
     launched.keep(prepared, args)
     print(order)
     print(f"watch: {to_type('cloudseg.status', args.run, '--watch')}")

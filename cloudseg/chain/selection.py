@@ -1,4 +1,4 @@
-"""Which stages a launch runs, and with which settings."""
+"""Selects the stages of a launch and its settings."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from cloudseg.core.run import Run
 
 
 def parse_stages(text: str, chain: Sequence[str]) -> list[str]:
-    """'all' or 'full,frozen' -> stages in the order in which they run, `preprocess` first if it is named; it is not
-    among all. Raises UsageError for one that there is not."""
+    """'all' or 'full,frozen' -> stages in the order of the chain. `preprocess` comes first; 'all' does not include it.
+
+    Raises UsageError for an unknown stage.
+    """
     chosen, known = text.split(","), (run.PREPROCESS, *chain)
     for name in chosen:
         if name not in ("all", *known):
@@ -25,37 +27,39 @@ def parse_stages(text: str, chain: Sequence[str]) -> list[str]:
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
-    """Those of the run if it is there, else those it would get; data need not be there yet."""
+    """The settings of the run if it exists, else those that a new run would get. The data set need not exist."""
     if (args.run / "run.toml").exists():
         return run.open_run(args.run).settings
     return config.resolve([*config.from_environment(), *given(args)], default_data=NO_DATA)
 
 
 def given(args: argparse.Namespace) -> list[tuple[str, Mapping[str, Any]]]:
-    """The settings that the command line names."""
+    """The layers of settings from the command line, for `config.resolve`."""
     layers = config.from_arguments(args)
     return [*layers, ("--folds", {"folds": list(folds.parse(args.folds))})] if args.folds else layers
 
 
 def remaining(prepared: Run, chosen: list[str]) -> list[str]:
-    """Those of `chosen` that are not done."""
-    left = [stage for stage in chosen if not prepared.done(stage)]
-    if left and run.EVALUATE in chosen:  # what there is of one was of an earlier stage
-        left = [stage for stage in left if stage != run.EVALUATE] + [run.EVALUATE]
-    return left
+    """The stages among `chosen` that are not done; with any of them, also the evaluation if it is chosen."""
+    stages = [stage for stage in chosen if not prepared.done(stage)]
+    if stages and run.EVALUATE in chosen:  # an existing evaluation is of other weights then
+        stages = [stage for stage in stages if stage != run.EVALUATE] + [run.EVALUATE]
+    return stages
 
 
 def require_before(runs: Sequence[Run], chosen: Sequence[str], preprocessing: bool) -> None:
-    """Raises UsageError, with all stages that are to be named, if what those of `chosen` start from is in one of `runs`
-    neither done nor chosen; `preprocessing` says whether preprocessing comes before them."""
+    """Raises UsageError if a stage of `chosen` needs an earlier stage that is not chosen and not done in one of `runs`.
+
+    The message has the complete --stages to type; `preprocessing`: whether this includes preprocessing.
+    """
     training = [(each, stage) for each in runs for stage in chosen if stage != run.EVALUATE and not each.done(stage)]
-    lacking = [
+    missing = [
         (before, stage) for each, stage in training for before in each.unfinished_before(stage) if before not in chosen
     ]
-    if lacking:
-        before, stage = lacking[0]
-        wanted = {*chosen, *(name for name, _ in lacking)}
-        named = [run.PREPROCESS] * preprocessing + [name for name in runs[0].chain if name in wanted]
+    if missing:
+        before, stage = missing[0]
+        required = {*chosen, *(name for name, _ in missing)}
+        names = [run.PREPROCESS] * preprocessing + [name for name in runs[0].chain if name in required]
         raise UsageError(
-            f"stage {stage} starts from stage {before}, which is not done; type: --stages {','.join(named)}"
+            f"stage {stage} starts from stage {before}, which is not done; type: --stages {','.join(names)}"
         )

@@ -1,4 +1,4 @@
-"""A copy of the code in the run's folder, which its jobs run: what is edited later does not change queued jobs."""
+"""Copies the code into the folder of a run. Jobs run this copy, so that later edits do not change queued jobs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from cloudseg.core import atomic
 from cloudseg.core.errors import UsageError
 from cloudseg.core.provenance import CODE, ROOT, changes, revision
 
-MOST_BYTES = 20_000_000
-"""Of a copy: some twenty times what the project has."""
+MAX_BYTES = 20_000_000
+"""Maximum size of a copy, about twenty times the size of the project."""
 
 
 def code(run: Path, live: bool, dry_run: bool = False) -> str:
-    """The folder whose code the jobs of `run` execute: a copy of ours, which is made unless `dry_run`; or, `live`, ours
-    itself."""
+    """The folder of the code that jobs of the run in `run` execute.
+
+    A copy of this code, which is made unless `dry_run`; with `live` the folder of this code itself.
+    """
     if live:
         return str(ROOT)
     folder = run / "code"
@@ -25,20 +27,20 @@ def code(run: Path, live: bool, dry_run: bool = False) -> str:
 
 
 def take(folder: Path) -> Path:
-    """Copy the code into `folder`/DIGEST unless it is there, with SNAPSHOT.json and, if it was edited since its git
-    revision, CHANGES.diff; returns the copy's folder.
+    """Copy the code into `folder`/DIGEST unless this copy exists; returns the folder of the copy.
 
-    The digest is over the code's bytes, so equal code is kept once. Raises UsageError if it is more than MOST_BYTES.
+    The copy has SNAPSHOT.json and, if the code differs from its git revision, CHANGES.diff. The digest is of the
+    content of the files, so equal code is copied once. Raises UsageError if the code has more than MAX_BYTES.
     """
     files = sorted(
         path for part in CODE for path in (ROOT / part).rglob("*") if path.is_file() and "__pycache__" not in path.parts
     )
     sizes = {path: path.stat().st_size for path in files}
-    if sum(sizes.values()) > MOST_BYTES:
+    if sum(sizes.values()) > MAX_BYTES:
         largest = max(files, key=lambda path: sizes[path])
         raise UsageError(
             f"the code is {sum(sizes.values()) / 1e6:.0f} MB and would be copied into every run; the largest is "
-            f"{largest} ({sizes[largest] / 1e6:.0f} MB): move it elsewhere, or have launch run the code as it lies: "
+            f"{largest} ({sizes[largest] / 1e6:.0f} MB): move it elsewhere, or let jobs run the code in place: "
             "--no-snapshot"
         )
     digest = hashlib.sha256()
@@ -59,7 +61,7 @@ def take(folder: Path) -> Path:
             (copy / "CHANGES.diff").write_bytes(edits)
         try:
             copy.rename(target)
-        except OSError:  # another launch was as quick
+        except OSError:  # another launch has made the same copy
             if not target.exists():
                 raise
     return target

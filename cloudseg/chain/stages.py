@@ -1,4 +1,4 @@
-"""Launches the stages of a run that are not done: queues them, or runs them here."""
+"""Launches the remaining stages of a run: queues them, or runs them on this machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cloudseg.chain import begin, cross_validation, launched, local, preflight, 
 
 
 def launch(args: argparse.Namespace, in_slurm: bool) -> None:
-    """Queue, or run here, the stages of `args` that are not done."""
+    """Queue the stages of `args` that are not done, or run them on this machine."""
     prepared = begin.run(args.run, selection.given(args), data_to_come=args.source is not None)
     if prepared.has_data():
         args.source = None
@@ -19,15 +19,15 @@ def launch(args: argparse.Namespace, in_slurm: bool) -> None:
         cross_validation.launch(prepared, args, in_slurm)
         return
     selection.require_before([prepared], args.stages, args.source is not None)
-    left = selection.remaining(prepared, args.stages)
-    if not left:
+    remaining = selection.remaining(prepared, args.stages)
+    if not remaining:
         print(f"{', '.join(args.stages)}: all done in {args.run}; results: {prepared.metrics}")
         return
     preflight.check_run(prepared.settings, data_to_come=args.source is not None)
     if in_slurm:
         with queueing.queueing(prepared, args):
-            queueing.queue_chain(prepared, left, args)
+            queueing.queue_chain(prepared, remaining, args)
     else:
         launched.keep(prepared, args)
-        local.run_stages(prepared, left, args.tasks_per_node or 1)
+        local.run_stages(prepared, remaining, args.tasks_per_node or 1)
         print(f"results: {prepared.metrics}")

@@ -1,4 +1,4 @@
-"""Queues the chain with submitit; the only module that imports it."""
+"""Submits a chain of jobs with submitit. No other module imports submitit."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from cloudseg.slurm.script import Job
 
 
 class _Executor(submitit.SlurmExecutor):
-    """submitit with our own sbatch text: the same that people submit by hand.
+    """submitit's executor with the sbatch script of cloudseg.
 
-    The function runs once, in the batch step on the first node, and starts the ranks with srun. So there is one
-    pickle a job and one process that knows whether the stage ended, stopped or failed.
+    The function runs once, in the batch step on the first node, and starts the ranks with srun. So there is one pickle
+    per job, and one process that decides whether the stage is done, stopped or failed.
     """
 
     def __init__(self, folder: Path, job: Job) -> None:
@@ -37,25 +37,28 @@ class _Executor(submitit.SlurmExecutor):
 
 
 def queued(run: Run) -> dict[str, str]:
-    """Stage -> job id, of those of this run's jobs that Slurm still holds, pending or running; one that was submitted
-    by hand is known once it runs. Raises CloudsegError if Slurm does not answer."""
-    holders = {stage: lock.owner(run.lock(stage)) for stage in run.chain}
-    by_hand = {stage: holder.job for stage, holder in holders.items() if holder and holder.job}
-    if not (ids := run.queued() | by_hand):
+    """Stage -> id of its job that is pending or running.
+
+    A job that the user submitted with sbatch is known once it runs, from the owner of the stage lease. Raises
+    CloudsegError if squeue does not answer.
+    """
+    owners = {stage: lock.owner(run.lock(stage)) for stage in run.chain}
+    running = {stage: owner.job for stage, owner in owners.items() if owner and owner.job}
+    if not (ids := run.queued() | running):
         return {}
     active = queue.active(list(ids.values()))
     return {stage: number for stage, number in ids.items() if number in active}
 
 
 def submit(run: Run, jobs: dict[str, Job], announce: Callable[[str, str], None], after: str = "") -> dict[str, str]:
-    """Queue `jobs` (by stage), each after the success of the one before, the first after that of the job `after` if
-    there is one; returns stage -> job id.
+    """Submit `jobs` (stage -> job), each after the success of the one before; returns stage -> job id.
 
-    Raises CloudsegError with sbatch's own words if it refuses one; what was queued before it is cancelled.
+    The first starts after the success of the job `after`, if there is one. Raises CloudsegError with sbatch's message
+    if it refuses a job; the jobs submitted before are cancelled.
     """
     folder = run.jobs / "submitit"
     folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)  # jobs unpickle what lies there
+    folder.chmod(0o700)  # jobs unpickle files in it
     ids: dict[str, str] = {}
     before, earlier = script.afterok(after) if after else "", run.queued()
     for stage, job in jobs.items():

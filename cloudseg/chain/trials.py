@@ -1,7 +1,7 @@
-"""The folder of a learning-rate study: its trials, each an ordinary run with another rate in the first stage.
+"""The folder of a learning-rate study. Each trial is a run with another learning rate in the first stage.
 
-The study trains the first stage only, but a trial's settings are those of the whole recipe, so the best one goes on
-with `launch --stages all --run STUDY/lr-0.001`.
+A study trains the first stage only, but a trial has the settings of the whole recipe, so that the best trial can be
+continued with `launch --stages all --run STUDY/lr-0.001`.
 """
 
 from __future__ import annotations
@@ -25,49 +25,54 @@ from cloudseg.job import batch
 
 DEFAULT = "runs/study-lr"
 PATIENCE_S = 120.0
-"""How long a launch waits for another one of the same study, which copies the code and calls sbatch twice."""
+"""Seconds that a launch waits for another launch of the same study, which copies the code and calls sbatch twice."""
 
 Layers = list[tuple[str, Mapping[str, Any]]]
+"""Layers of settings, see `config.resolve`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Study:
+    """A learning-rate study: its folder, stage and learning rates."""
+
     path: Path
     stage: str
-    """The recipe's first."""
+    """The first stage of the recipe."""
     rates: tuple[float, ...]
-    """In the order of the array's tasks; new ones go to the end, so that queued tasks keep theirs."""
+    """Learning rates by index of the trial. New ones are appended, so that queued tasks keep their index."""
 
     @property
     def jobs(self) -> Path:
         return run.jobs_folder(self.path)
 
     @property
-    def picture(self) -> Path:
+    def figure(self) -> Path:
         return self.path / "study.png"
 
     @property
-    def begun(self) -> bool:
-        """Whether its first trial, whose settings all have, is there."""
+    def exists(self) -> bool:
+        """Whether the run of its first trial exists; all trials have the settings of this run."""
         return bool(self.rates) and (self.trial(0) / "run.toml").exists()
 
     def trial(self, index: int) -> Path:
+        """Folder of the run of a trial."""
         return self.path / f"lr-{self.rates[index]}".removesuffix(".0")
 
     def log(self, index: int | str) -> Path:
         return self.jobs / f"trial-{index}.log"
 
     def failure(self, index: int) -> Path:
-        """Is there while the last attempt at a trial is one that failed."""
+        """File that exists if the last attempt at the trial failed; it has the error message."""
         return self.jobs / f"trial-{index}.failed"
 
     def done(self, index: int) -> bool:
+        """Whether the stage of the trial is done."""
         trial = self.trial(index)
         return (trial / "run.toml").exists() and run.open_run(trial).done(self.stage) is not None
 
 
 def parse_rates(text: str) -> tuple[float, ...]:
-    """'1e-2,1e-3' -> (0.01, 0.001). Raises UsageError for what is no positive number, or there twice."""
+    """'1e-2,1e-3' -> (0.01, 0.001). Raises UsageError for text that is no positive number, and for equal rates."""
     rates: list[float] = []
     for part in text.split(","):
         try:
@@ -83,7 +88,7 @@ def parse_rates(text: str) -> tuple[float, ...]:
 
 
 def open_study(path: Path) -> Study:
-    """A study that exists. Raises UsageError, with what to type, if it does not."""
+    """The study in the folder `path`. Raises UsageError, with what to type, if there is none."""
     try:
         table = json.loads((path / run.STUDY).read_text())
     except FileNotFoundError:
@@ -93,10 +98,13 @@ def open_study(path: Path) -> Study:
 
 
 def plan(path: Path, rates: tuple[float, ...], given: Layers) -> Study:
-    """The study at `path` with `rates` added, nothing written; a new one is of the recipe that `given` names."""
+    """The study in the folder `path` with `rates` added, and the stage from the settings `given` if it is new.
+
+    Writes nothing. Raises UsageError if `path` is the folder of a run.
+    """
     if (path / "run.toml").exists():
         other = shlex.join(["--run", f"{path}-study"])
-        raise UsageError(f"{path} is a run; a study wants a folder of its own, for example: {other}")
+        raise UsageError(f"{path} is a run; a study needs another folder, for example: {other}")
     if (path / run.STUDY).exists():
         study = open_study(path)
     else:
@@ -109,9 +117,9 @@ def plan(path: Path, rates: tuple[float, ...], given: Layers) -> Study:
 
 @contextlib.contextmanager
 def changing(path: Path) -> Iterator[None]:
-    """While entered, no other launch changes study.json and arrays.json of the study at `path`, or queues its trials.
+    """Context manager: holds the launch lock of the study, so that no other launch changes it or queues its trials.
 
-    Waits up to PATIENCE_S for another launch; raises UsageError, which names it, if that is not over then.
+    Waits up to PATIENCE_S for another launch. Raises UsageError, which names its process, if it still holds the lock.
     """
     file = run.jobs_folder(path.resolve()) / "launch.lock"
     refusal = "wait until it has queued its trials; if it is gone, delete that file"
@@ -130,10 +138,10 @@ def changing(path: Path) -> Iterator[None]:
 
 
 def prepare(study: Study, given: Layers, epochs: int | None) -> None:
-    """Make the trials that are not there yet, and study.json; within `changing`.
+    """Create the runs of new trials, and write study.json; call it within `changing`.
 
-    The first trial takes the `given` settings, or is compared with them; the others are like it but for the rate.
-    Raises UsageError as `begin.run` does.
+    The first trial has the `given` settings, or is compared with them; the others differ from it in the learning rate
+    only. Raises UsageError as `begin.run` does.
     """
     layers = list(given)
     if epochs:
@@ -147,7 +155,7 @@ def prepare(study: Study, given: Layers, epochs: int | None) -> None:
 
 
 def train(study: Study, index: int, ranks: int | None = None) -> None:
-    """Train a trial to its end, as `batch.run_stage` does, and keep in mind whether it failed."""
+    """Train a trial, as `batch.run_stage` does, and write the file `failure` if it fails."""
     study.jobs.mkdir(exist_ok=True)
     study.failure(index).unlink(missing_ok=True)
     try:
@@ -161,28 +169,28 @@ def train(study: Study, index: int, ranks: int | None = None) -> None:
 
 @contextlib.contextmanager
 def output_to(log: Path) -> Iterator[None]:
-    """While entered, what this process and those it starts print goes to the end of `log`."""
+    """Context manager: appends the output of this process and its child processes to `log`."""
     log.parent.mkdir(exist_ok=True)
     with log.open("ab") as file:
-        kept = {number: os.dup(number) for number in (1, 2)}
+        saved = {number: os.dup(number) for number in (1, 2)}
         try:
-            for number in kept:
+            for number in saved:
                 os.dup2(file.fileno(), number)
             yield
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
-            for number, copy in kept.items():
+            for number, copy in saved.items():
                 os.dup2(copy, number)
                 os.close(copy)
 
 
 def compare(study: Study) -> None:
-    """Draw study.png of what is there, and print it as a table.
+    """Print a table of all trials and draw study.png.
 
-    Raises CloudsegError if trials have failed and none is done.
+    Raises CloudsegError if no trial is done and at least one has failed.
     """
-    from cloudseg.training import comparison, history  # matplotlib, not for --help
+    from cloudseg.training import comparison, history  # imports matplotlib, which --help does not need
 
     outcomes = []
     for index, rate in enumerate(study.rates):
@@ -196,8 +204,8 @@ def compare(study: Study) -> None:
         outcomes.append(comparison.Outcome(rate, rows, note))
     print("\n".join(comparison.table(outcomes)), flush=True)
     if any(outcome.history for outcome in outcomes):
-        comparison.draw(outcomes, study.stage, study.picture)
-        print(f"drawn in {study.picture}", flush=True)
+        comparison.draw(outcomes, study.stage, study.figure)
+        print(f"figure: {study.figure}", flush=True)
     failed = any(study.failure(index).exists() for index in range(len(study.rates)))
     if failed and all(outcome.note for outcome in outcomes):
-        raise CloudsegError("no trial is done; the end of each log says why")
+        raise CloudsegError("no trial is done; the reason is at the end of each log")

@@ -26,7 +26,7 @@ def check(site_name: str | None, changes: Mapping[str, Any], folder: Path, patie
     sites.refuse(site, need)
     now = folder.resolve() / time.strftime("%Y%m%d-%H%M%S")
     now.mkdir(parents=True)
-    exports = plan.exports_of(site_name, snapshot.code(now, live=False))
+    exports = plan.job_exports(site_name, snapshot.code(now, live=False))
     batch = script.Job("doctor", need, "", str(now / "doctor.log"), site.sbatch, exports)
     number = job.submit(now, batch)
     print(f"job {number}: {need.nodes} x {need.tasks_per_node} ranks, {need.partition}; log {batch.log}", flush=True)

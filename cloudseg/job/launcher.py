@@ -79,7 +79,7 @@ def local(arguments: Sequence[str], ranks: int, meeting: Attempt | None = None) 
     return _run([(arguments, {**step, "CLOUDSEG_RANK": str(rank)}) for rank in range(ranks)], meeting)
 
 
-def alone(arguments: Sequence[str]) -> int:
+def run_single(arguments: Sequence[str]) -> int:
     """Run `python ARGUMENTS` as one process of this machine that is no rank; returns its exit code, as `local` does."""
     return _run([(arguments, dict(os.environ))])
 

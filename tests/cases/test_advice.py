@@ -107,6 +107,7 @@ NEW = r"type: (--\S+ \S+)"
 
 ROWS: dict[str, tuple[str, Follow, str]] = {
     # What is typed, how its advice is followed, and what is said then: "" if there is no error.
+    "command-without-module": ("cloudseg status q", instead("type: (python.*)"), ""),
     "stages-before": (f"{LAUNCH} --stages full", added(NEW), ""),
     "stages-before-evaluate": (f"{LAUNCH} --stages full,evaluate", added(NEW), ""),
     "nothing-named": (LAUNCH, added("type: (--stages all)"), ""),
@@ -157,8 +158,8 @@ ROWS: dict[str, tuple[str, Follow, str]] = {
     "blanks-for-sbatch": (f"{LAUNCH} --stages all --run 'a b'", added("folder, with (--run)"), "expected one argument"),
     "other-settings": (
         f"{LAUNCH} --stages all --set seed=1",
-        lambda line, said: [f"cloudseg.launch --stages all {advice('go on with: (--run [^ ]*)', said)}"], ""),
-    "other-settings-another": (f"{LAUNCH} --stages all --set seed=1", added("begin another: (--run .*)"), ""),
+        lambda line, said: [f"cloudseg.launch --stages all {advice('to resume it: (--run [^ ]*)', said)}"], ""),
+    "other-settings-another": (f"{LAUNCH} --stages all --set seed=1", added("start another: (--run .*)"), ""),
     "own-network": (f"{LAUNCH} --stages all --set weights=imagenet", added("type: (--set .*)"), ""),
     "positive-weight": (f"{LAUNCH} --stages all --set positive_weight=[2.0]", added("add (--set .*)"), ""),
     "weight-decay": (
@@ -185,7 +186,7 @@ ROWS: dict[str, tuple[str, Follow, str]] = {
         "cloudseg.launch --stages all --data shards --run t", instead("table: (python.*)"), ""),
     "study-other-settings": (
         "cloudseg.launch --study lr --values 1e-3 --run t --set seed=3",
-        lambda line, said: [f"{line.replace('--set seed=3', '')} {advice('go on with: (--run [^ ]*)', said)}"], ""),
+        lambda line, said: [f"{line.replace('--set seed=3', '')} {advice('to resume it: (--run [^ ]*)', said)}"], ""),
     "study-index": ("cloudseg.study --run t --index 9", lambda line, said: [line.replace(
         "--index 9", "")], ""),
     "run-not-there": ("cloudseg.status u", lambda line, said: [
@@ -235,11 +236,12 @@ ROWS: dict[str, tuple[str, Follow, str]] = {
 
 COVERED = {
     # A part of the message in the code -> a row or test here, or why there is none.
+    "type: python -m {module}": "command-without-module",
     "starts from stage": "stages-before",
-    "nothing to launch is named": "nothing-named",
-    "are of a study": "values-alone",
+    "the stages are missing": "nothing-named",
+    "are options of a study": "values-alone",
     "exclude each other; leave out --stages": "study-and-stages",
-    "its rates are missing": "study-without-rates",
+    "learning rates are missing": "study-without-rates",
     "--csv is for": "study-of-csv",
     "trains on one fold": "study-of-folds",
     "is no number above 0": "study-of-bad-rates",
@@ -262,14 +264,14 @@ COVERED = {
     "no digest is published": "fetch-unpublished",
     "takes images whose height": "size-of-network",
     "start the study first": "no-study",
-    "a study wants a folder of its own": "run-not-a-study",
+    "a study needs another folder": "run-not-a-study",
     "is a learning-rate study": "study-not-a-run",
     "has trials 0 to": "study-index",
     "start the run first": "run-not-there",
     "no job of this stage has started": "no-log",
     "--watch and --json": "watch-and-json",
     "everybody may write": "open-to-all",
-    "goes on with as many": "ranks-of-a-checkpoint",
+    "or a divisor of": "ranks-of-a-checkpoint",
     "on different numbers of ranks": "ranks-of-folds",
     "--stages: there is no stage": "names no way but the stages",
     "give the competition's label table": "preprocess-no-table",

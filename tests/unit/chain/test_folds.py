@@ -118,7 +118,7 @@ def test_what_is_all_queued_is_not_queued_again(whole, slurm, capsys):
     held = [f"{array}_{fold}" for array in (41, 42, 43) for fold in range(3)] + ["44"]
     (slurm / "queue").write_text("".join(f"{number}|PENDING|None|0:00|1:00||(null)\n" for number in held))
     type_(whole)
-    assert "stop them first with: python -m cloudseg.cancel" in capsys.readouterr().out
+    assert "to stop them: python -m cloudseg.cancel" in capsys.readouterr().out
     assert len(calls(slurm)) == 4
 
 

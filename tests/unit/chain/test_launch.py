@@ -132,10 +132,10 @@ def test_a_stage_that_goes_on_with_fewer_ranks_has_them_do_the_work_of_all(prepa
     resources = sites.load("ruche").train
     job = Job("frozen", dataclasses.replace(resources, nodes=shape[0], tasks_per_node=shape[1]), "true", "log")
     if planned is UsageError:
-        with pytest.raises(UsageError, match="began on 8 ranks"):
-            plan.begun(prepared.path, "frozen", prepared.settings, job)
+        with pytest.raises(UsageError, match="started on 8 ranks"):
+            plan.rank_exports(prepared.path, "frozen", prepared.settings, job)
     else:
-        exports = plan.begun(prepared.path, "frozen", prepared.settings, job)
+        exports = plan.rank_exports(prepared.path, "frozen", prepared.settings, job)
         assert dict(exports).get("CLOUDSEG_RANKS") == planned
 
 

@@ -57,7 +57,7 @@ def test_edits_since_the_git_revision_are_kept_as_a_diff(edited, tmp_path):
 
 
 def test_code_among_which_data_lies_is_refused_and_the_largest_file_is_named(edited, tmp_path, monkeypatch):
-    monkeypatch.setattr(snapshot, "MOST_BYTES", 5)
+    monkeypatch.setattr(snapshot, "MAX_BYTES", 5)
     with pytest.raises(UsageError, match=r"net.py .*--no-snapshot"):
         snapshot.take(tmp_path / "code")
     assert not (tmp_path / "code").exists()

@@ -78,9 +78,9 @@ def test_a_rate_that_is_there_twice_is_refused():
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ("", "nothing to launch is named"),
+        ("", "the stages are missing"),
         ("--study lr --values 1e-2 --stages all", "exclude each other"),
-        ("--study lr", "its rates are missing"),
+        ("--study lr", "learning rates are missing"),
         ("--stages all --values 1e-2", "add: --study lr"),
         ("--study lr --values 1e-2 --epochs 0", "must be at least 1, not 0"),
         ("--study lr --values 1e-2,0.01", "is there twice"),
@@ -110,7 +110,7 @@ def test_a_dry_run_prints_two_scripts_and_needs_no_slurm_and_no_tensorflow(tmp_p
     assert f"exec python -u -m cloudseg.study --run {folder}\n" in comparison
     assert "--array" not in comparison
     assert "--gres" not in comparison
-    assert "without --dry-run this would stop: no data set is named" in process.stderr
+    assert "without --dry-run this would fail: no data set is named" in process.stderr
     assert not imported(process) & HEAVY
     assert list(tmp_path.iterdir()) == []
 
@@ -150,7 +150,7 @@ def test_more_rates_join_a_study_behind_those_it_has_and_with_its_settings(tmp_p
 @pytest.mark.parametrize("given", [[("--set", {"seed": 8})], [("--set", {"recipe": "v100x8"}), *DATA]])
 def test_a_study_refuses_other_settings_before_it_makes_a_trial_with_them(given, tmp_path):
     made(tmp_path / "s", 1e-2)
-    with pytest.raises(UsageError, match="holds other settings"):
+    with pytest.raises(UsageError, match="has other settings"):
         made(tmp_path / "s", 1e-3, given=given)
     assert len(trials.open_study(tmp_path / "s").rates) == 1
     assert not (tmp_path / "s" / "lr-0.001").exists()
@@ -158,7 +158,7 @@ def test_a_study_refuses_other_settings_before_it_makes_a_trial_with_them(given,
 
 def test_a_study_does_not_mix_with_a_run(tmp_path):
     begin.run(tmp_path / "r", DATA)
-    with pytest.raises(UsageError, match="is a run; a study wants a folder of its own"):
+    with pytest.raises(UsageError, match="is a run; a study needs another folder"):
         trials.plan(tmp_path / "r", (1e-2,), DATA)
 
 
@@ -245,7 +245,7 @@ def test_a_loss_that_is_no_number_is_drawn_as_none(tmp_path, capsys):
     epochs(study, 0, [float("nan")])
     trials.compare(study)
     assert "nan" in capsys.readouterr().out
-    assert study.picture.exists()
+    assert study.figure.exists()
 
 
 def test_a_study_is_an_array_and_a_job_after_it(slurm, tmp_path, monkeypatch, capsys):

@@ -124,7 +124,7 @@ def test_the_plan_shows_what_starts_from_what_and_for_how_long(tmp_path, capsys,
     ]  # fmt: skip
     assert "20% of the encoder" in partial and "24:00:00" in partial and "frozen" in partial
     assert "partial" in full and "3-full/" in full and "> 10 min" in full
-    assert "by the model of cloudseg.scaling it takes at least so long" in legend
+    assert "lower bound from the model of cloudseg.scaling" in legend
     assert "full" in evaluate and "report.html" in evaluate
 
 
