@@ -1,8 +1,8 @@
-"""One batch job of the chain: starts the ranks of a stage, and requeues itself if they stopped with work left.
+"""Run one stage as a batch job: starts the ranks of the stage, and requeues the job if they stopped with work left.
 
   python -m cloudseg.job --run runs/NAME --stage frozen
 
-The last line of jobs/train_stage1.slurm; in a Slurm job the ranks are its tasks, elsewhere processes of this machine.
+The scripts in jobs/ call it. In a Slurm job the ranks are its tasks, elsewhere they are processes of this machine.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cloudseg.job import batch
 def main() -> None:
     parser = run.parser("job", __doc__)
     parser.add_argument("--stage", required=True, help="a stage of the run, by name or number, or evaluate")
-    parser.add_argument("--ranks", type=int, help="processes on this machine, outside Slurm (default 1)")
+    parser.add_argument("--ranks", type=int, help="number of ranks on this machine, outside Slurm (default 1)")
     config.add_arguments(parser)
     args = parser.parse_args()
     prepared = begin.run(args.run, config.from_arguments(args))

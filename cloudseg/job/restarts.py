@@ -1,5 +1,7 @@
-"""Whether a stage that did not end well is tried again: what its ranks said, and whether it got on. Pure, but for the
-file of tries."""
+"""Decides whether a stage is restarted after an attempt, from the end reasons of its ranks and its progress.
+
+Pure, except `record`, which writes attempts.jsonl.
+"""
 
 from __future__ import annotations
 
@@ -15,69 +17,77 @@ from cloudseg.core.atomic import patiently
 from cloudseg.core.attempt import FAILED, LOST, STOPPED, End, own_job
 from cloudseg.core.errors import Stopped, UsageError
 
-MOST_WITHOUT_PROGRESS = 2
-"""Tries in a row without progress after which a stage has failed."""
+MAX_ATTEMPTS_WITHOUT_PROGRESS = 2
+"""Number of attempts in a row without progress after which a stage has failed."""
 INTERRUPTED = "interrupted"
-"""How a try ended that Slurm itself ended; it requeues the job, or was told to cancel it."""
+"""Outcome of an attempt that Slurm ended; Slurm then requeues the job, or the user has cancelled it."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a try ended: "done", "stopped", "lost", "failed" or "interrupted", and why."""
+    """How an attempt ended ("done", "stopped", "lost", "failed" or "interrupted"), and why."""
 
     how: str
     reason: str = ""
 
     @property
-    def again(self) -> bool:
+    def restart(self) -> bool:
+        """Whether the stage resumes in another attempt."""
         return self.how in (STOPPED, LOST)
 
 
 def outcome(code: int, ends: Sequence[End], done: bool) -> Outcome:
-    """What the exit code of a step, and what its ranks said, come to. `done`: the stage is finished, whatever befell
-    its ranks when they left."""
+    """The outcome of an attempt from the exit code of its step and the end reasons of its ranks.
+
+    `done`: whether the stage is finished; its ranks may still have failed while they exited.
+    """
     if done:
         return Outcome("done")
-    # Ranks that were asked to stop may leave others that were not, or not yet, alone.
+    # When some ranks stop on a signal, other ranks may report them as lost; the signal is the cause.
     for how in (FAILED, STOPPED, LOST):
-        if found := [end for end in ends if end.how == how]:
+        if matching := [end for end in ends if end.how == how]:
             break
     else:
-        # Lost ranks say so; one that a signal stopped while it started may not.
-        how, found = {UsageError.exit_code: FAILED, Stopped.exit_code: STOPPED}.get(code, LOST), []
+        # A lost rank leaves an end reason; a rank that a signal stopped during its start may leave none.
+        how, matching = {UsageError.exit_code: FAILED, Stopped.exit_code: STOPPED}.get(code, LOST), []
     reason = (
-        "; ".join(dict.fromkeys(end.reason for end in found)) or f"its ranks ended with exit code {code}, see above"
+        "; ".join(dict.fromkeys(end.reason for end in matching)) or f"its ranks ended with exit code {code}, see above"
     )
-    # A rank that was killed says nothing, and the others only that they were left alone.
-    killed = f" (exit code {code})" if how == LOST and code > 128 and found else ""
+    # A killed rank leaves no end reason, and the others report only that they lost it; the exit code has the signal.
+    killed = f" (exit code {code})" if how == LOST and code > 128 and matching else ""
     return Outcome(how, reason + killed)
 
 
-def limited(now: Outcome, steps: tuple[int, int], earlier: Sequence[dict[str, Any]]) -> Outcome:
-    """`now`, or a failure if this try and those before it brought nothing: `steps` (of the evaluation, files of
-    probabilities) done before and after this one, `earlier` ends as the file of tries has them. Tries that Slurm ended
-    do not count, nor those outside of Slurm that were told to stop."""
-    if not now.again or steps[1] > steps[0]:
-        return now
-    fruitless = 1
+def limited(latest: Outcome, steps: tuple[int, int], earlier: Sequence[dict[str, Any]]) -> Outcome:
+    """`latest`, or a failure after MAX_ATTEMPTS_WITHOUT_PROGRESS attempts in a row without progress.
+
+    `steps`: steps (for the evaluation, files of probability maps) done before and after the latest attempt. `earlier`:
+    earlier attempts, as in attempts.jsonl. Attempts that Slurm ended, and attempts outside of Slurm that a signal
+    stopped, do not count.
+    """
+    if not latest.restart or steps[1] > steps[0]:
+        return latest
+    without_progress = 1
     for end in reversed(earlier):
         if end["how"] == INTERRUPTED or (end["how"] == STOPPED and end["job"] is None):
             continue
         if end["how"] not in (STOPPED, LOST) or end["to_step"] > end["from_step"]:
             break
-        fruitless += 1
-    if fruitless < MOST_WITHOUT_PROGRESS:
-        return now
+        without_progress += 1
+    if without_progress < MAX_ATTEMPTS_WITHOUT_PROGRESS:
+        return latest
     return Outcome(
-        FAILED, f"no progress in {fruitless} tries in a row, at step {steps[1]}; the last ended because {now.reason}"
+        FAILED,
+        f"no progress in {without_progress} attempts in a row, at step {steps[1]}; the last ended because "
+        f"{latest.reason}",
     )
 
 
 def record(file: Path, ended: Outcome, steps: tuple[int, int], reached: int, began: float) -> None:
-    """Add a line for the end of a try to the file of tries; only the job that has the stage does so.
+    """Append a line for an ended attempt to attempts.jsonl. Only the job that holds the stage lease calls it.
 
-    `steps` as for `bounded`; `reached`: the step at which the ranks were last seen, and what is not in a checkpoint of
-    it is to be done again; `began`: seconds since 1970.
+    `steps` as for `limited`. `reached`: the largest step in the heartbeats; steps after the last checkpoint are
+    repeated. `began`: seconds since 1970.
     """
     job = own_job(os.environ)
     line = {

@@ -1,4 +1,4 @@
-"""What a stage took, and how well it used it: for `status` and the report."""
+"""Cost and efficiency of stages, for `status` and the report: throughput, waiting times, GPU hours."""
 
 from __future__ import annotations
 
@@ -14,54 +14,55 @@ from cloudseg.monitor.state import StageState
 
 @dataclasses.dataclass(frozen=True)
 class Efficiency:
+    """Cost and efficiency of one stage."""
+
     name: str
     seconds: float
-    """Of its epochs, validation included."""
+    """Duration of its epochs, including validation."""
     ranks: int
     images_per_s: float
-    """Of a rank, in its last epoch."""
+    """Throughput per rank in the last epoch."""
     scaling: float | None
-    """That, over what one rank alone does; None if no run beside this one tells, or this one is alone."""
+    """`images_per_s` over that of a comparable stage on one rank; None without such a stage, or on one rank."""
     waiting: float
-    """Share of `seconds`, for input."""
+    """Share of `seconds` that training waits for input."""
     saving: float
-    """Share of `seconds` for which training stood still to save."""
+    """Share of `seconds` that training waits for checkpoints."""
     queued_s: float | None
-    """In the queue when it could have started; None where accounting cannot be asked, as on some clusters' nodes."""
+    """Seconds in the queue when the job could have started; None without accounting, as on some compute nodes."""
     gpu_hours: float
-    """Of all tries, as accounting has them; without it, of those that Slurm let end."""
+    """GPU hours of all attempts from accounting; without it, of the attempts in attempts.jsonl."""
 
 
 def tables(run: Run) -> list[dict[str, Any]]:
-    """Of every stage that trained, as JSON has it."""
-    return [dataclasses.asdict(found) for each in state.look(run)[0] if (found := of(each))]
+    """Efficiency of each stage with a finished epoch, as dictionaries for JSON."""
+    return [dataclasses.asdict(efficiency) for stage in state.look(run)[0] if (efficiency := of(stage))]
 
 
 def of(stage: StageState) -> Efficiency | None:
-    """Of a stage; None of one that has not finished an epoch, and of those that do not train."""
-    at = stage.progress
-    if at is None or not at.seconds:
+    """Efficiency of a stage; None without a finished epoch, and for jobs that do not train."""
+    progress = stage.progress
+    if progress is None or not progress.seconds:
         return None
     run = runs.open_run(stage.run)
-    told = json.loads((run.stage(stage.stage) / "stage.json").read_text())
-    ranks = told["ranks"]
-    rate = (at.images_per_s or 0.0) / ranks
-    others = estimate.like(run.settings, stage.stage, run.path.parent, told.get("partition"), "GPU" in told["device"])
-    alone = [each.images_per_s for each in others if each.ranks == 1]
+    facts = json.loads((run.stage(stage.stage) / "stage.json").read_text())
+    ranks, on_gpus = facts["ranks"], "GPU" in facts["device"]
+    rate = (progress.images_per_s or 0.0) / ranks
+    comparable = estimate.like(run.settings, stage.stage, run.path.parent, facts.get("partition"), on_gpus)
+    single_rank = [each.images_per_s for each in comparable if each.ranks == 1]
     return Efficiency(
         stage.name,
-        at.seconds,
+        progress.seconds,
         ranks,
         rate,
-        rate / max(alone) if alone and ranks > 1 else None,
-        at.waiting_s / at.seconds,
-        at.saving_s / at.seconds,
+        rate / max(single_rank) if single_rank and ranks > 1 else None,
+        progress.waiting_s / progress.seconds,
+        progress.saving_s / progress.seconds,
         stage.queued_s,
-        _gpu_hours(run, stage.stage, ranks if "GPU" in told["device"] else 0)
-        if stage.gpu_hours is None
-        else stage.gpu_hours,
+        _gpu_hours(run, stage.stage, ranks if on_gpus else 0) if stage.gpu_hours is None else stage.gpu_hours,
     )
 
 
 def _gpu_hours(run: Run, stage: str, gpus: int) -> float:
+    """GPU hours of the attempts in attempts.jsonl, with `gpus` GPUs each."""
     return sum(end["ended"] - end["began"] for end in run.past_attempts(stage)) * gpus / 3600

@@ -1,4 +1,4 @@
-"""How long a stage will take, from stages like it that are done."""
+"""Estimates the duration of a stage from comparable finished stages."""
 
 from __future__ import annotations
 
@@ -19,34 +19,36 @@ from cloudseg.slurm import durations
 from cloudseg.slurm.sites import Resources
 
 START_S = 120.0
-"""For starting Python on all nodes, building the network and compiling the first step."""
+"""Seconds to start Python on all nodes, build the network and compile the first step."""
 MARGIN = 1.5
-"""Of the walltime over the estimate. A stage that needs more goes back into the queue, and on, by itself."""
+"""Walltime over the estimate. A stage that needs more time requeues itself and resumes."""
 LEAST_S = 1800
+"""Minimum walltime in seconds."""
 
 
-LIKE = ("network", "precision", "batch", "batchnorm", "augment", "compression")
-"""Settings that decide how long an epoch takes, beside the data and what a job runs on; `encoder` of a stage too."""
-LIKE_OF_STAGE = ("encoder", "train_bn", "accumulate")
+COMPARED_SETTINGS = ("network", "precision", "batch", "batchnorm", "augment", "compression")
+"""Settings of a run that affect the duration of an epoch. The data, the partition and the device are compared too."""
+COMPARED_STAGE_SETTINGS = ("encoder", "train_bn", "accumulate")
+"""Settings of a stage that affect the duration of an epoch."""
 
 
 def stage_seconds(settings: Settings, stage: str, ranks: int, where: Resources, folder: Path) -> float | None:
-    """Seconds for `stage` on `ranks` ranks of jobs that ask for `where`; None if no run in `folder` did anything like
-    it.
+    """Estimated seconds of `stage` on `ranks` ranks of jobs with the resources `where`.
 
-    Of those, one with as many ranks counts, then the latest; time is taken to fall with the number of ranks, the pace
-    of an epoch (validation included) to be the median of its epochs.
+    The estimate uses one comparable finished stage of the runs in `folder`: with the same number of ranks if there is
+    one, else the latest. It assumes that the duration is inversely proportional to the number of ranks, and takes the
+    median duration of the epochs, including validation. None without a comparable stage.
     """
-    found = list(like(settings, stage, folder, where.partition, where.gpus_per_node > 0))
-    if not found:
+    comparable = list(like(settings, stage, folder, where.partition, where.gpus_per_node > 0))
+    if not comparable:
         return None
-    best = max(found, key=lambda each: (each.ranks == ranks, each.ended))
+    best = max(comparable, key=lambda each: (each.ranks == ranks, each.ended))
     return settings.stage[stage].epochs * best.epoch_s * best.ranks / ranks + START_S
 
 
 @dataclasses.dataclass(frozen=True)
-class Precedent:
-    """A finished stage; of its epochs the medians."""
+class FinishedStage:
+    """Number of ranks, end (seconds since 1970), and medians over the epochs of a finished stage."""
 
     ranks: int
     ended: float
@@ -54,42 +56,42 @@ class Precedent:
     images_per_s: float
 
 
-def like(settings: Settings, stage: str, folder: Path, partition: str | None, gpus: bool) -> Iterator[Precedent]:
-    """Finished stages of the runs in `folder` that differ from this one in nothing that decides how long an epoch
-    takes: LIKE, LIKE_OF_STAGE, the data, the partition, GPUs or none.
+def like(settings: Settings, stage: str, folder: Path, partition: str | None, gpus: bool) -> Iterator[FinishedStage]:
+    """Comparable finished stages of the runs in `folder`.
 
-    Stages that an earlier version ran do not say in which partition; `partition` None asks for any.
+    They have the same COMPARED_SETTINGS, COMPARED_STAGE_SETTINGS and data, ran in the same `partition` (None for any;
+    stages of earlier versions do not record it), and on GPUs if `gpus`, else on CPUs.
     """
-    own, data = settings.stage[stage], provenance.data_digest(settings.data)
+    stage_settings, data = settings.stage[stage], provenance.data_digest(settings.data)
     for path in folder.glob("*/run.toml"):
         with contextlib.suppress(CloudsegError, OSError, ValueError, KeyError):
-            found = runs.open_run(path.parent)
-            theirs = found.settings
-            if any(getattr(theirs, key) != getattr(settings, key) for key in LIKE):
+            other = runs.open_run(path.parent)
+            if any(getattr(other.settings, key) != getattr(settings, key) for key in COMPARED_SETTINGS):
                 continue
-            for name in theirs.stages:
-                if any(getattr(theirs.stage[name], key) != getattr(own, key) for key in LIKE_OF_STAGE):
+            for name in other.settings.stages:
+                other_stage = other.settings.stage[name]
+                if any(getattr(other_stage, key) != getattr(stage_settings, key) for key in COMPARED_STAGE_SETTINGS):
                     continue
-                if found.done(name) is None:
+                if other.done(name) is None:
                     continue
-                told = json.loads((found.stage(name) / "stage.json").read_text())
-                # What was made anew in the same folder is other data, what was moved is the same.
-                if told.get("data_sha256") != data or (data is None and theirs.data != settings.data):
+                facts = json.loads((other.stage(name) / "stage.json").read_text())
+                # The digest identifies the data: new shards in the same folder differ, moved shards do not.
+                if facts.get("data_sha256") != data or (data is None and other.settings.data != settings.data):
                     continue
-                if partition and told.get("partition", partition) != partition:
+                if partition and facts.get("partition", partition) != partition:
                     continue
-                if ("GPU" in told["device"]) != gpus:
+                if ("GPU" in facts["device"]) != gpus:
                     continue
-                with found.history(name).open(newline="") as file:
+                with other.history(name).open(newline="") as file:
                     rows = list(csv.DictReader(file))
                 seconds, rate = (
                     statistics.median(float(row[column]) for row in rows) for column in ("seconds", "images_per_s")
                 )
-                yield Precedent(told["ranks"], found.done_file(name).stat().st_mtime, seconds, rate)
+                yield FinishedStage(facts["ranks"], other.done_file(name).stat().st_mtime, seconds, rate)
 
 
-def walltime(seconds: float, most: str) -> str:
-    """What to ask sbatch for: the estimate with a margin, in whole minutes, but not more than `most`."""
+def walltime(seconds: float, limit: str) -> str:
+    """Walltime for an estimate in seconds: with MARGIN, in whole minutes, at least LEAST_S and at most `limit`."""
     wanted = 60 * math.ceil(max(LEAST_S, MARGIN * seconds) / 60)
-    longest = durations.seconds(most)
-    return most if longest is not None and wanted >= longest else durations.text(wanted)
+    limit_s = durations.seconds(limit)
+    return limit if limit_s is not None and wanted >= limit_s else durations.text(wanted)

@@ -1,4 +1,4 @@
-"""How far a stage is, from what it leaves in the run's folder."""
+"""Progress of a stage, from its files in the folder of the run."""
 
 from __future__ import annotations
 
@@ -12,34 +12,37 @@ from cloudseg.core.run import Run
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
+    """Progress of one stage."""
+
     epochs: int
-    """That the stage is to have."""
+    """Number of epochs of the stage."""
     epoch: int = 0
-    """Epochs that are finished."""
+    """Finished epochs."""
     step: int = 0
-    """Optimizer steps that are done."""
+    """Finished optimizer steps."""
     dice: float | None = None
-    """The best so far: of the validation images, at threshold 0.5."""
+    """Best Dice on the validation images so far, at threshold 0.5."""
     images_per_s: float | None = None
+    """Throughput of all ranks in the last finished epoch."""
     seconds: float = 0.0
-    """Of the epochs so far."""
+    """Duration of the finished epochs."""
     waiting_s: float = 0.0
-    """Of these, for input."""
+    """Part of `seconds` that training waited for input."""
     saving_s: float = 0.0
-    """For which training stood still to save."""
+    """Part of `seconds` that training waited for checkpoints."""
     left_s: float | None = None
-    """Until the last epoch is over, at the speed so far; without the start."""
+    """Estimated seconds to the end of the last epoch at the throughput so far, without start-up."""
 
 
 def read(run: Run, stage: str) -> Progress:
-    """The progress of a stage, from its history and what its ranks last said of themselves."""
+    """The progress of a stage, from history.csv, checkpoints and heartbeats."""
     epochs = run.settings.stage[stage].epochs
     try:
         with run.history(stage).open(newline="") as file:
             rows = list(csv.DictReader(file))
     except FileNotFoundError:
         rows = []
-    step = max(int(rows[-1]["step"]) if rows else 0, _seen(run, stage), run.saved_step(stage))
+    step = max(int(rows[-1]["step"]) if rows else 0, _heartbeat_step(run, stage), run.saved_step(stage))
     if not rows:
         return Progress(epochs, step=step)
     last = rows[-1]
@@ -59,8 +62,8 @@ def read(run: Run, stage: str) -> Progress:
     )
 
 
-def _seen(run: Run, stage: str) -> int:
-    """The step at which the ranks that now work on the stage were last seen."""
+def _heartbeat_step(run: Run, stage: str) -> int:
+    """The largest step in the heartbeats of the ranks that run the stage now; 0 without any."""
     try:
         owner = json.loads(run.lock(stage).read_text())
     except (OSError, ValueError):

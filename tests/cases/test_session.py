@@ -69,7 +69,7 @@ def test_a_second_launch_in_the_session_is_refused_and_harms_nothing(type_, slur
     assert "is at work here" in second.stderr
     assert {path.name for path in (tmp_path / "r" / "jobs" / "attempts").iterdir()} == folders
     assert stop(launched) == 75, (tmp_path / "log").read_text()
-    assert "goes on from its last checkpoint" not in (tmp_path / "log").read_text()
+    assert "resumes from its last checkpoint" not in (tmp_path / "log").read_text()
 
 
 def test_a_stage_typed_in_the_session_does_not_requeue_it(type_, slurm, tmp_path, data):

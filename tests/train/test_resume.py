@@ -75,7 +75,7 @@ def test_one_rank_killed_ends_the_step_on_all_and_it_is_started_again(data, tmp_
     run = tmp_path / "run"
     code, said = disturb(run, data, lambda process: os.kill(children(process.pid)[1], signal.SIGKILL))
     assert code == 0, said
-    assert "stage frozen goes on from its last checkpoint: rank 0 ends because another rank ended: rank 1 on" in said
+    assert "stage frozen resumes from its last checkpoint: rank 0 ends because another rank ended: rank 1 on" in said
     assert_same_end(run, undisturbed)
 
 

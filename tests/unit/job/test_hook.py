@@ -29,13 +29,13 @@ def opened(tmp_path, monkeypatch):
 
 
 def test_it_is_told_of_a_stage_that_is_done(told, opened, monkeypatch):
-    monkeypatch.setattr(batch, "_try", lambda *_: Outcome("done"))
+    monkeypatch.setattr(batch, "_run_attempt", lambda *_: Outcome("done"))
     batch.run_stage(opened.path, "frozen", 1)
     assert told.read_text() == f"frozen done  in {opened.path}\n"
 
 
 def test_it_is_told_why_a_stage_failed_and_the_failure_goes_on(told, opened, monkeypatch):
-    monkeypatch.setattr(batch, "_try", lambda *_: Outcome("failed", "the loss is nan"))
+    monkeypatch.setattr(batch, "_run_attempt", lambda *_: Outcome("failed", "the loss is nan"))
     with pytest.raises(CloudsegError, match="the loss is nan"):
         batch.run_stage(opened.path, "full", 1)
     assert told.read_text() == f"full failed stage full failed: the loss is nan in {opened.path}\n"
@@ -49,6 +49,6 @@ def test_one_that_fails_is_a_warning(opened, monkeypatch, capfd):
 
 def test_one_that_hangs_is_ended(opened, monkeypatch, capfd):
     monkeypatch.setenv("CLOUDSEG_HOOK", "sleep 60")
-    monkeypatch.setattr(hook, "MOST_S", 0.2)
+    monkeypatch.setattr(hook, "TIMEOUT_S", 0.2)
     hook.run(opened, "full", "done")
-    assert "ended after 0 s" in capfd.readouterr().err
+    assert "killed after 0 s" in capfd.readouterr().err

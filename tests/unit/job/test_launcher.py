@@ -103,7 +103,7 @@ def test_an_elastic_step_uses_the_most_nodes_that_share_the_work_evenly(nodes, u
 
 
 def test_work_that_cannot_be_shared_evenly_is_refused():
-    with pytest.raises(UsageError, match="9 ranks cannot be dealt evenly to nodes of 4 ranks"):
+    with pytest.raises(UsageError, match="9 ranks cannot be divided evenly among nodes with 4 ranks"):
         launcher.usable_nodes(9, 2, 4)
 
 

@@ -45,27 +45,27 @@ def test_the_reason_tells_that_a_rank_was_killed():
 
 def test_progress_allows_any_number_of_tries():
     earlier = [{"how": "lost", "from_step": 5, "to_step": 5}]
-    assert limited(Outcome("lost"), (5, 6), earlier).again
+    assert limited(Outcome("lost"), (5, 6), earlier).restart
 
 
 def test_no_progress_twice_in_a_row_is_a_failure_that_says_why():
     lost = {"how": "lost", "from_step": 5, "to_step": 5}
-    assert limited(Outcome("lost"), (5, 5), []).again
+    assert limited(Outcome("lost"), (5, 5), []).restart
     failed = limited(Outcome("lost", "rank 1 died"), (5, 5), [lost])
     assert failed.how == "failed"
-    assert failed.reason == "no progress in 2 tries in a row, at step 5; the last ended because rank 1 died"
+    assert failed.reason == "no progress in 2 attempts in a row, at step 5; the last ended because rank 1 died"
 
 
 @pytest.mark.parametrize("between", ["interrupted"])
 def test_tries_that_slurm_ended_neither_count_nor_hide_others(between):
     earlier = [{"how": "lost", "from_step": 5, "to_step": 5}, {"how": between, "from_step": 5, "to_step": 5}]
-    assert not limited(Outcome("lost"), (5, 5), earlier).again
-    assert limited(Outcome("lost"), (5, 5), earlier[1:]).again
+    assert not limited(Outcome("lost"), (5, 5), earlier).restart
+    assert limited(Outcome("lost"), (5, 5), earlier[1:]).restart
 
 
 def test_after_a_failure_the_count_begins_anew():
     earlier = [{"how": "lost", "from_step": 5, "to_step": 5}, {"how": "failed", "from_step": 5, "to_step": 5}]
-    assert limited(Outcome("lost"), (5, 5), earlier).again
+    assert limited(Outcome("lost"), (5, 5), earlier).restart
 
 
 def test_tries_are_kept_in_order_and_a_half_written_line_does_not_count(tmp_path):

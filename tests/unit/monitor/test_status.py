@@ -162,7 +162,7 @@ def test_an_evaluation_of_an_earlier_stage_is_not_that_of_the_run(run, slurm):
     assert states(run)["evaluate"] == "done"
     (run.stage("full") / "DONE.json").write_text(json.dumps({"weights_sha256": "full"}))
     assert states(run)["evaluate"] == "to come"
-    assert why(run, "evaluate") == "what is there is of an earlier stage"
+    assert why(run, "evaluate") == "the existing evaluation is of an earlier stage"
 
 
 def test_jobs_that_were_submitted_by_hand_are_known_from_what_they_left(run):
