@@ -1,4 +1,4 @@
-# Every target is complete on a fresh machine with Python 3.11, a C++ compiler, make and a package registry.
+# Every target works on a fresh machine with Python 3.11, a C++ compiler, make and a package registry.
 
 PYTHON := $(or $(CLOUDSEG_VENV),.venv)/bin/python
 DEMO   := demo-data
@@ -8,7 +8,7 @@ DEMO   := demo-data
 env:
 	@env/setup.sh
 
-# The whole job, small: data, shards, three stages on 2 Horovod ranks, scores.
+# A small complete run: generated data, shards, three stages on 2 Horovod ranks, scores.
 demo: env
 	@$(PYTHON) -m cloudseg.demo --out $(DEMO) --images 120
 	@$(PYTHON) -m preprocess --csv $(DEMO)/train.csv --images $(DEMO)/train_images --out $(DEMO)/shards --size 128x192
@@ -26,33 +26,33 @@ lint: env
 unit: env
 	@$(PYTHON) -m pytest -q tests/unit
 
-# Two at once: the cluster's tests wait much, the others compute. Each part's output comes when it has ended.
+# Two parts run at once: the cluster tests mostly wait, the others compute. Output is printed at the end of each part.
 test: env
-	@echo "make test: lint, unit, data, train, cases, app beside a Slurm cluster; half an hour on two cores"
+	@echo "make test: lint, unit, data, train, cases, app and cluster tests; half an hour on two cores"
 	@$(MAKE) --no-print-directory -j2 --output-sync=target --keep-going cluster lint unit data train cases app
 
 data train cases app: env
 	@$(PYTHON) -m pytest -q tests/$@
 
-# Each fault alone on a real Slurm cluster.
+# Tests on a Slurm cluster on this machine, with one fault per test.
 cluster: env
 	@$(PYTHON) -m pytest -q tests/cluster --ignore=tests/cluster/chaos
 
-# Chains to which things happen at random: seeds 1 to SEEDS, or SEEDS=7-9. Minutes each.
+# Chains with random faults, for seeds 1 to SEEDS, or SEEDS=7-9. Some minutes per seed.
 SEEDS := 20
 chaos: env
 	@CLOUDSEG_CHAOS_SEEDS=$(SEEDS) $(PYTHON) -m pytest -q -s tests/cluster/chaos
 
-# What takes too long for every commit.
+# Tests that take too long for every commit.
 long: env
 	@$(PYTHON) -m pytest -q tests/long
 
-# jobs/ holds what the launcher renders for the default site; a test compares.
+# Renders jobs/ for the default site; a test compares the files.
 jobs-files: env
 	@$(PYTHON) -c "import pathlib; from cloudseg.slurm import script, sites; \
 	  [pathlib.Path('jobs', name).write_text(text) for name, text in script.handwritten(sites.load('ruche')).items()]"
 
-# What the layers of each network cost, for plans; tests hold the table against the networks. A quarter of an hour, or
-# more; with NETWORKS="small unet-vgg16" only these are made anew.
+# Counts the costs of the layers of each network, for plans; tests compare the table with the networks. Takes a quarter
+# of an hour or more; NETWORKS="small unet-vgg16" counts only these.
 costs: env
 	@$(PYTHON) -m cloudseg.nets.count_cost $(NETWORKS)

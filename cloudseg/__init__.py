@@ -1,6 +1,6 @@
 import sys
 
-# Python's arguments begin so while it looks for the module of a command, as in `python -m cloudseg.launch`.
+# sys.argv starts with "-m" while Python imports this package to find the module of `python -m cloudseg.COMMAND`.
 if sys.argv[:1] == ["-m"]:
     from cloudseg.core.signals import stop
 

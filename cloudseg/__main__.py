@@ -1,4 +1,4 @@
-"""Lists the commands."""
+"""List the commands."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ COMMANDS = {
         "cloudseg.weights": "download ImageNet encoder weights on the login node",
     },
     "train": {
-        "cloudseg.doctor": "check the site: submits a short job that tests GPUs, allreduce, disks, signals and requeue",
+        "cloudseg.doctor": "check the site: submits a short job that tests GPUs, allreduce, shared disk, signals and requeue",
         "cloudseg.launch": "queue all stages as Slurm jobs, or run them on this machine",
-        "cloudseg.resume": "continue a chain from the first stage that is not done",
+        "cloudseg.resume": "resume a chain from the first stage that is not done",
         "cloudseg.cancel": "cancel all jobs of a run",
         "cloudseg.train": "train one stage, as one rank of srun, mpirun or horovodrun",
         "cloudseg.study": "print the table of a learning-rate study",
@@ -28,28 +28,28 @@ COMMANDS = {
         "cloudseg.logs": "print or follow the log of a stage",
     },
     "results": {
-        "cloudseg.evaluate": "tune the rules on the validation images and score them",
-        "cloudseg.predict": "segment new pictures, or check a submission",
+        "cloudseg.evaluate": "tune thresholds on the validation images and score them",
+        "cloudseg.predict": "segment new images, or check a submission",
         "cloudseg.app": "browse a run in the browser",
     },
     "choose": {
         "cloudseg.models": "list networks and their parameters",
         "cloudseg.recipes": "list recipes and their learning rates",
-        "cloudseg.scaling": "estimate what more GPUs bring",
+        "cloudseg.scaling": "predict throughput and duration on more GPUs",
     },
 }
-"""Group -> command -> what it does."""
+"""Group -> command -> its one-line help."""
 
 
 def lines() -> Iterator[str]:
-    """The list that is printed."""
+    """The lines of the list of commands."""
     yield "Usage: python -m COMMAND [OPTION ...]; every command has --help.\n"
     width = max(len(command) for group in COMMANDS.values() for command in group)
     for group, commands in COMMANDS.items():
         yield f"{group}:"
         yield from (f"  {command:<{width}}  {purpose}" for command, purpose in commands.items())
         yield ""
-    yield "Begin with:"
+    yield "Start with:"
     yield "  python -m preprocess --csv train.csv --images train_images --out DATA"
     yield "  python -m cloudseg.launch --stages all --data DATA"
 

@@ -1,11 +1,11 @@
-"""Look at a trained run in a browser: images, scores, thresholds, the data; segment a picture of your own.
+"""Show a trained run in a browser: images, scores, thresholds, the data set. Segments images that you upload.
 
 python -m cloudseg.app --run runs/NAME
 python -m cloudseg.app --run runs/NAME --with runs/OTHER --port 8502
 
-Needs a run that `cloudseg.evaluate` has scored, and no GPU. Prints the URL to open. The URL holds a token, and nobody
-can use the app without it. It listens on this machine only; from another one: ssh -L 8501:localhost:8501 USER@LOGIN,
-then open the URL there.
+The run must be scored with `cloudseg.evaluate`. The app needs no GPU. It prints the URL to open, which contains an
+access token. Listens on 127.0.0.1 by default. To open it from another machine, type there
+ssh -L 8501:localhost:8501 USER@LOGIN, and open the URL.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from cloudseg.core.errors import run_command
 def main() -> None:
     parser = run.parser("app", __doc__)
     parser.add_argument(
-        "--with", dest="others", nargs="+", type=Path, default=[], metavar="RUN", help="to compare with"
+        "--with", dest="others", nargs="+", type=Path, default=[], metavar="RUN", help="more runs to compare"
     )
     parser.add_argument("--port", type=int, default=8501, help="(default %(default)s)")
-    parser.add_argument("--address", default="127.0.0.1", help="where it listens (default %(default)s: this machine)")
+    parser.add_argument("--address", default="127.0.0.1", help="address to listen on (default %(default)s)")
     parser.add_argument(
         "--no-token",
         action="store_true",
-        help="allow everybody who can connect, for use behind a proxy that authenticates users",
+        help="no access token: everybody who can connect has access, for a proxy that authenticates users",
     )
     args = parser.parse_args()
 

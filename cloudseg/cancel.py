@@ -1,4 +1,4 @@
-"""Take the whole chain of a run out of the queue. What is saved stays; `resume` goes on from there.
+"""Cancel all jobs of a run. Checkpoints and finished stages are kept; `cloudseg.resume` continues from them.
 
 python -m cloudseg.cancel runs/NAME
 """
@@ -24,18 +24,18 @@ def main() -> None:
     jobs = queue.squeue([number for numbers in ids.values() for number in numbers])
     if jobs is None:
         raise CloudsegError("squeue does not answer, so nothing was cancelled; try again")
-    held = {number for number, job in jobs.items() if job.active}
-    held |= {number.split("_")[0] for number in held}  # an array is cancelled as one
-    active = [(name, number) for name, numbers in ids.items() for number in numbers if number in held]
+    active_ids = {number for number, job in jobs.items() if job.active}
+    active_ids |= {number.split("_")[0] for number in active_ids}  # the id of an array cancels all of its tasks
+    active = [(name, number) for name, numbers in ids.items() for number in numbers if number in active_ids]
     if not active:
         print(f"{opened.path}: none of its jobs is queued or running")
         return
-    # From the end, so that no dependent starts because the one before is gone.
+    # In reverse order, so that no job starts because the job that it depends on has ended.
     answer = commands.run(["scancel", *(number for _, number in reversed(active))])
     if answer.returncode:
         raise CloudsegError(f"scancel: {answer.stderr.strip()}")
     print(f"cancelled: {', '.join(f'{name} {number}' for name, number in active)}")
-    print(f"go on later: {to_type('cloudseg.resume', opened.path)}")
+    print(f"to resume later: {to_type('cloudseg.resume', opened.path)}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Check what nights are lost over: here, and, in a short job, on the nodes and between them.
+"""Check the site: submits a short job that tests GPUs, allreduce, shared disk, signals and requeue.
 
-  python -m cloudseg.doctor --site ruche                       as training would run
+  python -m cloudseg.doctor --site ruche                       with the resources of training
   python -m cloudseg.doctor --site ruche --partition gpu_test --nodes 1
-  python -m cloudseg.doctor --here                             the login node's part only
+  python -m cloudseg.doctor --here                             checks of this machine only, without a job
 
-Takes a few minutes once the job runs: it starts the ranks, has them reduce, lock and write, sends them the signal that
-comes before the walltime, and requeues itself.
+The job runs for a few minutes. Its ranks run an allreduce, lock and write files, and receive the signal that Slurm
+sends before the walltime; then the job requeues itself.
 """
 
 from __future__ import annotations
@@ -22,19 +22,26 @@ from cloudseg.slurm import sites
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of this command."""
     out = argparse.ArgumentParser(
         prog="python -m cloudseg.doctor", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = out.add_argument
     add("--site", metavar="NAME", help="site file in env/sites (default: $CLOUDSEG_SITE, else ruche)")
-    add("--nodes", type=int, help="nodes of the job (default: as training)")
-    add("--tasks-per-node", type=int, help="ranks a node (default: as training)")
-    add("--partition", help="in place of the site's, as one for tests")
-    add("--folder", type=Path, default=links.FOLDER, help="on the disk where runs lie (default %(default)s)")
-    add("--wait", type=float, default=30, metavar="MINUTES", help="for the job, queue included (default %(default)s)")
+    add("--nodes", type=int, help="nodes of the job (default: as for training)")
+    add("--tasks-per-node", type=int, help="ranks per node (default: as for training)")
+    add("--partition", help="partition, for example one for short tests (default: from the site file)")
+    add("--folder", type=Path, default=links.FOLDER, help="folder on the disk of the runs (default %(default)s)")
+    add(
+        "--wait",
+        type=float,
+        default=30,
+        metavar="MINUTES",
+        help="maximum time for the job, with its time in the queue (default %(default)s)",
+    )
     add("--here", action="store_true", help="no job")
     for option in ("--in-job", "--look", "--listen"):
-        add(option, type=Path, help=argparse.SUPPRESS)  # what the job calls
+        add(option, type=Path, help=argparse.SUPPRESS)  # used by the job itself
     return out
 
 
@@ -43,29 +50,29 @@ def main() -> int | None:
     if args.in_job:
         job.run(args.in_job)
     elif args.listen:
-        job.listen(args.listen)
+        job.wait_for_signal(args.listen)
     elif args.look:
         from cloudseg.checks import rank
 
-        rank.look(args.look)
+        rank.check(args.look)
     else:
-        return examine(args)
+        return check_site(args)
     return None
 
 
-def examine(args: argparse.Namespace) -> int | None:
-    """Print a table of what was found here and on the nodes; returns 1 if there is a fault."""
+def check_site(args: argparse.Namespace) -> int | None:
+    """Run all checks and print the table of findings; returns FAILED if there is a fault."""
     site = sites.load(args.site)
-    found = list(login_node.check(site, args.partition, slurm_needed=not args.here))
-    if not args.here and not any(each.state == FAULT for each in found):
+    findings = list(login_node.check(site, args.partition, slurm_needed=not args.here))
+    if not args.here and not any(each.state == FAULT for each in findings):
         changes = {"nodes": args.nodes, "tasks_per_node": args.tasks_per_node, "partition": args.partition}
         if args.tasks_per_node and site.train.gpus_per_node:
             changes["gpus_per_node"] = args.tasks_per_node
         given = {key: value for key, value in changes.items() if value is not None}
-        found += nodes.check(args.site, given, args.folder, patience_s=60 * args.wait)
-    rows = [("", "what", "found", "what to do"), *((each.state, each.what, each.found, each.todo) for each in found)]
+        findings += nodes.check(args.site, given, args.folder, patience_s=60 * args.wait)
+    rows = [("", "what", "found", "what to do"), *((each.state, each.what, each.found, each.todo) for each in findings)]
     print("\n".join(tables.table(rows)))
-    return FAILED if any(each.state == FAULT for each in found) else None
+    return FAILED if any(each.state == FAULT for each in findings) else None
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Score a trained run on its validation fold: tuned rules, the competition's Dice, figures, report.html.
+"""Score a trained run on its validation images: tuned thresholds, Dice of the competition, figures, report.html.
 
 python -m cloudseg.evaluate --run runs/NAME
 srun --ntasks-per-node=4 python -m cloudseg.evaluate --run runs/NAME --flips
 python -m cloudseg.evaluate --run runs/fold0 --with runs/fold1 runs/fold2 --out runs/ensemble
 
-Writes RUN/evaluate/ and RUN/report.html. Probabilities are kept there, so that a second call needs no GPU. Several runs
-are judged as one, the mean of their probabilities: each image by those that did not train on it.
+Writes RUN/evaluate/ and RUN/report.html. Probability maps are kept in RUN/probabilities, so that a second call needs no
+GPU. Several runs are scored as an ensemble: the mean of the probability maps of the runs that did not train on the
+image.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from cloudseg.training import rank
 def main() -> None:
     parser = run.parser("evaluate", __doc__)
     parser.add_argument("--with", dest="others", nargs="+", type=Path, default=[], metavar="RUN", help="more runs")
-    parser.add_argument("--weights", nargs="+", type=float, metavar="W", help="how much each run counts (default: 1)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where results of several runs go")
-    parser.add_argument("--flips", action="store_true", help="mean over the image and its three mirror images")
+    parser.add_argument("--weights", nargs="+", type=float, metavar="W", help="weight of each run (default: 1)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for results of several runs")
+    parser.add_argument("--flips", action="store_true", help="average over the image and its three mirror images")
     args = parser.parse_args()
     if bool(args.others) != bool(args.out):
-        raise UsageError("--with RUN ... and --out DIR go together: results of several runs have a folder of their own")
+        raise UsageError("--with RUN ... and --out DIR go together: results of several runs need a folder")
     runs = [run.open_run(path) for path in (args.run, *args.others)]
 
     with rank.started(runs[0], stop) as own:

@@ -1,16 +1,16 @@
-"""Queue the chain of fine-tuning stages as Slurm jobs and return, or run it here.
+"""Queue the fine-tuning stages of a run as a chain of Slurm jobs, or run them on this machine.
 
   python -m cloudseg.launch --stages all --data DATA                   frozen, partial, full, evaluate
-  python -m cloudseg.launch --stages all --data DATA --plan            what it would do, as a table
-  python -m cloudseg.launch --stages all --data DATA --dry-run         the scripts it would submit
-  python -m cloudseg.launch --stages full,evaluate --run runs/NAME     the end of a chain
-  python -m cloudseg.launch --stages all --folds 0-4 --data DATA       a chain a fold, then all judged as one
+  python -m cloudseg.launch --stages all --data DATA --plan            show the jobs as a table
+  python -m cloudseg.launch --stages all --data DATA --dry-run         show the sbatch scripts
+  python -m cloudseg.launch --stages full,evaluate --run runs/NAME     the last stages of a run
+  python -m cloudseg.launch --stages all --folds 0-4 --data DATA       cross-validation: one chain per fold
   python -m cloudseg.launch --stages preprocess,all --csv train.csv --images train_images --data DATA
   python -m cloudseg.launch --stages all --data DATA --cluster local --tasks-per-node 2
-  python -m cloudseg.launch --study lr --values 1e-2,1e-3,1e-4 --data DATA     the first stage at several rates
+  python -m cloudseg.launch --study lr --values 1e-2,1e-3,1e-4 --data DATA     learning-rate study
 
-Stages that are done are left alone, so the same command goes on where a chain ended. Settings that a run began
-with stay; new ones want a new run: --run runs/OTHER.
+Stages that are done are skipped, so the same command resumes a chain. The settings of a run cannot change; for other
+settings start another run: --run runs/OTHER.
 """
 
 from __future__ import annotations
@@ -38,20 +38,19 @@ from cloudseg.slurm import sbatch
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of this command."""
     out = run.parser("launch", __doc__)
-    out.add_argument(
-        "--stages", help="all, or some of the run's, as frozen,partial,full,evaluate; preprocess may come before"
-    )
+    out.add_argument("--stages", help="all, or a list such as frozen,partial,full,evaluate; optionally with preprocess")
     out.add_argument(
         "--folds",
         metavar="0-4",
-        help="a cross-validation: a run a fold, RUN/fold-0 and so on, and an evaluation of all of them as one",
+        help="cross-validation: one run per fold (RUN/fold-0 and so on), and one evaluation of all folds",
     )
-    out.add_argument("--plan", action="store_true", help="show the chain as a table, and do nothing")
-    out.add_argument("--dry-run", action="store_true", help="print the sbatch scripts, and do nothing")
+    out.add_argument("--plan", action="store_true", help="show the jobs as a table; submits and writes nothing")
+    out.add_argument("--dry-run", action="store_true", help="print the sbatch scripts; submits and writes nothing")
     config.add_arguments(out)
     study.add_arguments(out)
-    out.set_defaults(run=None)  # a study has another
+    out.set_defaults(run=None)  # the default depends on --study
     preprocessing.add_arguments(out)
     plan.add_arguments(out)
     return out
@@ -76,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def show_plan(args: argparse.Namespace, settings: Settings) -> None:
-    """Print what would be queued, with times from the performance model where no run beside this one tells."""
+    """Print the jobs; durations come from comparable stages, else from the performance model."""
     images = len(list(args.images.glob("*.jpg"))) if args.images else 0
     predict = functools.partial(
         stage_time.seconds,

@@ -1,10 +1,10 @@
-"""List networks: parameters, how many of them the encoder holds, and what trains when a share of it is thawed.
+"""List networks: number of parameters, parameters of the encoder, and the part of the encoder that trains.
 
-  python -m cloudseg.models                        the five of the source work
-  python -m cloudseg.models fpn-seresnet18         any other, by name
-  python -m cloudseg.models unet-resnet34 --encoder 0.2 --layers     which layers a share of 0.2 trains
+  python -m cloudseg.models                        the five networks of the source work
+  python -m cloudseg.models fpn-seresnet18         another network
+  python -m cloudseg.models unet-resnet34 --encoder 0.2 --layers     the layers that train at a share of 0.2
 
-A name is vanilla, or DECODER-ENCODER of segmentation_models.
+The name of a network is vanilla, or DECODER-ENCODER of segmentation_models.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cloudseg.nets import names
 
 FIVE = ("vanilla", "unet-vgg16", "unet-resnet34", "unet-resnet18", "linknet-efficientnetb1")
 SIZE = (64, 96)
-"""Parameters do not depend on it."""
+"""Image size (height, width) for the model; the number of parameters does not depend on it."""
 
 
 def main() -> None:
@@ -28,8 +28,10 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", default=FIVE, metavar="NETWORK")
-    parser.add_argument("--encoder", type=float, default=0.2, help="share that trains (default 0.2, as in `partial`)")
-    parser.add_argument("--layers", action="store_true", help="name the encoder's layers that train then")
+    parser.add_argument(
+        "--encoder", type=float, default=0.2, help="share of the encoder that trains (default 0.2, as in `partial`)"
+    )
+    parser.add_argument("--layers", action="store_true", help="list the layers of the encoder that train")
     args = parser.parse_args()
     if not 0 <= args.encoder <= 1:
         raise UsageError(f"--encoder {args.encoder:g}: a share is between 0 and 1")

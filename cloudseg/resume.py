@@ -1,11 +1,11 @@
-"""Go on with a chain from the first stage that is not done, with the nodes, times and site of the last launch.
+"""Resume a chain from the first stage that is not done, with the options of the last launch.
 
   python -m cloudseg.resume runs/NAME
-  python -m cloudseg.resume runs/NAME --nodes 1 --time 12:00:00      others, as for launch
+  python -m cloudseg.resume runs/NAME --nodes 1 --time 12:00:00      with other options of launch
   python -m cloudseg.resume runs/NAME --dry-run
 
-A stage that was under way goes on from its last checkpoint. With fewer ranks these do the work of those that it began
-with, if they can share it evenly.
+An unfinished stage resumes from its last checkpoint. It may resume on fewer ranks, if their number divides the number
+of ranks that the stage started on; the effective batch stays the same.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ def main() -> None:
     )
     parser.add_argument("run", nargs="?", type=Path, default=Path(run.DEFAULT), help="(default %(default)s)")
     words = sys.argv[1:]
-    named = bool(words) and not words[0].startswith("-")
-    # The others are launch's: only launch knows which of its options take a word.
-    own, changes = words[:named], words[named:]
-    args = parser.parse_args([*own, *({"-h", "--help"} & {*changes})])
+    has_run = bool(words) and not words[0].startswith("-")
+    # The other words are options of launch, which parses them.
+    run_words, launch_words = words[:has_run], words[has_run:]
+    args = parser.parse_args([*run_words, *({"-h", "--help"} & {*launch_words})])
     opened = run.open_run(args.run)
-    # A fold was launched with the others.
+    # The options of a fold are saved with its cross-validation.
     options = launched.options(opened.jobs) or launched.options(run.jobs_folder(opened.path.parent))
     stages = "preprocess,all" if "--csv" in options else "all"
-    launch.main(["--stages", stages, "--run", str(args.run), *options, *changes])
+    launch.main(["--stages", stages, "--run", str(args.run), *options, *launch_words])
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Is it worth it? What more GPUs would bring to each stage, from a model; nothing is trained.
+"""Predict throughput and duration of each stage on more GPUs, from a performance model. Nothing is trained.
 
-  python -m cloudseg.scaling --site ruche                       the default network and recipe, 1 GPU and more
+  python -m cloudseg.scaling --site ruche                       default network and recipe, 1 to 1024 GPUs
   python -m cloudseg.scaling --gpus 8 16 --set network=unet-vgg16 --set batch=16
-  python -m cloudseg.scaling --between 3.2 --figure scaling.png with the GB/s that doctor measured
+  python -m cloudseg.scaling --between 3.2 --figure scaling.png with a measured bandwidth between nodes
 
-docs/scaling.md says what it knows and what not. To compare settings, give them as to launch: --set, --config.
+docs/scaling.md describes the model and its limits. Settings are given as for launch: --set, --config.
 """
 
 from __future__ import annotations
@@ -25,19 +25,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m cloudseg.scaling", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--gpus", type=int, nargs="+", default=GPUS, metavar="N", help="(default: 1 to 1024)")
-    parser.add_argument("--site", help="a file in env/sites, for its links and GPUs a node (default $CLOUDSEG_SITE)")
     parser.add_argument(
-        "--size", type=image_size.argument, default="320x480", metavar="HxW", help="of the images (default %(default)s)"
+        "--gpus", type=int, nargs="+", default=GPUS, metavar="N", help="numbers of GPUs (default: 1 to 1024)"
     )
-    parser.add_argument("--images", type=int, default=IMAGES, help="of the data set (default %(default)s)")
+    parser.add_argument(
+        "--site", help="site file in env/sites with links and GPUs per node (default: $CLOUDSEG_SITE, else ruche)"
+    )
+    parser.add_argument(
+        "--size", type=image_size.argument, default="320x480", metavar="HxW", help="image size (default %(default)s)"
+    )
+    parser.add_argument("--images", type=int, default=IMAGES, help="number of images (default %(default)s)")
     parser.add_argument(
         "--measured", type=Path, default=links.FOLDER, metavar="DIR",
-        help="where doctor left what it measured, which replaces the site's links (default %(default)s)",
+        help="folder with measurements of doctor, which replace the links in the site file (default %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--inside", type=float, metavar="GB/S", help="between GPUs of a node, in place of the site's")
-    parser.add_argument("--between", type=float, metavar="GB/S", help="between nodes, in place of the site's")
-    parser.add_argument("--figure", type=Path, metavar="FILE", help="draw it too (.png, .svg)")
+    parser.add_argument("--inside", type=float, metavar="GB/S", help="bandwidth between GPUs of a node")
+    parser.add_argument("--between", type=float, metavar="GB/S", help="bandwidth between nodes")
+    parser.add_argument("--figure", type=Path, metavar="FILE", help="also write a figure (.png, .svg)")
     config.add_arguments(parser)
     args = parser.parse_args()
     if min(args.gpus) < 1 or args.images < 5:
@@ -46,19 +50,20 @@ def main() -> None:
     site = links.known(args.site, settings.precision, args.measured)
     machine = links.given(site.machine, args.inside, args.between)
     print(
-        f"{settings.network} at {args.size}, {settings.batch} images a GPU and step, {settings.precision}; "
-        f"{machine.per_node} GPUs a node of {machine.flops / 1e12:.3g} Tflop/s each, "
-        f"{machine.inside.bytes_per_s / 1e9:.3g} GB/s inside a node and {machine.between.bytes_per_s / 1e9:.3g} between"
+        f"{settings.network} at {args.size}, {settings.batch} images per GPU and step, {settings.precision}; "
+        f"{machine.per_node} GPUs per node, {machine.flops / 1e12:.3g} TFLOP/s per GPU, "
+        f"{machine.inside.bytes_per_s / 1e9:.3g} GB/s inside a node, {machine.between.bytes_per_s / 1e9:.3g} GB/s "
+        "between nodes"
     )
     for each in site.measured:
-        print(f"links: doctor measured {each.nodes} x {each.per_node} ranks on {each.day}")
+        print(f"links: measured by doctor with {each.nodes} x {each.per_node} ranks on {each.day}")
     for note in site.notes:
-        print(f"links: not taken up: {note}")
+        print(f"links: not used: {note}")
     curves = {}
     data = Data.split(image_size.parse(args.size), args.images)
     for name, stage in stage_time.stages(settings, data, machine).items():
         steps = [stage.step(ranks) for ranks in sorted(args.gpus)]
-        print(f"\n{name}: {stage.epochs} epochs, {stage.bytes_a_step / 1e6:.1f} MB a step")
+        print(f"\n{name}: {stage.epochs} epochs, {stage.bytes_per_step / 1e6:.1f} MB of gradients per step")
         print(
             "\n".join(tables.table([summary.COLUMNS, *(summary.row(one, stage.seconds(one.ranks)) for one in steps)]))
         )

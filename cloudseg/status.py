@@ -1,10 +1,10 @@
-"""Say what each stage of a run is at, what it waits for, and what to type next.
+"""Show the state and the progress of each stage of a run, why it waits or failed, and what to type next.
 
   python -m cloudseg.status runs/NAME
-  python -m cloudseg.status runs/NAME --watch        again every half minute
+  python -m cloudseg.status runs/NAME --watch        repeat every 30 seconds
   python -m cloudseg.status runs/NAME --json
 
-Asks Slurm twice, once each of squeue and sacct, however many jobs there are.
+Calls squeue and sacct once each, for any number of jobs.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ def main() -> None:
         prog="python -m cloudseg.status", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", nargs="?", type=Path, default=Path(run.DEFAULT), help="(default %(default)s)")
-    parser.add_argument("--watch", action="store_true", help="show it again and again, until nothing is left to do")
-    parser.add_argument("--every", type=float, default=30, metavar="S", help="seconds between (default 30, least 10)")
-    parser.add_argument("--json", action="store_true", help="as JSON, for programs")
+    parser.add_argument("--watch", action="store_true", help="repeat until no stage is to come, queued or running")
+    parser.add_argument(
+        "--every", type=float, default=30, metavar="S", help="seconds between repetitions (default 30, at least 10)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()
     if args.watch and args.json:
         raise UsageError("--watch and --json exclude each other; leave out one of them")

@@ -1,9 +1,9 @@
-"""Train one trial of a learning-rate study, or compare those that are there: what the jobs of a study run.
+"""Compare the trials of a learning-rate study, or train one of them. The jobs of a study call this command.
 
-  python -m cloudseg.study --run runs/study-lr               the table, and study.png
-  python -m cloudseg.study --run runs/study-lr --index 0     the trial of the first value
+  python -m cloudseg.study --run runs/study-lr               print a table and write study.png
+  python -m cloudseg.study --run runs/study-lr --index 0     train the trial of the first learning rate
 
-A study is started with: python -m cloudseg.launch --study lr --values 1e-2,1e-3 --data DATA
+To start a study: python -m cloudseg.launch --study lr --values 1e-2,1e-3 --data DATA
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ def main() -> None:
         prog="python -m cloudseg.study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--run", type=Path, default=Path(trials.DEFAULT), help=f"the study's folder (default {trials.DEFAULT})"
+        "--run", type=Path, default=Path(trials.DEFAULT), help=f"folder of the study (default {trials.DEFAULT})"
     )
-    parser.add_argument("--index", type=int, help="train the trial of this value, from 0, in the order of study.json")
-    parser.add_argument("--ranks", type=int, help="processes on this machine, outside Slurm (default 1)")
+    parser.add_argument("--index", type=int, help="train the trial with this index (from 0) in study.json")
+    parser.add_argument("--ranks", type=int, help="number of ranks on this machine, outside Slurm (default 1)")
     args = parser.parse_args()
     study = trials.open_study(args.run)
     if args.index is None:

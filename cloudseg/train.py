@@ -1,11 +1,11 @@
-"""Train one stage of a run: what srun, mpirun or plain python starts, one process a GPU.
+"""Train one stage of a run, as one rank: srun, mpirun or horovodrun starts one process per GPU.
 
-  python -m cloudseg.train --run runs/NAME --stage frozen              on this machine, alone
+  python -m cloudseg.train --run runs/NAME --stage frozen              one rank on this machine
   srun --ntasks-per-node=4 python -m cloudseg.train --run runs/NAME --stage frozen
   mpirun -np 4 python -m cloudseg.train --run runs/NAME --stage frozen
 
-The same command goes on from the stage's last checkpoint, or says that the stage is done. A run that does not
-exist yet is made with the settings given. The chain of all stages: python -m cloudseg.launch --stages all
+The same command resumes from the last checkpoint of the stage. If the run does not exist, it is created with the given
+settings. To train all stages: python -m cloudseg.launch --stages all
 """
 
 from __future__ import annotations

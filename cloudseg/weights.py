@@ -1,10 +1,10 @@
-"""Fetch ImageNet encoder weights on the login node, for compute nodes that have no internet.
+"""Download ImageNet weights of encoders on the login node, because compute nodes have no internet.
 
-  python -m cloudseg.weights fetch unet-resnet34    a network's encoder; or encoders: fetch resnet34 vgg16
-  python -m cloudseg.weights list                   which there are, and which of them are here
+  python -m cloudseg.weights fetch unet-resnet34    for a network; or for encoders: fetch resnet34 vgg16
+  python -m cloudseg.weights list                   list the encoders and whether their weights are present
 
-They go to $CLOUDSEG_CACHE/weights (default ~/.cache/cloudseg/weights), which the compute nodes must see.
-A download that broke off goes on when the same command is typed again. More in docs/weights.md.
+The files are stored in $CLOUDSEG_CACHE/weights (default ~/.cache/cloudseg/weights), which compute nodes must see.
+The same command resumes an interrupted download. See docs/weights.md.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cloudseg.nets.weights import cached
 
 
 def encoder_of(name: str) -> str:
-    """The encoder meant by its own name or a network's. Raises UsageError if it has no weights to fetch."""
+    """The encoder with this name, or of the network with this name. Raises UsageError if it has no download."""
     if name in names.OWN:
         raise UsageError(
             f"{name} has no pretrained encoder, so there is nothing to fetch; launch trains it with "
@@ -38,7 +38,7 @@ def encoder_of(name: str) -> str:
 
 
 def show() -> None:
-    """Print a line an encoder: name, whether its file is here, the file, and where it comes from."""
+    """Print one line per encoder: name, state of its file, path of the file, URL."""
     for encoder in names.ENCODERS:
         file, source = cached(encoder), IMAGENET.get(encoder)
         state = "missing" if not file.exists() else "damaged" if source and not source.matches(file) else "present"
@@ -52,9 +52,9 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    fetching = commands.add_parser("fetch", help="download encoders' weights into the cache")
-    fetching.add_argument("name", nargs="+", help=f"a network, as unet-resnet34, or of {', '.join(IMAGENET)}")
-    commands.add_parser("list", help="which weights there are, and which of them are here")
+    fetching = commands.add_parser("fetch", help="download weights of encoders into the cache")
+    fetching.add_argument("name", nargs="+", help=f"a network, for example unet-resnet34, or {', '.join(IMAGENET)}")
+    commands.add_parser("list", help="list the encoders and whether their weights are present")
     arguments = parser.parse_args()
     if arguments.command == "list":
         show()

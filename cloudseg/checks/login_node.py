@@ -1,4 +1,4 @@
-"""What doctor checks on the machine where jobs are submitted."""
+"""doctor's checks on the login node."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from cloudseg.slurm.sites import Site
 def check(site: Site, partition: str | None, slurm_needed: bool) -> Iterator[Finding]:
     """Check the environment, the encoder's weights, Slurm, the account and the partition.
 
-    `partition` replaces the site's. Without Slurm on this machine the rest is left out, which is a fault if
+    `partition` replaces that of the site file. Without Slurm on this machine the checks end, with a fault if
     `slurm_needed`.
     """
     yield Finding("environment", FINE, f"Python {provenance.versions()['python']} in {sys.prefix}")
     yield _weights()
     if not sbatch.is_there():
         if slurm_needed:
-            yield Finding("Slurm", FAULT, "no sbatch on this machine", "log in where jobs are submitted, or: --here")
+            yield Finding("Slurm", FAULT, "no sbatch on this machine", "use a login node of the cluster, or: --here")
         return
     yield Finding("Slurm", FINE, commands.ask(["sbatch", "--version"]) or "")
     try:
@@ -44,7 +44,7 @@ def _weights() -> Finding:
     try:
         weights.require(defaults.weights, encoder)
     except UsageError as error:
-        return Finding("weights", NOTE, "not there", str(error).partition("on the login node: ")[2])
+        return Finding("weights", NOTE, "missing", str(error).partition("on the login node: ")[2])
     except DataError as error:
         return Finding("weights", FAULT, *str(error).split("; on the login node: "))
     return Finding("weights", FINE, str(weights.cached(encoder)))

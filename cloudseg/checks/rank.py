@@ -1,4 +1,4 @@
-"""What one rank of doctor's job sees: its node, its GPUs, its disks, the network to the others."""
+"""doctor's checks on one rank of its job: node, GPUs, disks, network to the other ranks."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ from cloudseg.core import atomic, attempt, provenance
 from cloudseg.training import comm
 
 PROBE_BYTES = 64_000_000
-"""Written to disks and sent between ranks: about the gradients of a U-Net with a ResNet-18."""
+"""Bytes written to disks and reduced over ranks: about the size of the gradients of a U-Net with ResNet-18."""
 ROUNDS = 5
+"""Repetitions of the allreduce."""
 PATIENCE_S = 3.0
+"""Seconds to wait for the internet; disks and nvidia-smi get ten times as long."""
 
 
-def look(folder: Path) -> None:
-    """Measure, together with the other ranks, and leave rank-N.json in the shared `folder`."""
+def check(folder: Path) -> None:
+    """Measure together with the other ranks, and write rank-N.json into the shared `folder`."""
     began = time.monotonic()
     ranks = comm.start(attempt.own(folder))
-    meeting = time.monotonic() - began
+    rendezvous = time.monotonic() - began
     gpus = tf.config.get_visible_devices("GPU")
     temporary = Path(os.environ.get("TMPDIR") or tempfile.gettempdir())
-    won = atomic.create(folder / "contested", str(ranks.rank).encode())
+    created = atomic.create(folder / "contested", str(ranks.rank).encode())
     (folder / f".moving-{ranks.rank}").write_text("x")
     (folder / f".moving-{ranks.rank}").rename(folder / f"seen-{ranks.rank}")
     ranks.barrier()
@@ -41,10 +43,10 @@ def look(folder: Path) -> None:
         "cpus": len(os.sched_getaffinity(0)),
         "gpus": [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus],
         "gpu_memory": _gpu_memory(),
-        "meeting_s": meeting,
+        "meeting_s": rendezvous,
         "allreduce_bytes": PROBE_BYTES,
         "allreduce_bytes_per_s": _allreduce(ranks),
-        "won": won,
+        "won": created,
         "sees": sum(_appears(folder / f"seen-{rank}") for rank in range(ranks.size)),
         "shared_bytes_per_s": _write_speed(folder),
         "tmpdir": str(temporary),
@@ -57,7 +59,7 @@ def look(folder: Path) -> None:
 
 
 def _gpu_memory() -> list[str]:
-    """Of each GPU that this rank was given, as nvidia-smi says it; none where it is not there."""
+    """Memory of each GPU of this rank, as nvidia-smi prints it; [] without nvidia-smi."""
     command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10 * PATIENCE_S)
@@ -67,7 +69,7 @@ def _gpu_memory() -> list[str]:
 
 
 def _allreduce(ranks: comm.Comm) -> float | None:
-    """Bytes a second of a mean over all ranks, the best of some; None for one rank."""
+    """Bytes per second of an allreduce (mean) of PROBE_BYTES, the best of ROUNDS; None for one rank."""
     if ranks.size == 1:
         return None
     tensor, times = tf.ones(PROBE_BYTES // 4), []
@@ -79,7 +81,7 @@ def _allreduce(ranks: comm.Comm) -> float | None:
 
 
 def _appears(file: Path) -> bool:
-    """Whether what another node renamed is seen here; a file server may need some seconds."""
+    """Whether a file that another node renamed appears here; a file server may need some seconds."""
     deadline = time.monotonic() + 10 * PATIENCE_S
     while time.monotonic() < deadline:
         if file in file.parent.iterdir():
@@ -89,7 +91,7 @@ def _appears(file: Path) -> bool:
 
 
 def _write_speed(folder: Path) -> float:
-    """Bytes a second to a file in `folder`, until they are on its disk."""
+    """Bytes per second written to a file in `folder`, including fsync."""
     content = os.urandom(1_000_000)
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as file:
         began = time.perf_counter()
@@ -101,6 +103,7 @@ def _write_speed(folder: Path) -> float:
 
 
 def _internet() -> bool:
+    """Whether this node reaches a public host."""
     try:
         socket.create_connection(("github.com", 443), timeout=PATIENCE_S).close()
     except OSError:

@@ -1,4 +1,4 @@
-"""Images a second and efficiency over the number of GPUs, a line a stage."""
+"""Figure of throughput and efficiency over the number of GPUs, with one line per stage."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 
 Curve = Sequence[tuple[int, float, float]]
-"""(GPUs, images a second, efficiency)."""
+"""Points (GPUs, images per second, efficiency)."""
 
 
 def draw(curves: Mapping[str, Curve], title: str) -> Figure:
-    """`curves` by stage."""
+    """The figure; `curves`: stage -> points, sorted by number of GPUs."""
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     speed, efficiency = figure.subplots(1, 2)
     for stage, curve in curves.items():
@@ -20,9 +20,9 @@ def draw(curves: Mapping[str, Curve], title: str) -> Figure:
         efficiency.semilogx(gpus, [100 * share for share in shares], marker="o", label=stage)
     ideal = max(curve[0][1] / curve[0][0] for curve in curves.values())
     ends = [min(curve[0][0] for curve in curves.values()), max(curve[-1][0] for curve in curves.values())]
-    speed.loglog(ends, [ideal * number for number in ends], color="0.7", linestyle="--", label="without talking")
+    speed.loglog(ends, [ideal * number for number in ends], color="0.7", linestyle="--", label="no communication")
     speed.set(xlabel="GPUs", ylabel="images/s")
-    efficiency.set(xlabel="GPUs", ylabel="% of as many that do not talk", ylim=(0, 105))
+    efficiency.set(xlabel="GPUs", ylabel="parallel efficiency (%)", ylim=(0, 105))
     for axes in (speed, efficiency):
         axes.grid(alpha=0.3)
         axes.legend()

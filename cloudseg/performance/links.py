@@ -1,4 +1,4 @@
-"""The links of a site for the model of many GPUs: as its file has them, or as doctor measured them."""
+"""Links of a site for the performance model: from the site file, or as doctor measured them."""
 
 from __future__ import annotations
 
@@ -22,43 +22,47 @@ from cloudseg.slurm import sites
 from cloudseg.slurm.sites import Site
 
 FOLDER = Path("runs/doctor")
-"""Where doctor leaves what it measured."""
+"""Folder with the measurements of doctor."""
 
 
 VARIABLES = ("NCCL_", "HOROVOD_", "CLOUDSEG_INTERFACE")
-"""What the names of environment variables begin with that decide how ranks talk; jobs get them from the shell."""
+"""Prefixes of environment variables that affect communication; jobs inherit them from the shell."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """An allreduce of `size` bytes that took `seconds`, over all ranks of a job."""
+    """A measured allreduce over all ranks of a job."""
 
     nodes: int
     per_node: int
+    """Ranks per node."""
     size: int
+    """Bytes."""
     seconds: float
     day: str
-    """As 2026-11-26."""
+    """Date, for example 2026-11-26."""
     gpu: str = ""
-    """What the ranks computed on, as "Tesla V100-SXM2-32GB"; empty for CPUs, which talk in another way."""
+    """GPU of the ranks, for example "Tesla V100-SXM2-32GB"; "" for CPUs, which communicate in another way."""
     conditions: dict[str, Any] = dataclasses.field(default_factory=dict)
     """See `conditions`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Known:
-    """A site's machine, and from what."""
+    """The machine of a site, and the measurements that it is based on."""
 
     machine: Machine
     measured: list[Measured]
-    """What doctor measured of it and is taken up; replaces the links of the site's file."""
+    """Measurements in use; they replace the links of the site file."""
     notes: list[str]
-    """What doctor left that is not, and why, a line each."""
+    """One line for each measurement that is not used, with the reason."""
 
 
 def conditions(site: Site, partition: str | None = None) -> dict[str, Any]:
-    """What decides how fast ranks talk, beside their number: as the site's file and this shell have it now, for jobs in
-    `partition`, else the site's."""
+    """What affects communication except the number of ranks, from the site file, this shell and this environment.
+
+    For jobs in `partition`, by default that of the site file.
+    """
     variables = {name: value for name, value in os.environ.items() if name.startswith(VARIABLES)}
     stamp = Path(sys.prefix) / "horovod.stamp"
     return {
@@ -72,16 +76,16 @@ def conditions(site: Site, partition: str | None = None) -> dict[str, Any]:
 
 
 def save(measured: Measured, site: str, folder: Path) -> None:
-    """For `known`; in place of an earlier one over as many nodes and ranks under the same conditions."""
+    """Save a measurement in `folder`; it replaces one with the same nodes, ranks, GPU and conditions."""
     digest = hashlib.sha256(json.dumps([measured.gpu, measured.conditions], sort_keys=True).encode()).hexdigest()
     name = f"links-{site}-{measured.nodes}x{measured.per_node}-{digest[:8]}.json"
     atomic.write_json(folder / name, dataclasses.asdict(measured))
 
 
 def load(site: str, folder: Path) -> Iterator[tuple[Path, Measured]]:
-    """What doctor measured on the site of this name, if anything, and the file of each.
+    """The saved measurements of the site with this name, as pairs of (file, measurement).
 
-    Raises UsageError for a file that is damaged.
+    Raises UsageError for a damaged file.
     """
     for path in sorted(folder.glob(f"links-{glob.escape(site)}-[0-9]*.json")):
         try:
@@ -89,13 +93,15 @@ def load(site: str, folder: Path) -> Iterator[tuple[Path, Measured]]:
         except (ValueError, TypeError):
             delete = shlex.join(["rm", str(path)])
             raise UsageError(
-                f"{path} is not what doctor writes; type: {delete}; then measure again with cloudseg.doctor"
+                f"{path} is no measurement of doctor; type: {delete}; then measure again with cloudseg.doctor"
             ) from None
 
 
 def known(name: str | None, precision: str, folder: Path = FOLDER, partition: str | None = None) -> Known:
-    """The site called `name`, with links as doctor measured them in `partition` (else the site's), if it has since the
-    site's file, Horovod or the shell's variables last changed."""
+    """The machine of the site `name`, with measured links of `partition` (default: that of the site file) if there are.
+
+    A measurement under other conditions than now (site file, Horovod, environment variables) is not used.
+    """
     site, file = sites.load(name), sites.file(name)
     stem = file.stem
     again = to_type(
@@ -103,20 +109,20 @@ def known(name: str | None, precision: str, folder: Path = FOLDER, partition: st
         *("--site", stem if file.parent == sites.FOLDER.resolve() else file),
         *(("--partition", partition) if partition else ()),
     )
-    now, found, notes = conditions(site, partition), [], []
+    now, used, notes = conditions(site, partition), [], []
     for path, each in load(stem, folder):
         changed = [key for key, value in now.items() if each.conditions.get(key) != value]
         if not each.gpu:
-            notes.append(f"{path}: measured between CPUs, which says nothing of GPUs")
+            notes.append(f"{path}: measured between CPUs, not between GPUs")
         elif changed:
             notes.append(f"{path}: measured with another {', '.join(changed)}; measure again: {again}")
         else:
-            found.append(each)
-    return Known(as_measured(machine(site, precision), found), found, notes)
+            used.append(each)
+    return Known(as_measured(machine(site, precision), used), used, notes)
 
 
 def machine(site: Site, precision: str) -> Machine:
-    """A site's nodes of V100, with the links of its file. Raises UsageError if there is no such precision."""
+    """The machine of a site with V100 GPUs and the links of the site file. Raises UsageError for unknown precision."""
     if precision not in model.FLOPS:
         raise UsageError(f"precision: there is no {precision!r}{nearest(precision, model.FLOPS)}")
     links = site.links
@@ -129,7 +135,7 @@ def machine(site: Site, precision: str) -> Machine:
 
 
 def given(machine: Machine, inside: float | None, between: float | None) -> Machine:
-    """`machine`, with links of so many GB/s where that is said."""
+    """`machine` with bandwidths `inside` a node and `between` nodes in GB/s; None keeps the value."""
     return dataclasses.replace(
         machine,
         inside=Link(inside * 1e9, machine.inside.latency_s) if inside else machine.inside,
@@ -137,25 +143,29 @@ def given(machine: Machine, inside: float | None, between: float | None) -> Mach
     )
 
 
-def as_measured(machine: Machine, found: Iterable[Measured]) -> Machine:
-    """`machine` with links so fast that each of `found` would take what it took.
+def as_measured(machine: Machine, measurements: Iterable[Measured]) -> Machine:
+    """`machine` with bandwidths for which the model predicts the measured durations.
 
-    One over a single node says how fast its inside is. Of one over several that is taken off first, and the rest is due
-    to what is between; so that counts which has the fewest ranks a node.
+    A measurement on one node gives the bandwidth inside a node. For one on several nodes the time of the ring inside a
+    node is subtracted, and the rest gives the bandwidth between nodes; the measurement with the fewest ranks per node
+    decides, because this subtraction is smallest.
     """
-    for each in sorted(found, key=lambda one: (one.nodes > 1, -one.per_node)):
-        inner, outer = machine.inside, machine.between
+    for each in sorted(measurements, key=lambda one: (one.nodes > 1, -one.per_node)):
+        inside, between = machine.inside, machine.between
         if each.nodes == 1:
-            machine = dataclasses.replace(machine, inside=_fitted(inner, each.per_node, each.size, each.seconds))
+            machine = dataclasses.replace(machine, inside=_fitted(inside, each.per_node, each.size, each.seconds))
         else:
-            left = each.seconds - model.ring(each.per_node, each.size, inner)
-            machine = dataclasses.replace(machine, between=_fitted(outer, each.nodes, each.size, left))
+            seconds = each.seconds - model.ring(each.per_node, each.size, inside)
+            machine = dataclasses.replace(machine, between=_fitted(between, each.nodes, each.size, seconds))
     return machine
 
 
 def _fitted(link: Link, ranks: int, size: int, seconds: float) -> Link:
-    """As fast as a ring that takes so long needs it; as it was if that cannot be, as of one rank."""
-    left = seconds - model.ring(ranks, 0, link)
-    if ranks == 1 or left <= 0:
+    """`link` with the bandwidth for which a ring allreduce takes `seconds`.
+
+    Unchanged for one rank, or if the latency alone takes longer.
+    """
+    transfer_s = seconds - model.ring(ranks, 0, link)
+    if ranks == 1 or transfer_s <= 0:
         return link
-    return dataclasses.replace(link, bytes_per_s=2 * (ranks - 1) / ranks * size / left)
+    return dataclasses.replace(link, bytes_per_s=2 * (ranks - 1) / ranks * size / transfer_s)

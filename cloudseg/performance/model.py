@@ -1,10 +1,11 @@
-"""What more GPUs bring: a model of a training step from what its layers cost and what the links give. Pure.
+"""Performance model of a training step on many GPUs, from the costs of layers and the bandwidth of links. Pure.
 
-Compute is flops over what a GPU does in practice. An allreduce of S bytes over n ranks in a ring takes
-2 (n-1)/n S/B + 2 (n-1) L on links of B bytes a second and L seconds (Thakur et al. 2005, Patarasuk and Yuan 2009); over
-nodes it is one ring inside each node and one between them (Horovod's and NCCL's hierarchical way). Messages leave when
-the gradients of their layers are there, one after the other, and what of them lasts longer than backpropagation is
-waited for. Nothing else costs: no feed, no host, no stragglers, so it says what is possible at most.
+Compute time is FLOPs over the sustained FLOP/s of a GPU. A ring allreduce of S bytes over n ranks takes
+2 (n-1)/n S/B + 2 (n-1) L with bandwidth B (bytes per second) and latency L (seconds) (Thakur et al. 2005, Patarasuk and
+Yuan 2009); over several nodes it is one ring inside each node and one between nodes (hierarchical allreduce of Horovod
+and NCCL). A message is sent when the gradients of its layers are computed and the message before is complete; the part
+after the end of backpropagation is exposed communication. Input, host and stragglers are not modelled, so the predicted
+throughput is an upper bound.
 """
 
 from __future__ import annotations
@@ -19,56 +20,65 @@ from cloudseg.nets.layer_cost import Layer
 from cloudseg.training import buckets
 
 FLOPS = {"float32": 10.1e12, "mixed": 31.2e12}
-"""A second, of a V100 in practice: 412 and 1,270 images/s of ResNet-50 v1.5, 24.6 Gflop an image forward and back
-(NVIDIA DeepLearningExamples, TensorFlow, DGX-1 of 16 GB, XLA). Its U-Net without BatchNorm reaches 16 and 54 there."""
+"""Sustained FLOP/s of a V100: 412 and 1,270 images/s of ResNet-50 v1.5, 24.6 GFLOPs per image forward and backward
+(NVIDIA DeepLearningExamples, TensorFlow, DGX-1 of 16 GB, XLA). Its U-Net without BatchNorm has 16 and 54 TFLOP/s."""
 PAYS = 1.5
-"""So much faster a stage must be for a doubling of its GPUs to pay."""
+"""Minimum speed-up of a stage for which doubling the number of GPUs is worthwhile."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Link:
+    """Bandwidth and latency of a link."""
+
     bytes_per_s: float
     latency_s: float
 
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
+    """GPUs, nodes and links."""
+
     flops: float
-    """A second of one GPU, in practice."""
+    """Sustained FLOP/s of one GPU."""
     per_node: int
+    """GPUs per node."""
     inside: Link
-    """Between the GPUs of a node."""
+    """Link between GPUs of a node."""
     between: Link
-    """A node's, to others."""
+    """Link between nodes."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
+    """Predicted durations of one training step."""
+
     ranks: int
     images: int
+    """Images of all ranks per step."""
     compute_s: float
     communication_s: float
-    """Of all messages."""
+    """Seconds of all messages."""
     waiting_s: float
-    """Of these, what is left when backpropagation is over."""
+    """Exposed communication: seconds of messages after the end of backpropagation."""
 
     @property
     def images_per_s(self) -> float:
+        """Throughput of all ranks."""
         return self.images / (self.compute_s + self.waiting_s)
 
     @property
     def efficiency(self) -> float:
-        """Over as many ranks that do not talk."""
+        """Parallel efficiency: throughput relative to the same ranks without communication, 0 to 1."""
         return self.compute_s / (self.compute_s + self.waiting_s)
 
 
 def ring(ranks: int, size: float, link: Link) -> float:
-    """Seconds of an allreduce of `size` bytes."""
+    """Seconds of a ring allreduce of `size` bytes."""
     return 2 * (ranks - 1) / ranks * size / link.bytes_per_s + 2 * (ranks - 1) * link.latency_s
 
 
 def allreduce(ranks: int, size: float, machine: Machine) -> float:
-    """Seconds, over as few nodes as hold the ranks."""
+    """Seconds of a hierarchical allreduce of `size` bytes, on the smallest number of nodes that hold the ranks."""
     nodes = -(-ranks // machine.per_node)
     return ring(min(ranks, machine.per_node), size, machine.inside) + ring(nodes, size, machine.between)
 
@@ -81,31 +91,37 @@ def step(
     bucket_bytes: float = buckets.LIMIT,
     compressed: bool = False,
 ) -> Step:
-    """One of `batch` images a rank, whose gradients travel in messages of `bucket_bytes`, inf for all in one."""
+    """Predicted durations of a step with `batch` images per rank.
+
+    Gradients are sent in messages of `bucket_bytes` (inf for one message), as float16 if `compressed`.
+    """
     forward, backward = layer_cost.forward(layers) * batch, [flops * batch for flops in layer_cost.backward(layers)]
     sizes, total = layer_cost.message(layers, compressed), sum(backward)
-    free = talking = 0.0
+    network_free = communication = 0.0
     for bucket in buckets.split(sizes, bucket_bytes):
-        # The gradients of a layer are there when those of all layers after it are.
+        # Backpropagation computes the gradients of a layer after those of all later layers.
         ready = sum(backward[bucket.start :]) / machine.flops
         seconds = allreduce(ranks, sum(sizes[bucket]), machine) if ranks > 1 else 0.0
-        free, talking = max(free, ready) + seconds, talking + seconds
-    compute, done = (forward + total) / machine.flops, total / machine.flops
-    return Step(ranks, batch * ranks, compute, talking, max(0.0, free - done))
+        network_free, communication = max(network_free, ready) + seconds, communication + seconds
+    compute, backward_end = (forward + total) / machine.flops, total / machine.flops
+    return Step(ranks, batch * ranks, compute, communication, max(0.0, network_free - backward_end))
 
 
 def stage_seconds(one: Step, validating_s: float, epochs: int, training: int, validation: int) -> float:
-    """Of a stage, from the start of its job: of each epoch whole steps of `training` images, and `validation` images,
-    for each of which a rank takes `validating_s`."""
+    """Seconds of a stage from the start of its job.
+
+    `training`, `validation`: numbers of images; an epoch has whole steps only. `validating_s`: seconds of a rank for
+    one validation image.
+    """
     steps = -(-training // one.images)
-    share = -(-validation // one.ranks)
-    return estimate.START_S + epochs * (steps * (one.compute_s + one.waiting_s) + share * validating_s)
+    images_per_rank = -(-validation // one.ranks)
+    return estimate.START_S + epochs * (steps * (one.compute_s + one.waiting_s) + images_per_rank * validating_s)
 
 
 def largest_worthwhile(seconds: Mapping[int, float]) -> int:
-    """The number of GPUs beyond which doubling does not pay; `seconds` by number, each twice the one before."""
+    """The number of GPUs from which the next larger number is less than PAYS times as fast; `seconds` by number."""
     numbers = sorted(seconds)
-    for few, many in itertools.pairwise(numbers):
-        if seconds[few] < PAYS * seconds[many]:
-            return few
+    for smaller, larger in itertools.pairwise(numbers):
+        if seconds[smaller] < PAYS * seconds[larger]:
+            return smaller
     return numbers[-1]

@@ -1,4 +1,4 @@
-"""What the model of many GPUs (`cloudseg.performance.model`) says of the stages of a run."""
+"""Predicted durations of the stages of a run, from `cloudseg.performance.model`."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ from cloudseg.performance.model import Machine, Step
 from cloudseg.slurm.script import Job
 
 IMAGES = 5546
-"""Of the competition, of which a fold of five validates."""
+"""Number of images of the competition; one of five folds is the validation fold."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Data:
+    """Size and number of images."""
+
     size: tuple[int, int]
-    """Height and width."""
+    """Height and width in pixels."""
     training: int
     validation: int
 
     @classmethod
     def of(cls, settings: Settings, size: tuple[int, int], images: int) -> Data:
-        """The run's, if they are there; else so many at `size`."""
+        """The data set of `settings` if it exists, else `images` images of `size`."""
         if not (Path(settings.data) / MANIFEST).exists():
             return cls.split(size, images)
         manifest = Manifest.load(settings.data)
@@ -38,37 +40,39 @@ class Data:
 
     @classmethod
     def split(cls, size: tuple[int, int], images: int) -> Data:
-        """So many images, of which a fifth validates."""
+        """`images` images of `size`, of which a fifth are validation images."""
         return cls(size, images - images // 5, images // 5)
 
 
 @dataclasses.dataclass(frozen=True)
 class StageModel:
-    """A stage on GPUs of one kind."""
+    """A stage on a machine."""
 
     layers: Sequence[Layer]
     batch: int
-    """Images a rank and step."""
+    """Images per rank and step."""
     epochs: int
     compressed: bool
     data: Data
     machine: Machine
 
     @cached_property
-    def bytes_a_step(self) -> int:
+    def bytes_per_step(self) -> int:
+        """Bytes of gradients per step."""
         return sum(layer_cost.message(self.layers, self.compressed))
 
     def step(self, ranks: int) -> Step:
+        """Predicted durations of a step on `ranks` GPUs."""
         return model.step(self.layers, self.batch, ranks, self.machine, compressed=self.compressed)
 
     def seconds(self, ranks: int) -> float:
-        """Of the whole stage."""
+        """Predicted seconds of the stage on `ranks` GPUs."""
         validating = layer_cost.forward(self.layers) / self.machine.flops
         return model.stage_seconds(self.step(ranks), validating, self.epochs, self.data.training, self.data.validation)
 
 
 def stages(settings: Settings, data: Data, machine: Machine) -> dict[str, StageModel]:
-    """By name, in their order. Raises UsageError for a network that is not in the table of layer costs."""
+    """Stage -> model, in the order of the stages. Raises UsageError for a network without layer costs."""
     return {
         name: StageModel(
             cost_table.layers(settings.network, data.size, settings.batchnorm, stage.encoder, stage.train_bn),
@@ -85,14 +89,16 @@ def stages(settings: Settings, data: Data, machine: Machine) -> dict[str, StageM
 def seconds(
     settings: Settings, jobs: Mapping[str, Job], machine: Machine, size: tuple[int, int], images: int
 ) -> dict[str, float]:
-    """Of those of `jobs` that train; none where jobs have no GPUs, of which alone the model knows, or for a network of
-    whose layers the costs are not known. `size` and number
-    of `images` are of data that is yet to come."""
+    """Stage -> predicted seconds, for the `jobs` (stage -> job) that train.
+
+    {} if a job has no GPUs, which the model requires, or for a network without layer costs. `size` and `images`: size
+    and number of images if the data set does not exist yet.
+    """
     training = {name: job for name, job in jobs.items() if name != run.EVALUATE}
     if not training or not all(job.resources.gpus_per_node for job in training.values()):
         return {}
     if settings.network not in cost_table.known():
-        print(f"note: no prediction for {settings.network}, of whose layers the costs are not known", file=sys.stderr)
+        print(f"note: no prediction for {settings.network}: its layer costs are not known", file=sys.stderr)
         return {}
     modelled = stages(settings, Data.of(settings, size, images), machine)
     return {

@@ -107,8 +107,8 @@ def print_check(path: Path, sample: Path | None) -> bool:
     for problem in problems:
         print(f"{path}: {problem}")
     if not problems:
-        against = f"as {sample} asks" if sample else "in form; with --sample FILE, rows and their order are checked too"
-        print(f"{path}: right, {against}")
+        against = f"as {sample} requires" if sample else "in form; with --sample FILE, rows and their order are checked too"
+        print(f"{path}: correct, {against}")
     return not problems
 
 

@@ -287,7 +287,7 @@ COVERED = {
     "no image of": "test_tables.py",
     "Give the table of the images as published": "test_tables.py",
     "give a .png or .jpg file": "sheet",
-    "is not what doctor writes": "links",
+    "is no measurement of doctor": "links",
     "a share is between": "models-share",
     "--gpus and --images": "scaling-gpus",
     "give a folder with --out": "demo-into-a-file",

@@ -18,7 +18,7 @@ def test_links_that_cpus_measured_do_not_slow_gpus_down_in_the_model(type_, tmp_
     options = ["--site", SITE, "--measured", tmp_path, "--gpus", 1, 8]
     text = type_("cloudseg.scaling", *options, *settings("network=vanilla", "weights=none")).stdout
     assert "12 GB/s inside a node and 10 between" in text
-    assert "measured between CPUs, which says nothing of GPUs" in text
+    assert "measured between CPUs, not between GPUs" in text
 
 
 def test_a_damaged_measurement_is_named_and_no_traceback(type_, tmp_path):
@@ -26,7 +26,7 @@ def test_a_damaged_measurement_is_named_and_no_traceback(type_, tmp_path):
     options = ["--site", SITE, "--measured", tmp_path, *settings("network=vanilla", "weights=none")]
     process = type_("cloudseg.scaling", *options, expect=2)
     assert process.stderr.startswith("error: ") and len(process.stderr.splitlines()) == 1
-    assert f"links-{SITE}-2x1.json is not what doctor writes; type: rm" in process.stderr
+    assert f"links-{SITE}-2x1.json is no measurement of doctor; type: rm" in process.stderr
 
 
 def test_the_pace_of_a_run_on_this_machines_cpus_is_not_taken_for_that_of_gpus(type_, run, data):

@@ -108,6 +108,7 @@ def test_the_command_tells_what_more_gpus_would_bring_and_draws_it(tmp_path):
         [sys.executable, "-m", "cloudseg.scaling", *arguments, "--site", "ruche", "--figure", tmp_path / "scaling.png"],
         cwd=ROOT, env=environment(), capture_output=True, text=True, check=True,
     )  # fmt: skip
-    for line in (r"vanilla at 320x480, .* 4 GPUs a node", r"full: 9 epochs, 11\.6 MB a step", r"4 +\d.* \d+% "):
+    gradients = r"full: 9 epochs, 11\.6 MB of gradients per step"
+    for line in (r"vanilla at 320x480, .* 4 GPUs per node", gradients, r"4 +\d.* \d+% "):
         assert re.search(rf"^{line}", process.stdout, re.MULTILINE), process.stdout
     assert (tmp_path / "scaling.png").stat().st_size > 10_000

@@ -201,7 +201,7 @@ def test_a_submission_from_one_rank_and_from_two_is_the_same(copy, chain, data, 
     assert [row.partition(",")[0] for row in one.read_text().splitlines()[1:]] == [
         f"{name}_{label}" for name in names for label in CLASSES
     ]
-    assert "right, as" in type_("predict", "--check", one)
+    assert "correct, as" in type_("predict", "--check", one)
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +247,7 @@ def test_a_submission_of_the_competitions_size_is_made_in_bounded_memory(competi
     ).stdout  # fmt: skip
     assert "14792 rows, 3698 with a mask" in said
     assert int(said.rpartition("peak")[2]) < 2700
-    assert "right, as" in type_("predict", "--check", out, "--sample", sample)
+    assert "correct, as" in type_("predict", "--check", out, "--sample", sample)
 
 
 def test_pictures_of_any_kind_become_masks_of_their_size(chain, folder, tmp_path):

@@ -20,7 +20,7 @@ RANK = {
 }  # fmt: skip
 
 
-def evaluated_weights(asked: Resources = ASKED, **second) -> dict[str, findings.Finding]:
+def worst_findings(asked: Resources = ASKED, **second) -> dict[str, findings.Finding]:
     """The worst finding of each kind, of two ranks of which the second differs in what is given."""
     ranks = [RANK, {**RANK, "rank": 1, "host": "b", "won": False, **second}]
     found: dict[str, findings.Finding] = {}
@@ -31,35 +31,35 @@ def evaluated_weights(asked: Resources = ASKED, **second) -> dict[str, findings.
 
 
 def test_two_ranks_on_a_cluster_as_it_should_be_have_no_fault():
-    assert {each.state for each in evaluated_weights().values()} == {FINE}
+    assert {each.state for each in worst_findings().values()} == {FINE}
 
 
 @pytest.mark.parametrize(
     ("seen", "what", "state", "words"),
     [
-        ({"versions": {**LOGIN, "tensorflow": "2.16"}}, "versions", FAULT, "tensorflow not as here"),
-        ({"gpus": []}, "GPUs", FAULT, "ranks 1 see none; the job has 1 a node"),
-        ({"meeting_s": 90.0}, "start-up", NOTE, "after 90.0 s"),
+        ({"versions": {**LOGIN, "tensorflow": "2.16"}}, "versions", FAULT, "other than on the login node: tensorflow"),
+        ({"gpus": []}, "GPUs", FAULT, "ranks 1 see none; the job has 1 per node"),
+        ({"meeting_s": 90.0}, "start-up", NOTE, "took 90.0 s"),
         ({"allreduce_bytes_per_s": 1e8}, "allreduce", NOTE, "0.10 GB/s"),
-        ({"won": True}, "shared folder", FAULT, "2 ranks made the same file"),
-        ({"sees": 1}, "shared folder", FAULT, "b does not see what others renamed"),
+        ({"won": True}, "shared folder", FAULT, "2 ranks created the same file"),
+        ({"sees": 1}, "shared folder", FAULT, "b does not see files of other ranks"),
         ({"shared_bytes_per_s": 1e7}, "shared folder", NOTE, "10 MB/s"),
         ({"tmpdir_free_bytes": 1e9}, "TMPDIR", NOTE, "1 GB free"),
     ],
 )
 def test_what_is_not_as_it_should_be_is_named_with_what_to_do(seen, what, state, words):
-    found = evaluated_weights(**seen)[what]
+    found = worst_findings(**seen)[what]
     assert (found.state, found.todo != "") == (state, True)
     assert words in found.found
 
 
 def test_a_rank_that_left_nothing_is_a_fault():
     (found,) = [each for each in findings.of_ranks([RANK], ASKED, LOGIN) if each.what == "ranks"]
-    assert (found.state, found.found) == (FAULT, "1 of 2 came to an end")
+    assert (found.state, found.found) == (FAULT, "1 of 2 finished their checks")
 
 
 def test_a_job_without_gpus_needs_none():
-    assert evaluated_weights(dataclasses.replace(ASKED, gpus_per_node=0), gpus=[])["GPUs"].state == FINE
+    assert worst_findings(dataclasses.replace(ASKED, gpus_per_node=0), gpus=[])["GPUs"].state == FINE
 
 
 def test_a_signal_that_does_not_reach_all_and_a_job_that_does_not_come_back_are_faults():
@@ -74,5 +74,5 @@ def test_a_partition_is_held_against_what_slurm_says_of_it():
     as_written = {"MaxTime": "1-00:00:00", "TotalNodes": "10"}
     assert [each.state for each in findings.of_partition(site, need, as_written)] == [FINE]
     short, note = findings.of_partition(site, need, {"MaxTime": "01:00:00", "TotalNodes": "10"})
-    assert (short.state, short.found) == (FAULT, "gives 01:00:00, and 02:00:00 is asked for")
-    assert note.found == "says 24:00:00 for gpu, Slurm 01:00:00"
+    assert (short.state, short.found) == (FAULT, "its limit is 01:00:00, and 02:00:00 is requested")
+    assert note.found == "has 24:00:00 for gpu, Slurm has 01:00:00"

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from cloudseg import logs
+from cloudseg.monitor import follow
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(logs, "PERIOD_S", 0.01)
+    monkeypatch.setattr(follow, "PERIOD_S", 0.01)
     return tmp_path
 
 
@@ -25,7 +25,7 @@ def latest(folder: Path) -> Path:
 def test_a_log_is_printed_to_its_last_line_whole_or_not(folder):
     log = folder / "frozen.log"
     log.write_text("one\ntwo")
-    assert list(logs.lines(log, False, lambda: log, lambda: False)) == ["one\n", "two"]
+    assert list(follow.lines(log, False, lambda: log, lambda: False)) == ["one\n", "two"]
 
 
 def test_following_goes_on_to_the_next_stage_and_ends_when_all_is_done(folder):
@@ -46,7 +46,7 @@ def test_following_goes_on_to_the_next_stage_and_ends_when_all_is_done(folder):
 
     thread = threading.Thread(target=train)
     thread.start()
-    said = list(logs.lines(frozen, True, lambda: latest(folder), done.exists))
+    said = list(follow.lines(frozen, True, lambda: latest(folder), done.exists))
     thread.join()
     assert said == ["one\n", "two\n", f"==> {partial} <==\n", "three\n", "four\n"]
 
@@ -54,4 +54,4 @@ def test_following_goes_on_to_the_next_stage_and_ends_when_all_is_done(folder):
 def test_one_stage_is_followed_until_all_is_done(folder):
     log = folder / "full.log"
     log.write_text("one\n")
-    assert list(logs.lines(log, True, lambda: log, lambda: True)) == ["one\n"]
+    assert list(follow.lines(log, True, lambda: log, lambda: True)) == ["one\n"]

@@ -129,7 +129,7 @@ def test_what_an_earlier_version_measured_does_not_count_and_what_is_damaged_is_
     known = links.known("ruche", "float32", tmp_path)
     assert known.measured == [] and len(known.notes) == 1
     (tmp_path / "links-ruche-2x1.json").write_text('{"nodes": 2')
-    with pytest.raises(UsageError, match=r"links-ruche-2x1.json is not what doctor writes; type: rm "):
+    with pytest.raises(UsageError, match=r"links-ruche-2x1.json is no measurement of doctor; type: rm "):
         links.known("ruche", "float32", tmp_path)
 
 
