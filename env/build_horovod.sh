@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Builds Horovod against the TensorFlow of a virtual environment and prints the path of the wheel. Wheels are
-# kept: the second call with the same inputs only prints the path.
+# cached: a second call with the same inputs only prints the path.
 #
-#   build_horovod.sh --venv DIR [--gpu] [--no-mpi]           build, or find, the wheel
+#   build_horovod.sh --venv DIR [--gpu] [--no-mpi]           build the wheel, or find it in the cache
 #   build_horovod.sh --venv DIR [--gpu] [--no-mpi] --facts   print which MPI and CUDA a build would use
 #   build_horovod.sh --compiler                              print which C++ compiler a build would use
 #
-# Gloo is always built in, MPI when mpicxx is there and --no-mpi is not given, NCCL with --gpu when nvcc is
-# there.
+# Horovod is always built with Gloo; with MPI if mpicxx exists, unless --no-mpi is given; with NCCL if --gpu is given
+# and nvcc exists.
 #
-# CLOUDSEG_CACHE      where wheels are kept (default: ~/.cache/cloudseg)
+# CLOUDSEG_CACHE      folder of the wheel cache (default: ~/.cache/cloudseg)
 # CXX                 the C++ compiler (default: g++, then c++)
 # HOROVOD_CUDA_HOME   the CUDA toolkit (default: CUDA_HOME, then nvcc's)
 # HOROVOD_NCCL_HOME   the NCCL to use (default: the one that TensorFlow loads)
@@ -18,7 +18,7 @@ set -euo pipefail
 
 VERSION=0.28.1
 SDIST_SHA256=92a43f5a94c43907a56805bad15f19700c62ffc83b7ca483f9e104e229f67ef0
-# Used only where the machine has no cmake of its own.
+# Used only if the machine has no cmake.
 CMAKE_PIN=cmake==3.31.10
 CMAKE_SHA256=2f766bb46367e5e0559fa33184653754bce044583a06014dcaebf8e6dff8a1f1
 
@@ -40,9 +40,9 @@ find_compiler() {
   return 1
 }
 
-mpi_identity() {  # "none", or a word that changes when another MPI is loaded
+mpi_identity() {  # "none", or a hash that identifies the loaded MPI
   if [ "$with_mpi" = no ] || ! command -v mpicxx >/dev/null; then echo none; return 0; fi
-  # what the wrapper would run names the include and library folders: MPICH, Intel MPI and Open MPI alike
+  # the command line of the wrapper has the include and library folders (MPICH, Intel MPI and Open MPI)
   { mpicxx -show 2>&1 || mpicxx --showme 2>&1 || true; } | short_hash
 }
 
@@ -53,11 +53,11 @@ find_nvcc() {
 
 cuda_version() { "$1" --version | sed -n 's/.*release \([0-9.]*\),.*/\1/p'; }
 
-cuda_identity() {  # "none", or what the GPU part of a build depends on
+cuda_identity() {  # "none", or the inputs of the GPU part of a build
   local nvcc version
   if [ "$gpu" = no ] || ! nvcc=$(find_nvcc); then echo none; return 0; fi
   version=$(cuda_version "$nvcc")
-  # CUDA 13 cannot compile for V100 any more; whoever names architectures it can, knows what they want
+  # CUDA 13 cannot compile for V100; it is used only if the user names the architectures
   if [ "${version%%.*}" -ge 13 ] && [ -z "${HOROVOD_BUILD_CUDA_CC_LIST:-}" ]; then echo none; return 0; fi
   printf 'cuda%s-%s\n' "$version" \
     "$(echo "${HOROVOD_NCCL_HOME:-wheel} ${HOROVOD_BUILD_CUDA_CC_LIST:-all}" | short_hash)"
@@ -66,7 +66,7 @@ cuda_identity() {  # "none", or what the GPU part of a build depends on
 explain_no_cuda() {
   local nvcc reason="no nvcc here"
   ! nvcc=$(find_nvcc) || reason="CUDA $(cuda_version "$nvcc") cannot compile for V100"
-  say "$reason, so allreduce will go over the CPU; for NCCL load CUDA 11.8 or 12 (for example:" \
+  say "$reason, so allreduce runs on the CPU; for NCCL load CUDA 11.8 or 12 (for example:" \
     "module load cuda/12.2) and run the setup again"
 }
 
@@ -88,7 +88,7 @@ check_tools() {
   command -v make >/dev/null || die "make is missing: load or install it (Debian: apt install make)"
   compiler=$(find_compiler) || die "no C++ compiler: load one (for example: module load gcc/11) or install" \
     "it (Debian: apt install g++), then run the setup again"
-  # the headers of TensorFlow 2.15 are C++17, and CentOS 7 answers to g++ with GCC 4.8
+  # the headers of TensorFlow 2.15 need C++17; g++ of CentOS 7 is GCC 4.8
   printf '%s\n' '#include <charconv>' '#include <filesystem>' '#include <optional>' 'int main() {}' |
     "$compiler" -std=c++17 -x c++ -fsyntax-only - 2>/dev/null ||
     die "$("$compiler" --version | head -1): this compiler has no full C++17; load GCC 9 or newer" \
@@ -96,18 +96,18 @@ check_tools() {
 }
 
 # ---------------------------------------------------------------- the build
-describe_build() {  # everything that changes the wheel, one fact a line; its hash names the wheel's folder
+describe_build() {  # all inputs of the build, one per line; their hash is in the name of the wheel's folder
   echo "horovod $VERSION $SDIST_SHA256"
   echo "recipe $(cat "${BASH_SOURCE[0]}" "$here"/patches/horovod-*.patch | short_hash)"
   echo "tensorflow, python, libc, nccl $tf"
   echo "compiler $("$compiler" --version | head -1)"
-  # Horovod turns these on when the machine that compiles has them
+  # Horovod uses these instructions if the machine that compiles has them
   echo "machine $(uname -m) $(grep -woE 'avx|f16c|fma' /proc/cpuinfo | sort -u | tr '\n' ' ')"
   echo "mpi $mpi $([ "$mpi" = none ] || mpirun --version 2>/dev/null | head -1)"
   echo "cuda $cuda"
   local flags
   flags=$(env | grep -E '^((C|CXX|CPP|LD)FLAGS|(HOROVOD|CMAKE)_[A-Z_]*)=' | LC_ALL=C sort || true)
-  # what -march=native of one node makes is an illegal instruction on another
+  # code compiled with -march=native on one node may contain illegal instructions on another
   [[ $flags != *native* ]] || flags+=$(grep -m1 ^flags /proc/cpuinfo)
   echo "flags $(echo "$flags" | short_hash)"
 }
@@ -128,13 +128,13 @@ apply_patches() {
     if command -v patch >/dev/null; then
       patch -p1 --batch <"$file"
     else
-      # without the ceiling, git would find a repository around the cache, and quietly skip these files
+      # without the ceiling, git would find a repository around the cache and skip these files without an error
       GIT_CEILING_DIRECTORIES=$work git apply -p1 "$file"
     fi
   done
 }
 
-use_cmake() {  # the machine's cmake if it will do, else one from PyPI that goes away with the build
+use_cmake() {  # the machine's cmake if it is new enough, else one from PyPI for this build only
   local version
   version=$(cmake --version 2>/dev/null | sed -n 's/^cmake version //p' || true)
   if [ -n "$version" ] && [ "$(printf '%s\n' 3.13 "$version" | sort -V | head -1)" = 3.13 ]; then
@@ -146,24 +146,24 @@ use_cmake() {  # the machine's cmake if it will do, else one from PyPI that goes
     HOROVOD_CMAKE=$work/cmake/cmake/data/bin/cmake
   fi
   export HOROVOD_CMAKE
-  export CMAKE_POLICY_VERSION_MINIMUM=3.5  # or cmake 4 refuses Gloo's old minimum; cmake 3 ignores it
+  export CMAKE_POLICY_VERSION_MINIMUM=3.5  # without it cmake 4 refuses Gloo's old minimum; cmake 3 ignores it
 }
 
 use_nccl() {
   local wheel
   export HOROVOD_GPU_OPERATIONS=NCCL
-  # nvcc may be a link or a script in another folder than its toolkit's
+  # nvcc may be a link or a script outside of the folder of its toolkit
   HOROVOD_CUDA_HOME=$("$(find_nvcc)" --dryrun -x cu -c /dev/null 2>&1 | sed -n 's/^#\$ TOP=//p')
   export HOROVOD_CUDA_HOME
   [ -z "${HOROVOD_NCCL_HOME:-}" ] || return 0
-  # The NCCL that TensorFlow itself loads, so that one process never holds two. Its wheel lacks the plain .so
-  # name that the linker looks for.
+  # The NCCL that TensorFlow loads, so that a process never loads two. Its wheel lacks the plain .so name that the
+  # linker needs.
   wheel=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/nvidia/nccl
   mkdir "$work/nccl" "$work/nccl/lib"
   ln -s "$wheel/include" "$work/nccl/include"
   ln -s "$wheel/lib/libnccl.so.2" "$work/nccl/lib/libnccl.so"
   export HOROVOD_NCCL_HOME=$work/nccl HOROVOD_NCCL_LINK=SHARED
-  # from site-packages/horovod/tensorflow, where the extension will lie
+  # relative to site-packages/horovod/tensorflow, the folder of the extension
   export LDFLAGS="${LDFLAGS:-} -Wl,-rpath,\$ORIGIN/../../nvidia/nccl/lib"
 }
 
@@ -175,13 +175,13 @@ build() {
   if [ "$mpi" = none ]; then export HOROVOD_WITHOUT_MPI=1; else export HOROVOD_WITH_MPI=1; fi
   export HOROVOD_WITH_GLOO=1 HOROVOD_WITH_TENSORFLOW=1 HOROVOD_WITHOUT_PYTORCH=1 HOROVOD_WITHOUT_MXNET=1
   export CXX=$compiler MAKEFLAGS=-j$jobs TF_CPP_MIN_LOG_LEVEL=2
-  # cmake asks "python" for TensorFlow's flags, so the environment's must come first
+  # cmake gets TensorFlow's flags from "python", which must be that of the environment
   export PATH=$venv/bin:${HOROVOD_CUDA_HOME:+$HOROVOD_CUDA_HOME/bin:}$PATH
   "$python" -m pip wheel -v --no-build-isolation --no-deps --no-cache-dir -w "$work/out" \
     "$work/horovod-$VERSION"
 }
 
-count_jobs() {  # one compiler takes up to 1 GB; a login node is shared
+count_jobs() {  # a compiler process needs up to 1 GB; at most 8 processes, because a login node is shared
   local cores memory
   cores=$(nproc)
   memory=$(awk '/^MemAvailable/ {print int($2 / 1048576)}' /proc/meminfo)
@@ -189,7 +189,7 @@ count_jobs() {  # one compiler takes up to 1 GB; a login node is shared
   jobs=$((jobs > 8 ? 8 : jobs < 1 ? 1 : jobs))
 }
 
-one_at_a_time() {  # of two setups that want a wheel, the second waits and finds what the first has made
+one_at_a_time() {  # of two setups that need a wheel, the second waits and then finds the wheel of the first
   command -v flock >/dev/null || return 0
   exec 8>"$wheels/.lock"
   local code=0
@@ -240,24 +240,24 @@ main() {
     [ "$cuda" = none ] || parts+=", NCCL"
     say "building Horovod $VERSION against TensorFlow ${tf%% *} ($parts), about $minutes min with" \
       "$jobs compiling at once; log: $log"
-    # what a killed build left behind
+    # folders of killed builds
     find "$wheels" -maxdepth 1 -name '.build.*' -mmin +300 -exec rm -rf {} +
     work=$(mktemp -d "$wheels/.build.XXXXXX")
     trap 'rm -rf "$work"' EXIT
-    # a subshell of its own, not "if ! (...)", which would switch errexit off inside
+    # a subshell, because "if ! (...)" would disable errexit inside
     set +e
     (set -e; build) </dev/null >"$log" 2>&1 8>&-
     local code=$?
     set -e
     if [ $code != 0 ]; then
-      # the errors themselves are far above pip's last words
+      # the errors are far above the last lines of pip
       grep -nE -A 2 'CMake Error|[: ]error: |\*\*\* \[|^ERROR' "$log" | cut -c1-200 | head -n 15 >&2 ||
         tail -n 15 "$log" >&2
       die "the build failed; the whole log is $log"
     fi
     echo "$facts" >"$work/out/facts.txt"
     (cd "$work/out" && sha256sum horovod-*.whl >wheel.sha256)
-    # a rename: no other setup ever sees half a folder; if one was quicker, its wheel is as good
+    # a rename, so that other setups see no incomplete folder; if another setup was faster, its wheel is used
     mv -T "$work/out" "$folder" 2>/dev/null || is_whole "$folder"
   fi
   ls "$folder"/horovod-*.whl

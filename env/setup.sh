@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Makes the Python environment: the locked packages, Horovod built for them, and this project with its compiled part.
+# Makes the Python environment: the locked packages, Horovod compiled for them, and this project with its C++ library.
 #
 #   env/setup.sh [--gpu] [--no-mpi] [--help]
 #
-#   --gpu      TensorFlow with CUDA; Horovod with NCCL where nvcc is loaded
-#   --no-mpi   Horovod without MPI, even where mpicxx is there
+#   --gpu      TensorFlow with CUDA; Horovod with NCCL if nvcc exists
+#   --no-mpi   Horovod without MPI, even if mpicxx exists
 #
 # PYTHON           the Python 3.11 to use (default: python3.11)
 # CLOUDSEG_VENV    the environment's folder (default: .venv in the project)
-# CLOUDSEG_CACHE   where built Horovod wheels are kept (default: ~/.cache/cloudseg)
+# CLOUDSEG_CACHE   folder of compiled Horovod wheels (default: ~/.cache/cloudseg)
 #
-# Run it again at any time: it does what is missing, and after an interruption it completes the rest.
+# It can be run again at any time: it does only the missing steps, also after an interruption.
 # Exit codes: 0 ready, 1 failed, 2 wrong usage.
 set -euo pipefail
 
@@ -21,7 +21,7 @@ gpu=no
 no_mpi=no
 horovod_flags=()
 
-# A cluster's modules and a user's pip settings must not leak packages into the environment, or out of it.
+# Modules of the cluster and pip settings of the user must not add packages to the environment or install outside it.
 unset PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX
 export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 
@@ -31,7 +31,7 @@ wrong_usage() { echo "setup: $*" >&2; exit 2; }
 usage() { sed -n '2,/^set -/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; }
 digest() { sha256sum | cut -d' ' -f1; }
 
-logged() {  # logged NAME COMMAND...: runs it silently; when it fails, shows the end of its log
+logged() {  # logged NAME COMMAND...: runs the command with its output in a log; if it fails, prints the end of the log
   local log=$venv/setup-$1.log
   shift
   if ! "$@" </dev/null >"$log" 2>&1; then
@@ -41,7 +41,7 @@ logged() {  # logged NAME COMMAND...: runs it silently; when it fails, shows the
 }
 
 # ---------------------------------------------------------------- what there is
-base_of() {  # which Python an interpreter is, or, of an environment's, which one it was made with
+base_of() {  # the Python installation of an interpreter; for an environment, the one that it was made with
   "$1" -c 'import os, sys; print(os.path.realpath(sys.base_prefix), *sys.version_info)'
 }
 
@@ -56,13 +56,13 @@ find_python() {
   fi
   for name in "$venv/bin/python" python3.11 python3; do
     if is_python_311 "$name"; then
-      # of an environment, the Python it was made with
+      # for an environment, the Python that it was made with
       python=$("$name" -c 'import sys; print(sys._base_executable)')
       return 0
     fi
   done
   die "Python 3.11 is needed, and there is no python3.11 here. On a cluster: module load python/3.11" \
-    "(module avail python shows the names); on Debian 12: apt install python3.11-venv; or tell where it is:" \
+    "(module avail python shows the names); on Debian 12: apt install python3.11-venv; or name it:" \
     "PYTHON=/path/to/python3.11 env/setup.sh"
 }
 
@@ -80,11 +80,11 @@ sys.exit(platform.system() != "Linux" or platform.machine() != "x86_64" or old)'
 
 recorded() { sed -n "s/^$1=//p" "$venv/horovod.stamp" 2>/dev/null || true; }
 
-find_digests() {  # one of what Horovod depends on, one of everything; to be compared with the stamps
+find_digests() {  # digests of the inputs of Horovod and of the whole environment, to compare with the stamps
   local facts name
   facts_now=$("$root/env/build_horovod.sh" --venv "$venv" ${horovod_flags[@]+"${horovod_flags[@]}"} --facts)
   facts=$facts_now
-  # A module that happens not to be loaded today is no reason to build a poorer Horovod than there is.
+  # If a module is not loaded now, an existing Horovod that was built with it is kept.
   for name in mpi cuda; do
     if [ -n "$(recorded $name)" ] && [ $name$no_mpi != mpiyes ]; then
       facts=${facts/$name=none/$name=$(recorded $name)}
@@ -119,30 +119,30 @@ one_at_a_time() {
   esac
 }
 
-wrong_environment() {  # true if what is there cannot be completed, only made anew
+wrong_environment() {  # true if the environment cannot be completed and must be made again
   local other=tensorflow
   [ $gpu = yes ] && other=tensorflow_cpu
   ! is_python_311 "$venv/bin/python" ||
     [ "$(base_of "$venv/bin/python")" != "$(base_of "$python")" ] ||
     ! "$venv/bin/python" -m pip --version >/dev/null 2>&1 ||
-    # the two TensorFlows hold the same files, so one cannot be taken out from under the other
+    # the two TensorFlow packages have the same files, so one cannot be removed without breaking the other
     compgen -G "$venv/lib/python3.11/site-packages/$other-*.dist-info" >/dev/null
 }
 
 make_environment() {
   if [ -e "$venv" ] && [ ! -e "$venv/pyvenv.cfg" ] && [ -n "$(find "$venv" -type f -print -quit)" ]; then
-    wrong_usage "$venv holds something else than a Python environment: move it away, or set CLOUDSEG_VENV"
+    wrong_usage "$venv is not a Python environment: move it away, or set CLOUDSEG_VENV"
   fi
   if wrong_environment; then
     say "making an environment in $venv, some seconds"
-    # renamed first: cut short halfway, a deletion would leave a folder that nobody recognises
+    # renamed first, because an interrupted deletion would leave a folder that is not recognised as an environment
     rm -rf "$venv.old"
     [ ! -e "$venv" ] || mv -T "$venv" "$venv.old"
     rm -rf "$venv.old"
     "$python" -m venv "$venv" || die "$python -m venv $venv failed"
   fi
   rm -f "$venv/setup.stamp"
-  # pip takes a package whose installation was cut short for installed; INSTALLER is written after all files
+  # pip treats a package with an interrupted installation as installed; INSTALLER is written after all other files
   local info
   for info in "$venv"/lib/python3.11/site-packages/*.dist-info; do
     [ -e "$info/INSTALLER" ] || rm -rf "$info"
@@ -150,9 +150,9 @@ make_environment() {
 }
 
 install_packages() {
-  say "installing the packages of env/$(basename "$lock"), $package_time unless all are there"
-  # No resolving, as the lock is complete. No compiling either: the check below imports what is used, which
-  # leaves the compiled files of just that behind.
+  say "installing the packages of env/$(basename "$lock"), $package_time unless they are installed"
+  # No dependency resolution, because the lock is complete. No bytecode: the check below imports the used modules, which
+  # compiles only these.
   logged packages "$venv/bin/python" -m pip install --require-hashes --no-deps --only-binary :all: \
     --no-compile -r "$lock"
 }
@@ -165,7 +165,7 @@ install_horovod() {
   say "installing $(basename "$wheel")"
   logged horovod "$venv/bin/python" -m pip install --no-index --no-deps --force-reinstall --no-compile \
     "$wheel"
-  # what was built now is what counts from now on
+  # records the inputs of this build
   tr ' ' '\n' <<<"$facts_now" >"$venv/horovod.stamp"
   find_digests
   echo "digest=$horovod_digest" >>"$venv/horovod.stamp"
@@ -176,8 +176,8 @@ build_native() {
   compiler=$("$root/env/build_horovod.sh" --compiler) || exit 1
   source=$(find "$root/preprocess/native" -name '*.cpp' -o -name '*.h' | LC_ALL=C sort)
   say "compiling preprocess/native, some seconds"
-  # Renamed into place: a running preprocess keeps the library that it has loaded. Contracted operations would
-  # make the pixels depend on the processor.
+  # Renamed into place, so that a running preprocess keeps its loaded library. -ffp-contract=off: with contracted
+  # operations the pixels would depend on the processor.
   logged native "$compiler" -std=c++17 -O3 -fno-math-errno -ffp-contract=off -Wall -Wextra -shared -fPIC \
     "-DSOURCE_SHA256=\"$(xargs -d '\n' cat <<<"$source" | digest)\"" -o "$library.new" "$root"/preprocess/native/*.cpp
   mv "$library.new" "$library"
@@ -194,7 +194,7 @@ check_environment() {
   logged horovod-check timeout 300 "$venv/bin/python" -c '
 import os
 for name in [name for name in os.environ if name.startswith("HOROVOD_")]:
-    del os.environ[name]  # whoever runs this inside a job is still one process here
+    del os.environ[name]  # inside a job, too, this check is a single process
 os.environ.update(HOROVOD_CONTROLLER="gloo", HOROVOD_CPU_OPERATIONS="gloo", SM_FRAMEWORK="tf.keras",
                   TF_CPP_MIN_LOG_LEVEL="3", NO_ALBUMENTATIONS_UPDATE="1", MPLBACKEND="Agg")
 import albumentations, cv2, h5py, matplotlib.pyplot, pandas, submitit, tomli_w, tqdm
