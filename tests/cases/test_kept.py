@@ -17,7 +17,7 @@ def test_links_that_cpus_measured_do_not_slow_gpus_down_in_the_model(type_, tmp_
     (tmp_path / f"links-{SITE}-2x1.json").write_text(json.dumps(seen))
     options = ["--site", SITE, "--measured", tmp_path, "--gpus", 1, 8]
     text = type_("cloudseg.scaling", *options, *settings("network=vanilla", "weights=none")).stdout
-    assert "12 GB/s inside a node and 10 between" in text
+    assert "12 GB/s inside a node, 10 GB/s between" in text
     assert "measured between CPUs, not between GPUs" in text
 
 
