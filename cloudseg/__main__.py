@@ -28,7 +28,7 @@ COMMANDS = {
         "cloudseg.logs": "print or follow the log of a stage",
     },
     "results": {
-        "cloudseg.evaluate": "tune thresholds on the validation images and score them",
+        "cloudseg.evaluate": "tune the rules for masks on the validation images, and score them",
         "cloudseg.predict": "segment new images, or check a submission",
         "cloudseg.app": "browse a run in the browser",
     },

@@ -1,4 +1,4 @@
-"""Score a trained run on its validation images: tuned thresholds, Dice of the competition, figures, report.html.
+"""Score a trained run on its validation images: tuned rules for masks, competition Dice, figures, report.html.
 
 python -m cloudseg.evaluate --run runs/NAME
 srun --ntasks-per-node=4 python -m cloudseg.evaluate --run runs/NAME --flips

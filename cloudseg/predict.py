@@ -6,8 +6,8 @@ python -m cloudseg.predict --run runs/a --with runs/b --weights 2 1 --images DIR
 srun --ntasks-per-node=4 python -m cloudseg.predict --run runs/NAME --images DIR --out submission.csv
 python -m cloudseg.predict --check submission.csv --sample sample_submission.csv
 
-Reads JPEG, PNG and TIFF (GeoTIFF) images of any size. Masks use the thresholds that `cloudseg.evaluate` tuned.
-Probability maps are kept in RUN/probabilities, so that the same command resumes, and needs no GPU for other thresholds.
+Reads JPEG, PNG and TIFF (GeoTIFF) images of any size. Masks follow the rules that `cloudseg.evaluate` tuned. The
+probability maps are kept in RUN/probabilities, so that the same command resumes, and needs no GPU for other rules.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     add("--sample", type=Path, metavar="FILE", help="sample_submission.csv, which lists the rows and their order")
     add("--with", dest="others", nargs="+", type=Path, default=[], metavar="RUN", help="more runs, for an ensemble")
     add("--weights", nargs="+", type=float, metavar="W", help="weight of each run (default: 1)")
-    add("--thresholds", type=Path, metavar="FILE", help="thresholds (default: RUN/evaluate/thresholds.json)")
+    add("--thresholds", type=Path, metavar="FILE", help="rules for masks (default: RUN/evaluate/thresholds.json)")
     add("--flips", action=argparse.BooleanOptionalAction, help="average over mirror images (default: as evaluated)")
     add("--report", type=Path, metavar="FILE", help="also write an HTML page with some of the images and masks")
     add("--skip-damaged", action="store_true", help="write empty masks for images that cannot be read")
