@@ -50,7 +50,7 @@ long: env
 # Renders jobs/ for the default site; a test compares the files.
 jobs-files: env
 	@$(PYTHON) -c "import pathlib; from cloudseg.slurm import script, sites; \
-	  [pathlib.Path('jobs', name).write_text(text) for name, text in script.handwritten(sites.load('ruche')).items()]"
+	  [pathlib.Path('jobs', name).write_text(text) for name, text in script.jobs_files(sites.load('ruche')).items()]"
 
 # Counts the costs of the layers of each network, for plans; tests compare the table with the networks. Takes a quarter
 # of an hour or more; NETWORKS="small unet-vgg16" counts only these.

@@ -4,4 +4,4 @@ import sys
 if sys.argv[:1] == ["-m"]:
     from cloudseg.core.signals import stop
 
-    stop.end_at_once()
+    stop.exit_at_once()

@@ -16,7 +16,9 @@ COMMANDS = {
         "cloudseg.weights": "download ImageNet encoder weights on the login node",
     },
     "train": {
-        "cloudseg.doctor": "check the site: submits a short job that tests GPUs, allreduce, shared disk, signals and requeue",
+        "cloudseg.doctor": (
+            "check the site: submits a short job that tests GPUs, allreduce, shared disk, signals and requeue"
+        ),
         "cloudseg.launch": "queue all stages as Slurm jobs, or run them on this machine",
         "cloudseg.resume": "resume a chain from the first stage that is not done",
         "cloudseg.cancel": "cancel all jobs of a run",

@@ -20,7 +20,7 @@ def main() -> None:
     )
     parser.add_argument("run", nargs="?", type=Path, default=Path(run.DEFAULT), help="(default %(default)s)")
     opened = run.open_run(parser.parse_args().run)
-    ids = {f"{member.path.name} {stage}": state.job_ids(member, stage) for member, stage in state.parts(opened)}
+    ids = {f"{member.path.name} {stage}": state.job_ids(member, stage) for member, stage in state.all_stages(opened)}
     jobs = queue.squeue([number for numbers in ids.values() for number in numbers])
     if jobs is None:
         raise CloudsegError("squeue does not answer, so nothing was cancelled; try again")

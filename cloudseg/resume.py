@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from cloudseg import launch
-from cloudseg.chain import launched
+from cloudseg.chain import launch_options
 from cloudseg.core import run
 from cloudseg.core.errors import run_command
 
@@ -32,7 +32,7 @@ def main() -> None:
     args = parser.parse_args([*run_words, *({"-h", "--help"} & {*launch_words})])
     opened = run.open_run(args.run)
     # The options of a fold are saved with its cross-validation.
-    options = launched.options(opened.jobs) or launched.options(run.jobs_folder(opened.path.parent))
+    options = launch_options.load(opened.jobs) or launch_options.load(run.jobs_folder(opened.path.parent))
     stages = "preprocess,all" if "--csv" in options else "all"
     launch.main(["--stages", stages, "--run", str(args.run), *options, *launch_words])
 

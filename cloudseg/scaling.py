@@ -48,7 +48,7 @@ def main() -> None:
         raise UsageError("--gpus and --images must be numbers of at least 1 and 5")
     settings = config.resolve(config.from_arguments(args), default_data="DATA")
     site = links.known(args.site, settings.precision, args.measured)
-    machine = links.given(site.machine, args.inside, args.between)
+    machine = links.with_bandwidth(site.machine, args.inside, args.between)
     print(
         f"{settings.network} at {args.size}, {settings.batch} images per GPU and step, {settings.precision}; "
         f"{machine.per_node} GPUs per node, {machine.flops / 1e12:.3g} TFLOP/s per GPU, "

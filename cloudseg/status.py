@@ -37,7 +37,7 @@ def main() -> None:
         raise UsageError("--watch and --json exclude each other; leave out one of them")
     opened = run.open_run(args.run)
     while True:
-        states, remarks = state.look(opened)
+        states, remarks = state.query(opened)
         if args.json:
             stages = [dataclasses.asdict(each) for each in states]
             print(json.dumps({"run": opened.path, "stages": stages, "remarks": remarks}, indent=2, default=str))
@@ -47,7 +47,7 @@ def main() -> None:
         print("\n".join(page.lines(opened, states, remarks)), flush=True)
         if not args.watch or all(each.state in (state.DONE, *state.TROUBLE) for each in states):
             return
-        if output.reader_leaves(max(LEAST_PERIOD_S, args.every)):
+        if output.wait_for_closed_output(max(LEAST_PERIOD_S, args.every)):
             return
 
 

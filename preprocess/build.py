@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cv2
 
-from cloudseg.core.atomic import clear_leftovers
+from cloudseg.core.atomic import remove_temporary_files
 from cloudseg.core.errors import CloudsegError, UsageError
 from cloudseg.data.buffers import reuse_freed_memory
 from cloudseg.data.labels import Rejection
@@ -43,7 +43,7 @@ def build(settings: Settings, shard_index: int | None, workers: int, strict: boo
     if strict and plan.rejected:
         raise UsageError(strict_text(plan.rejected[0]))
     claim_folder(settings.out, plan.fingerprint)
-    clear_leftovers(settings.out, of=OUTPUTS)
+    remove_temporary_files(settings.out, of=OUTPUTS)
     wanted = _wanted(shard_index, len(plan.shards))
     records = {i: read_record(settings.out, i, plan.fingerprint) for i in wanted}
     for record in records.values():
@@ -59,7 +59,7 @@ def build(settings: Settings, shard_index: int | None, workers: int, strict: boo
     try:
         _build_missing([_job(settings, plan, i, strict) for i in missing], workers)
     except KeyboardInterrupt:
-        clear_leftovers(settings.out, of=OUTPUTS)  # temporary files of killed workers
+        remove_temporary_files(settings.out, of=OUTPUTS)  # temporary files of killed workers
         raise
     images = sum(len(plan.shards[i]) for i in missing)
     others = [i for i in range(len(plan.shards)) if i not in wanted]

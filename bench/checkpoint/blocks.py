@@ -36,7 +36,7 @@ WARM_STEPS = 2
 def measure(folder: Path) -> None:
     """Do the job in `folder`/job.json; rank 0 writes `folder`/answer.json."""
     job = read_job(folder, Blocks)
-    comm = ranks.start(attempt.own(folder))
+    comm = ranks.start(attempt.current(folder))
     shards = Shards(Manifest.load(job.shards))
     training = Training(job.network, shards.manifest.size, comm)
     checkpoints = Checkpoints(training, folder / "checkpoints", comm)

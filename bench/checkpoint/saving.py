@@ -28,7 +28,7 @@ def measure(folder: Path) -> None:
     """Do the job in `folder`/job.json, and write `folder`/answer.json."""
     job = read_job(folder, Saving)
     height, width = job.size
-    comm = ranks.start(attempt.own(folder))
+    comm = ranks.start(attempt.current(folder))
     saves = Saves(Training(job.network, (height, width), comm), folder / "checkpoints")
     for _ in range(KEEP):  # not measured; afterwards each save removes an old checkpoint, as in a long training
         saves.save()

@@ -71,7 +71,7 @@ def _measure(
             link = Link(gigabit * 1e9 / 8 * PAYLOAD, tiny / (2 * (count - 1)))
             nominal = Machine(flops, 1, link, link)
             probe = Measured(count, 1, PROBE.sizes[0], statistics.median(ask(PROBE).seconds), "")
-            machine = links.as_measured(nominal, [probe])
+            machine = links.with_measured_links(nominal, [probe])
             for stage, layers in stages.items():
                 expected, by_rate = (_seconds(model.step(layers, 1, count, each)) for each in (machine, nominal))
                 took = ask(_round(layers, flops, rounds)).seconds

@@ -23,7 +23,7 @@ POLL_S = 0.05
 
 
 def measure(folder: Path) -> None:
-    comm = ranks.start(attempt.own(folder))
+    comm = ranks.start(attempt.current(folder))
     number = 0
     while (job := _wait_for(folder / f"round-{number}.json")).steps:
         comm.barrier()

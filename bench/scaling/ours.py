@@ -22,8 +22,8 @@ def contender(job: Job) -> Measure:
 def connect(job: Job) -> Comm:
     """Bind this rank to its CPUs, and connect it to the other ranks of `job`."""
     pin(job)
-    os.environ |= {"CLOUDSEG_RANK": str(job.rank), "CLOUDSEG_SIZE": str(job.ranks), attempt.VARIABLE: "scaling"}
-    return comm.start(attempt.own(job.folder))
+    os.environ |= {"CLOUDSEG_RANK": str(job.rank), "CLOUDSEG_SIZE": str(job.ranks), attempt.KEY_VARIABLE: "scaling"}
+    return comm.start(attempt.current(job.folder))
 
 
 def measure_of(job: Job, ranks: Comm) -> Measure:

@@ -27,7 +27,7 @@ from cloudseg.training.step import Batch
 def measure(folder: Path) -> None:
     """Do the job in `folder`/job.json; rank 0 writes `folder`/answer.json."""
     job = read_job(folder, Job)
-    comm = ranks.start(attempt.own(folder))
+    comm = ranks.start(attempt.current(folder))
     shards = Shards(Manifest.load(job.shards))
     step = Training(job.network, shards.manifest.size, comm).step
     with open_feed(shards, Settings(data=job.shards, batch=job.batch), comm) as feed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from cloudseg.chain import folds, launched, local, plan, preflight, queueing, selection, snapshot
+from cloudseg.chain import folds, launch_options, local, plan, preflight, queueing, selection, snapshot
 from cloudseg.core import run
 from cloudseg.core.errors import UsageError, to_type
 from cloudseg.core.run import Run
@@ -21,10 +21,10 @@ def launch(parent: Run, args: argparse.Namespace, in_slurm: bool) -> None:
     if not any(remaining.values()) and not evaluating:
         print(f"{', '.join(args.stages)}: all done in {args.run}; results: {parent.metrics}")
     elif in_slurm:
-        with queueing.queueing(parent, args):
+        with queueing.launch_lock(parent, args):
             _queue(parent, remaining, evaluating, args)
     else:
-        launched.keep(parent, args)
+        launch_options.save(parent, args)
         for fold, stages in remaining.items():
             print(f"fold {fold}: {', '.join(stages) or 'all done'}", flush=True)
             local.run_stages(run.open_run(parent.member(fold)), stages, args.tasks_per_node or 1)

@@ -83,7 +83,7 @@ def stage_jobs(
         if args.mail:
             job = dataclasses.replace(job, sbatch=(*job.sbatch, f"--mail-user={args.mail}", "--mail-type=END,FAIL"))
         command = script.submitit_command(run.jobs_folder(folder) / "submitit")
-        sites.refuse(site, job.resources)
+        sites.check_limits(site, job.resources)
         ranks = rank_exports(folder, stage, settings, job) if settings and stage != run.EVALUATE else ()
         jobs[stage] = dataclasses.replace(
             job, exports=(*exports, *ranks), command=command, elastic=args.elastic and stage != run.EVALUATE

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 from collections.abc import Iterator
 
-from cloudseg.chain import launched, plan, snapshot
+from cloudseg.chain import launch_options, plan, snapshot
 from cloudseg.core import atomic, lock, run
 from cloudseg.core.errors import to_type
 from cloudseg.core.run import Run
@@ -15,7 +15,7 @@ from cloudseg.slurm import sbatch, script, sites
 
 
 @contextlib.contextmanager
-def queueing(prepared: Run, args: argparse.Namespace) -> Iterator[None]:
+def launch_lock(prepared: Run, args: argparse.Namespace) -> Iterator[None]:
     """Context manager: holds the launch lock of the run, so that no other launch queues jobs of it.
 
     Raises UsageError if jobs cannot be submitted here or another launch holds the lock.
@@ -24,7 +24,7 @@ def queueing(prepared: Run, args: argparse.Namespace) -> Iterator[None]:
     prepared.jobs.mkdir(parents=True, exist_ok=True)
     refusal = "wait until it has queued its jobs; if it is gone, delete that file"
     # The lock covers the query of queued jobs and the submission: a second launch then finds the jobs of the first.
-    with lock.held(prepared.jobs / "launch.lock", "", lambda owner: False, refusal), stop.noted():
+    with lock.hold(prepared.jobs / "launch.lock", "", lambda owner: False, refusal), stop.deferred():
         yield  # a signal between submission and record would cause the job to be queued again
 
 
@@ -69,7 +69,7 @@ def queue_chain(prepared: Run, stages: list[str], args: argparse.Namespace) -> N
 
 def epilogue(prepared: Run, args: argparse.Namespace, order: str) -> None:
     """Save the options for `resume`, and print `order`, in which jobs start, and the commands to type next."""
-    launched.keep(prepared, args)
+    launch_options.save(prepared, args)
     print(order)
     print(f"watch: {to_type('cloudseg.status', args.run, '--watch')}")
     print(f"follow: {to_type('cloudseg.logs', args.run, '--follow')}")

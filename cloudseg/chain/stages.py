@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from cloudseg.chain import begin, cross_validation, launched, local, preflight, preprocessing, queueing, selection
+from cloudseg.chain import begin, cross_validation, launch_options, local, preflight, preprocessing, queueing, selection
 
 
 def launch(args: argparse.Namespace, in_slurm: bool) -> None:
@@ -25,9 +25,9 @@ def launch(args: argparse.Namespace, in_slurm: bool) -> None:
         return
     preflight.check_run(prepared.settings, data_to_come=args.source is not None)
     if in_slurm:
-        with queueing.queueing(prepared, args):
+        with queueing.launch_lock(prepared, args):
             queueing.queue_chain(prepared, remaining, args)
     else:
-        launched.keep(prepared, args)
+        launch_options.save(prepared, args)
         local.run_stages(prepared, remaining, args.tasks_per_node or 1)
         print(f"results: {prepared.metrics}")

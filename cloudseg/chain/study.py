@@ -65,9 +65,9 @@ def launch(args: argparse.Namespace, in_slurm: bool, stage_jobs: StageJobs) -> N
     if args.dry_run:
         dry_run(planned, remaining(planned, rates), given, args, stage_jobs)
         return
-    if not planned.exists:  # before `changing` creates the folder, so that an invalid study leaves none
+    if not planned.exists:  # before `locked` creates the folder, so that an invalid study leaves none
         preflight.check(config.resolve([*config.from_environment(), *given]))
-    with trials.changing(args.run):
+    with trials.locked(args.run):
         study = trials.plan(args.run, rates, given)  # again, because another launch may have added trials
         trials.prepare(study, given, args.epochs)
         indices = remaining(study, rates)
@@ -150,7 +150,7 @@ def dry_run(
 
 
 def submit(study: Study, indices: list[int], args: argparse.Namespace, stage_jobs: StageJobs) -> None:
-    """Submit the trials `indices` that are not queued already, and the comparison; call it within `trials.changing`."""
+    """Submit the trials `indices` that are not queued already, and the comparison; call it within `trials.locked`."""
     sbatch.require(sites.load(args.site))
     active = queued(study)
     for index in sorted(active.keys() & set(indices)):

@@ -116,7 +116,7 @@ def plan(path: Path, rates: tuple[float, ...], given: Layers) -> Study:
 
 
 @contextlib.contextmanager
-def changing(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Context manager: holds the launch lock of the study, so that no other launch changes it or queues its trials.
 
     Waits up to PATIENCE_S for another launch. Raises UsageError, which names its process, if it still holds the lock.
@@ -128,7 +128,7 @@ def changing(path: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         while True:
             try:
-                stack.enter_context(lock.held(file, "", lambda owner: False, refusal))
+                stack.enter_context(lock.hold(file, "", lambda owner: False, refusal))
                 break
             except UsageError:
                 if time.monotonic() > deadline:
@@ -138,7 +138,7 @@ def changing(path: Path) -> Iterator[None]:
 
 
 def prepare(study: Study, given: Layers, epochs: int | None) -> None:
-    """Create the runs of new trials, and write study.json; call it within `changing`.
+    """Create the runs of new trials, and write study.json; call it within `locked`.
 
     The first trial has the `given` settings, or is compared with them; the others differ from it in the learning rate
     only. Raises UsageError as `begin.run` does.

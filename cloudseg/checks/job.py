@@ -72,7 +72,7 @@ def run(folder: Path) -> None:
     launcher.srun(arguments, sites.load(None).srun, attempt.new_key(os.environ), CHECK_TIMEOUT_S)
     _send_signal(folder)
     atomic.write_json(folder / "requeued.json", {})
-    batch.requeue(str(attempt.own_job(os.environ)), "doctor tests the requeue")
+    batch.requeue(str(attempt.cloudseg_job(os.environ)), "doctor tests the requeue")
     atomic.write_json(folder / ENDED, {"requeued_s": None})
 
 
@@ -128,7 +128,7 @@ def results(folder: Path) -> Results:
 
 def partition(name: str) -> dict[str, str]:
     """Fields of a partition from scontrol, for example MaxTime and TotalNodes; {} if it does not exist."""
-    text = commands.ask(["scontrol", "show", "partition", name, "--oneliner"]) or ""
+    text = commands.query(["scontrol", "show", "partition", name, "--oneliner"]) or ""
     return dict(part.split("=", 1) for part in text.split() if "=" in part)
 
 

@@ -28,7 +28,7 @@ def check(site: Site, partition: str | None, slurm_needed: bool) -> Iterator[Fin
         if slurm_needed:
             yield Finding("Slurm", FAULT, "no sbatch on this machine", "use a login node of the cluster, or: --here")
         return
-    yield Finding("Slurm", FINE, commands.ask(["sbatch", "--version"]) or "")
+    yield Finding("Slurm", FINE, commands.query(["sbatch", "--version"]) or "")
     try:
         sites.require_account(site)
     except UsageError as error:

@@ -23,7 +23,7 @@ def check(site_name: str | None, changes: Mapping[str, Any], folder: Path, patie
     """
     site = sites.load(site_name)
     need = job.resources(site, changes)
-    sites.refuse(site, need)
+    sites.check_limits(site, need)
     job_folder = folder.resolve() / time.strftime("%Y%m%d-%H%M%S")
     job_folder.mkdir(parents=True)
     exports = plan.job_exports(site_name, snapshot.code(job_folder, live=False))

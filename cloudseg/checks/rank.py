@@ -27,7 +27,7 @@ PATIENCE_S = 3.0
 def check(folder: Path) -> None:
     """Measure together with the other ranks, and write rank-N.json into the shared `folder`."""
     began = time.monotonic()
-    ranks = comm.start(attempt.own(folder))
+    ranks = comm.start(attempt.current(folder))
     rendezvous = time.monotonic() - began
     gpus = tf.config.get_visible_devices("GPU")
     temporary = Path(os.environ.get("TMPDIR") or tempfile.gettempdir())

@@ -20,17 +20,17 @@ from cloudseg.core.errors import CloudsegError, Lost
 T = TypeVar("T")
 
 
-PATIENCE_S = (1, 2, 4, 8, 15, 30)
-"""Seconds that `patiently` waits before each repetition."""
+RETRY_WAITS_S = (1, 2, 4, 8, 15, 30)
+"""Seconds that `with_retries` waits before each repetition."""
 
 
-def patiently(write: Callable[[], T]) -> T:
+def with_retries(write: Callable[[], T]) -> T:
     """Call `write` and return its result; if it fails, repeat it for one minute.
 
     A file server that does not answer for some seconds, or a disk that is full for a moment, must not end a job.
     Raises the last error as CloudsegError; raises Lost at once.
     """
-    for wait in (*PATIENCE_S, None):
+    for wait in (*RETRY_WAITS_S, None):
         try:
             return write()
         except Lost:
@@ -108,7 +108,7 @@ def link(source: Path, path: Path) -> None:
             shutil.copyfile(source, temporary)
 
 
-def clear_leftovers(folder: Path, of: str) -> None:
+def remove_temporary_files(folder: Path, of: str) -> None:
     """Delete temporary files in `folder` whose process ran on this machine and has ended.
 
     `of`: regular expression for the name of the file that the temporary file was to replace.
@@ -116,7 +116,7 @@ def clear_leftovers(folder: Path, of: str) -> None:
     pattern = re.compile(rf"\.tmp-(.+)-(\d+)-\d+\.(?:{of})")
     for path in folder.glob(".tmp-*"):
         match = pattern.fullmatch(path.name)
-        if match and match[1] == socket.gethostname() and not born(int(match[2])):
+        if match and match[1] == socket.gethostname() and not process_start(int(match[2])):
             path.unlink(missing_ok=True)
 
 
@@ -140,7 +140,7 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def born(process: int) -> str:
+def process_start(process: int) -> str:
     """Start time of a process of this machine in clock ticks since boot, as text; "" if it has ended."""
     try:
         # The process name, in parentheses, may contain any character.

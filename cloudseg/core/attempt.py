@@ -22,10 +22,10 @@ from typing import Any
 
 from cloudseg.core import atomic
 
-VARIABLE = "CLOUDSEG_ATTEMPT"
+KEY_VARIABLE = "CLOUDSEG_ATTEMPT"
 """Environment variable with the key of the attempt that a rank belongs to."""
 
-OWN_JOB = "CLOUDSEG_JOB"
+JOB_VARIABLE = "CLOUDSEG_JOB"
 """Environment variable that the batch scripts of cloudseg set to the id of their job."""
 
 STOPPED, LOST, FAILED = "stopped", "lost", "failed"
@@ -85,7 +85,7 @@ class Attempt:
         """The latest heartbeat of each rank that has started: rank -> content of its file."""
         return {int(name): table for name, table in self._tables("rank").items()}
 
-    def reached(self) -> int:
+    def last_step(self) -> int:
         """The largest step in the heartbeats; 0 without heartbeats."""
         return max((table["step"] for table in self.heartbeats().values()), default=0)
 
@@ -120,20 +120,20 @@ def new_key(environ: Mapping[str, str]) -> str:
 
 def key_prefix(environ: Mapping[str, str]) -> str | None:
     """Prefix of the keys of all attempts of this job; None outside of a job of cloudseg."""
-    return f"{environ['SLURM_JOB_ID']}-" if own_job(environ) else None
+    return f"{environ['SLURM_JOB_ID']}-" if cloudseg_job(environ) else None
 
 
-def own_job(environ: Mapping[str, str]) -> str | None:
+def cloudseg_job(environ: Mapping[str, str]) -> str | None:
     """Id of the Slurm job around this process if cloudseg submitted it, in the form that Slurm's commands print.
 
     None in a job that the user started, for example a JupyterHub, salloc or `srun --pty` shell: cloudseg must not
     requeue or cancel it, and several commands may run in it.
     """
     job = environ.get("SLURM_JOB_ID")
-    return this_job(environ) if job and environ.get(OWN_JOB) == job else None
+    return slurm_job(environ) if job and environ.get(JOB_VARIABLE) == job else None
 
 
-def this_job(environ: Mapping[str, str]) -> str | None:
+def slurm_job(environ: Mapping[str, str]) -> str | None:
     """Id of the Slurm job around this process, no matter who submitted it; None outside of Slurm.
 
     A task of an array gets the form ARRAY_TASK, because SLURM_JOB_ID of one of its tasks is the id of the whole array.
@@ -143,7 +143,7 @@ def this_job(environ: Mapping[str, str]) -> str | None:
     return environ.get("SLURM_JOB_ID")
 
 
-def typed_in_a_step(environ: Mapping[str, str]) -> bool:
+def typed_in_pty_shell(environ: Mapping[str, str]) -> bool:
     """Whether the user typed this command in a shell of `srun --pty`, so that the process is no task of a step.
 
     Processes that an srun in that shell starts have the same variables, but no terminal.
@@ -157,24 +157,24 @@ def typed_in_a_step(environ: Mapping[str, str]) -> bool:
     return True
 
 
-def own_key(environ: Mapping[str, str]) -> str:
+def current_key(environ: Mapping[str, str]) -> str:
     """The key of the attempt that this process belongs to: from the environment, or from the ids of its Slurm step.
 
     The second is for ranks that a user starts with srun; all of them compute the same key.
     """
-    if VARIABLE in environ:
-        return environ[VARIABLE]
+    if KEY_VARIABLE in environ:
+        return environ[KEY_VARIABLE]
     names = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
     # A step with one task may be a shell or a notebook, in which the user starts several commands.
-    alone = environ.get("SLURM_STEP_TASKS_PER_NODE", "1") == "1" or typed_in_a_step(environ)
+    alone = environ.get("SLURM_STEP_TASKS_PER_NODE", "1") == "1" or typed_in_pty_shell(environ)
     if "SLURM_STEP_ID" in environ and not alone:
         return "-".join(environ.get(name, "0") for name in names)
     return f"process-{os.getpid()}-{uuid.uuid4().hex[:12]}"
 
 
-def own(jobs: Path) -> Attempt:
+def current(jobs: Path) -> Attempt:
     """The attempt that this process belongs to, of the run whose jobs folder is `jobs`."""
-    return Attempt.of(jobs, own_key(os.environ))
+    return Attempt.of(jobs, current_key(os.environ))
 
 
 def remove_earlier(jobs: Path, environ: Mapping[str, str]) -> None:

@@ -57,7 +57,7 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
     A user's mistake and a stop signal print one line and no traceback. A closed standard output changes neither the
     work nor the exit code.
     """
-    output.drop_unread()
+    output.ignore_closed_output()
     try:
         stop.interrupt()
         code = main() or DONE

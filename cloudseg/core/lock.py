@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cloudseg.core import atomic
-from cloudseg.core.attempt import own_job
+from cloudseg.core.attempt import cloudseg_job
 from cloudseg.core.errors import Lost, UsageError
 
 
@@ -33,17 +33,19 @@ class Owner:
     """Key of the attempt; "" if the lock is not held by ranks."""
 
     @classmethod
-    def this(cls, attempt: str = "") -> Owner:
+    def current(cls, attempt: str = "") -> Owner:
         """This process as an owner."""
         pid = os.getpid()
-        return cls(socket.gethostname(), pid, atomic.born(pid), getpass.getuser(), own_job(os.environ), attempt)
+        return cls(
+            socket.gethostname(), pid, atomic.process_start(pid), getpass.getuser(), cloudseg_job(os.environ), attempt
+        )
 
-    def gone(self) -> bool | None:
+    def has_ended(self) -> bool | None:
         """Whether the process has ended; None if this machine cannot tell."""
-        if self.job is not None and self.job == own_job(os.environ):
+        if self.job is not None and self.job == cloudseg_job(os.environ):
             return True  # this job was requeued; Slurm runs a job once at a time
         if self.host == socket.gethostname():
-            return atomic.born(self.pid) != self.born
+            return atomic.process_start(self.pid) != self.born
         return None
 
     def __str__(self) -> str:
@@ -65,19 +67,19 @@ class Lock:
 
 
 @contextlib.contextmanager
-def held(file: Path, attempt: str, silent: Callable[[Owner], bool], refusal: str) -> Iterator[Lock]:
+def hold(file: Path, attempt: str, silent: Callable[[Owner], bool], refusal: str) -> Iterator[Lock]:
     """Context manager: holds the lock `file`. A lock is taken over if its owner has ended or `silent(owner)` is true.
 
     `silent` is called only if this machine cannot tell whether the owner has ended. Raises UsageError, which names the
     owner and ends with `refusal`, if another process holds the lock.
     """
-    lock = Lock(file, Owner.this(attempt))
+    lock = Lock(file, Owner.current(attempt))
     content = json.dumps(dataclasses.asdict(lock.owner), indent=2).encode()
-    while not atomic.patiently(lambda: atomic.create(file, content)):
+    while not atomic.with_retries(lambda: atomic.create(file, content)):
         holder = owner(file)
         if holder is None:
             continue  # its owner released it in this moment
-        ended = holder.gone()
+        ended = holder.has_ended()
         if ended is None:
             ended = silent(holder)
         if not ended:

@@ -1,7 +1,7 @@
 """Standard output and standard error whose reader may disappear: `| head` exits, or a terminal is closed.
 
 A command then continues, its output is dropped, and its exit code is unchanged. A command that prints until the user
-stops it ends when `reader_leaves()` returns true.
+stops it ends when `wait_for_closed_output()` returns true.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
-def drop_unread() -> None:
+def ignore_closed_output() -> None:
     """From now on, output of this process to a closed pipe or terminal is dropped without an error."""
     sys.stdout, sys.stderr = _dropping(sys.stdout), _dropping(sys.stderr)
 
 
-def reader_leaves(seconds: float) -> bool:
+def wait_for_closed_output(seconds: float) -> bool:
     """Wait until standard output has no reader, but at most `seconds`; returns whether it has no reader."""
     try:
         return _is_closed(sys.stdout.fileno(), seconds)
@@ -34,7 +34,7 @@ def reader_leaves(seconds: float) -> bool:
         return False
 
 
-def spare_children() -> None:
+def redirect_closed_output() -> None:
     """Redirect standard output and error without a reader to /dev/null, as SIGPIPE would end child processes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and _is_closed(stream.fileno()):

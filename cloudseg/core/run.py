@@ -108,7 +108,7 @@ class Run:
         """Folder of a stage: 'partial' -> '2-partial', so that folders sort in the order of the stages."""
         return self.path / f"{self.settings.stages.index(stage) + 1}-{stage}"
 
-    def before(self, stage: str) -> str | None:
+    def previous_stage(self, stage: str) -> str | None:
         """The stage whose weights this one starts from; None for the first stage."""
         index = self.settings.stages.index(stage)
         return self.settings.stages[index - 1] if index else None
@@ -116,10 +116,10 @@ class Run:
     def unfinished_before(self, stage: str) -> list[str]:
         """The stages before this one that are not done, the latest first, up to the latest one that is done."""
         unfinished: list[str] = []
-        before = self.before(stage)
+        before = self.previous_stage(stage)
         while before and not self.done(before):
             unfinished.append(before)
-            before = self.before(before)
+            before = self.previous_stage(before)
         return unfinished
 
     def relaunch(self, *changes: str) -> str:

@@ -2,7 +2,7 @@
 
 While a command imports modules, a stop signal ends it at once, because no work has started (`cloudseg/__init__.py`).
 While it works, the signal raises KeyboardInterrupt, as Ctrl-C does in Python (`errors.run_command`). While its ranks
-run, or this process has unsaved state, the signal sets a flag that the loop reads (`StopFlag.noted`).
+run, or this process has unsaved state, the signal sets a flag that the loop reads (`StopFlag.deferred`).
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ class StopFlag:
     """Whether this process has received a stop signal, and what such a signal does."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         """Whether a stop signal has been handled."""
         self.interrupted = False
         """Whether a stop signal has raised KeyboardInterrupt."""
         self.deferring = False
-        """Whether a stop signal only sets `asked`."""
+        """Whether a stop signal only sets `requested`."""
         self._dropped = self._received = False
         self._wakeup_fd: int | None = None
 
-    def end_at_once(self) -> None:
+    def exit_at_once(self) -> None:
         """From now on a stop signal ends this process at once; so does a blocked signal that is pending."""
         self._install(self._end)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
@@ -49,8 +49,8 @@ class StopFlag:
             signal.signal(number, signal.SIG_IGN)
 
     @contextlib.contextmanager
-    def noted(self) -> Iterator[None]:
-        """Context manager: a stop signal only sets `asked`; a second Ctrl-C raises KeyboardInterrupt."""
+    def deferred(self) -> Iterator[None]:
+        """Context manager: a stop signal only sets `requested`; a second Ctrl-C raises KeyboardInterrupt."""
         deferring = self.deferring
         before = self._install(self._note)
         self.deferring = True
@@ -62,7 +62,7 @@ class StopFlag:
                 signal.signal(number, handler)
 
     @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
+    def watching(self) -> Iterator[None]:
         """Context manager: `received` sees a stop signal even while the main thread runs no Python code."""
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._wakeup_fd = reader
@@ -76,14 +76,14 @@ class StopFlag:
             os.close(reader)
 
     def received(self) -> bool:
-        """Whether this process has received a stop signal, even if the handler, which sets `asked`, has not run yet.
+        """Whether this process has received a stop signal, also before the handler has run and set `requested`.
 
         Handlers run in the main thread only.
         """
         if (reader := self._wakeup_fd) is not None:
-            with contextlib.suppress(OSError):  # no signal, or `listening` ends
+            with contextlib.suppress(OSError):  # no signal, or `watching` ends
                 self._received |= bool(set(os.read(reader, 1000)) & set(STOP_SIGNALS))
-        return self._received or self.asked
+        return self._received or self.requested
 
     def _install(self, handler: Callable[[int, FrameType | None], None]) -> dict[signal.Signals, Any]:
         """Set `handler` for the stop signals; returns the previous handlers by signal."""
@@ -99,8 +99,8 @@ class StopFlag:
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         # `timeout` sends SIGTERM twice, to the process and to its group; the second must not interrupt the cleanup.
-        if not self.asked or self._dropped or number == signal.SIGINT:
-            self.asked, self.interrupted, self._dropped = True, True, False
+        if not self.requested or self._dropped or number == signal.SIGINT:
+            self.requested, self.interrupted, self._dropped = True, True, False
             raise KeyboardInterrupt
 
     def _raise_again(self, unraisable: Any) -> None:
@@ -116,9 +116,9 @@ class StopFlag:
         timer.start()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.asked and number == signal.SIGINT:
+        if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.asked = True
+        self.requested = True
 
 
 stop = StopFlag()

@@ -7,7 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
-from cloudseg.core.atomic import clear_leftovers, replacing
+from cloudseg.core.atomic import remove_temporary_files, replacing
 from cloudseg.core.errors import CloudsegError, DataError, to_type
 from cloudseg.data.shards import MANIFEST, Manifest, ShardFile
 
@@ -23,7 +23,9 @@ def copy_to_node(manifest: Manifest, folder: Path) -> str:
     target = _target(manifest, folder)
     try:
         target.mkdir(parents=True, exist_ok=True)
-        clear_leftovers(target, "|".join(re.escape(name) for name in (MANIFEST, *(s.file for s in manifest.shards))))
+        remove_temporary_files(
+            target, "|".join(re.escape(name) for name in (MANIFEST, *(s.file for s in manifest.shards)))
+        )
         missing = [shard for shard in manifest.shards if not _is_intact(target / shard.file, shard)]
         size, free = sum(shard.bytes for shard in missing), shutil.disk_usage(target).free
         if size > free:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from cloudseg.core import attempt, run
-from cloudseg.core.atomic import patiently
+from cloudseg.core.atomic import with_retries
 from cloudseg.core.attempt import Attempt
 from cloudseg.core.errors import DONE, CloudsegError, Stopped, UsageError
 from cloudseg.core.run import EVALUATE, Run
@@ -37,7 +37,7 @@ def run_stage(path: Path, stage: str, ranks: int | None = None) -> None:
     on a signal and the job was not requeued, or if this process received a stop signal before; CloudsegError if the
     stage failed.
     """
-    if stop.asked:
+    if stop.requested:
         raise Stopped(f"stopped before stage {stage}; the same command resumes")
     opened = run.open_run(path)
     opened.jobs.mkdir(parents=True, exist_ok=True)
@@ -53,24 +53,24 @@ def run_stage(path: Path, stage: str, ranks: int | None = None) -> None:
 def _run_attempts(opened: Run, stage: str, ranks: int | None) -> None:
     """Run attempts until the stage is done. Raises as `run_stage`."""
     in_slurm = ranks is None and "SLURM_JOB_ID" in os.environ
-    own_job = attempt.own_job(os.environ) if in_slurm else None
-    if in_slurm and own_job is None:
+    cloudseg_job = attempt.cloudseg_job(os.environ) if in_slurm else None
+    if in_slurm and cloudseg_job is None:
         print(
             "note: cloudseg did not submit this Slurm job, so it does not requeue itself; to allow this in your own "
-            f"batch script: export {attempt.OWN_JOB}=$SLURM_JOB_ID",
+            f"batch script: export {attempt.JOB_VARIABLE}=$SLURM_JOB_ID",
             file=sys.stderr,
             flush=True,
         )
     while True:
-        with stop.noted():
+        with stop.deferred():
             outcome = _run_attempt(opened, stage, None if in_slurm else ranks or 1)
         if outcome.how == "done":
             return
         if outcome.how == INTERRUPTED:
             _wait_to_be_killed(outcome.reason)
-        if outcome.restart and own_job:
-            requeue(own_job, outcome.reason)
-        if outcome.how == attempt.STOPPED or (outcome.restart and own_job):
+        if outcome.restart and cloudseg_job:
+            requeue(cloudseg_job, outcome.reason)
+        if outcome.how == attempt.STOPPED or (outcome.restart and cloudseg_job):
             raise Stopped(f"stage {stage} stopped with its state saved; the same command resumes")
         if not outcome.restart:
             raise CloudsegError(f"stage {stage} failed: {outcome.reason}")
@@ -86,7 +86,7 @@ def _run_attempt(opened: Run, stage: str, ranks: int | None) -> Outcome:
     attempt.remove_earlier(opened.jobs, os.environ)
     began = time.time()
     before = steps_done(opened, stage)
-    current = patiently(lambda: Attempt.of(opened.jobs, attempt.new_key(os.environ)))
+    current = with_retries(lambda: Attempt.of(opened.jobs, attempt.new_key(os.environ)))
     try:
         module = ["cloudseg.evaluate"] if stage == EVALUATE else ["cloudseg.train", "--stage", stage]
         arguments = ["-m", *module, "--run", str(opened.path)]
@@ -95,7 +95,7 @@ def _run_attempt(opened: Run, stage: str, ranks: int | None) -> Outcome:
             code = launcher.local(arguments, ranks, current)
         else:
             code = launcher.srun(arguments, sites.load(None).srun, current.key, _seconds_left())
-        ends, reached = current.ends(), current.reached()
+        ends, reached = current.ends(), current.last_step()
     finally:
         current.remove()
     after = steps_done(opened, stage)
@@ -106,12 +106,12 @@ def _run_attempt(opened: Run, stage: str, ranks: int | None) -> Outcome:
         # An earlier evaluation may have left its results.
         done = opened.done(stage) is not None and (code == DONE or stage != EVALUATE)
         outcome = restarts.outcome(code, ends, done)
-        if ranks is not None and stop.asked and outcome.how != "done":
+        if ranks is not None and stop.requested and outcome.how != "done":
             outcome = Outcome(attempt.STOPPED, "stopped on a signal")
     if outcome.restart and ranks is None and _is_ending(state := _state()):
         outcome = Outcome(INTERRUPTED, f"Slurm is ending this job ({state})")
     if ranks is None or outcome.how != attempt.STOPPED:  # on this machine, stopped ranks are not started again
-        outcome = restarts.limited(outcome, (before, after), opened.past_attempts(stage))
+        outcome = restarts.limit_attempts(outcome, (before, after), opened.past_attempts(stage))
     restarts.record(opened.attempts(stage), outcome, (before, after), reached, began)
     if code == UsageError.exit_code:
         raise UsageError(f"stage {stage} failed: {outcome.reason}")
@@ -160,8 +160,8 @@ def _wait_to_be_killed(why: str) -> NoReturn:
 
 def _state() -> str:
     """The Slurm state of this job, for example RUNNING or COMPLETING; "" if squeue does not answer."""
-    job = attempt.this_job(os.environ)
-    return commands.ask(["squeue", "--noheader", f"--jobs={job}", "--states=all", "--format=%T"]) or ""
+    job = attempt.slurm_job(os.environ)
+    return commands.query(["squeue", "--noheader", f"--jobs={job}", "--states=all", "--format=%T"]) or ""
 
 
 def _is_ending(state: str) -> bool:
@@ -171,8 +171,8 @@ def _is_ending(state: str) -> bool:
 
 def _seconds_left() -> float | None:
     """Seconds until this job must be requeued, which Slurm refuses after the walltime; None without a walltime."""
-    job = attempt.this_job(os.environ)
+    job = attempt.slurm_job(os.environ)
     left = durations.seconds(
-        commands.ask(["squeue", "--noheader", f"--jobs={job}", "--states=all", "--format=%L"]) or ""
+        commands.query(["squeue", "--noheader", f"--jobs={job}", "--states=all", "--format=%L"]) or ""
     )
     return None if left is None else max(1.0, left - script.REQUEUE_LEAD_S)

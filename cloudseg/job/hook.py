@@ -24,7 +24,7 @@ def run(of: Run, stage: str, how: str, reason: str = "") -> None:
         return
     variables = {"RUN": str(of.path), "STAGE": stage, "ENDED": how, "REASON": reason}
     environment = {**os.environ, **{f"CLOUDSEG_{name}": value for name, value in variables.items()}}
-    output.spare_children()
+    output.redirect_closed_output()
     try:
         code = subprocess.run(["bash", "-c", command], env=environment, timeout=TIMEOUT_S, check=False).returncode
         fault = f"exit code {code}" if code else ""

@@ -27,8 +27,8 @@ def srun(arguments: Sequence[str], extra: Sequence[str], key: str, timeout: floa
     seconds.
     """
     command = [*srun_command(os.environ, extra), sys.executable, "-u", *arguments]
-    with stop.noted():  # not forwarded: Slurm signals the tasks itself, and on SIGTERM srun kills them
-        process = subprocess.Popen(command, env={**commands.step_environment(os.environ), attempt.VARIABLE: key})
+    with stop.deferred():  # not forwarded: Slurm signals the tasks itself, and on SIGTERM srun kills them
+        process = subprocess.Popen(command, env={**commands.step_environment(os.environ), attempt.KEY_VARIABLE: key})
         try:
             return _exit_code(process.wait(timeout))
         except subprocess.TimeoutExpired:
@@ -78,7 +78,7 @@ def local(arguments: Sequence[str], ranks: int, current: Attempt | None = None) 
     75, unless all ranks succeeded. Ranks start with stop signals blocked; `cloudseg/__init__.py` unblocks them.
     """
     key = current.key if current else attempt.new_key({})
-    step = {**os.environ, attempt.VARIABLE: key, "CLOUDSEG_SIZE": str(ranks)}
+    step = {**os.environ, attempt.KEY_VARIABLE: key, "CLOUDSEG_SIZE": str(ranks)}
     return _run([(arguments, {**step, "CLOUDSEG_RANK": str(rank)}) for rank in range(ranks)], current)
 
 
@@ -90,10 +90,10 @@ def run_single(arguments: Sequence[str]) -> int:
 def _run(programs: Sequence[tuple[Sequence[str], dict[str, str]]], current: Attempt | None = None) -> int:
     """Run `python ARGUMENTS` for each pair (arguments, environment) at once; returns the exit code, as `local`."""
     processes: list[subprocess.Popen[bytes]] = []
-    with stop.noted():
+    with stop.deferred():
         try:
             for arguments, environ in programs:
-                if stop.asked:
+                if stop.requested:
                     break
                 processes.append(_start(arguments, environ))
             code = _wait(processes, current)
@@ -101,7 +101,7 @@ def _run(programs: Sequence[tuple[Sequence[str], dict[str, str]]], current: Atte
             for process in processes:
                 process.kill()
                 process.wait()
-        if stop.asked:
+        if stop.requested:
             codes = [process.returncode for process in processes]
             return DONE if len(codes) == len(programs) and not any(codes) else STOPPED
     return code
@@ -118,7 +118,7 @@ def _wait(processes: list[subprocess.Popen[bytes]], current: Attempt | None) -> 
     """Wait for all processes, forward a stop signal and kill those that exceed GRACE_S; returns the exit code."""
     forwarded, first_exit, failure = False, None, DONE
     while None in (codes := [process.poll() for process in processes]):
-        if not forwarded and (stop.asked or _stopped_early(codes, current)):
+        if not forwarded and (stop.requested or _stopped_early(codes, current)):
             forwarded = True
             for process in processes:
                 process.terminate()

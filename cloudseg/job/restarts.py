@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cloudseg.core.atomic import patiently
-from cloudseg.core.attempt import FAILED, LOST, STOPPED, End, own_job
+from cloudseg.core.atomic import with_retries
+from cloudseg.core.attempt import FAILED, LOST, STOPPED, End, cloudseg_job
 from cloudseg.core.errors import Stopped, UsageError
 
 MAX_ATTEMPTS_WITHOUT_PROGRESS = 2
@@ -58,7 +58,7 @@ def outcome(code: int, ends: Sequence[End], done: bool) -> Outcome:
     return Outcome(how, reason + killed)
 
 
-def limited(latest: Outcome, steps: tuple[int, int], earlier: Sequence[dict[str, Any]]) -> Outcome:
+def limit_attempts(latest: Outcome, steps: tuple[int, int], earlier: Sequence[dict[str, Any]]) -> Outcome:
     """`latest`, or a failure after MAX_ATTEMPTS_WITHOUT_PROGRESS attempts in a row without progress.
 
     `steps`: steps (for the evaluation, files of probability maps) done before and after the latest attempt. `earlier`:
@@ -86,10 +86,10 @@ def limited(latest: Outcome, steps: tuple[int, int], earlier: Sequence[dict[str,
 def record(file: Path, ended: Outcome, steps: tuple[int, int], reached: int, began: float) -> None:
     """Append a line for an ended attempt to attempts.jsonl. Only the job that holds the stage lease calls it.
 
-    `steps` as for `limited`. `reached`: the largest step in the heartbeats; steps after the last checkpoint are
+    `steps` as for `limit_attempts`. `reached`: the largest step in the heartbeats; steps after the last checkpoint are
     repeated. `began`: seconds since 1970.
     """
-    job = own_job(os.environ)
+    job = cloudseg_job(os.environ)
     line = {
         "job": job,
         "restart": int(os.environ.get("SLURM_RESTART_COUNT", 0)) if job else 0,
@@ -109,4 +109,4 @@ def record(file: Path, ended: Outcome, steps: tuple[int, int], reached: int, beg
             handle.flush()
             os.fsync(handle.fileno())
 
-    patiently(append)
+    with_retries(append)

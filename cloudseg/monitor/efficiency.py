@@ -36,10 +36,10 @@ class Efficiency:
 
 def tables(run: Run) -> list[dict[str, Any]]:
     """Efficiency of each stage with a finished epoch, as dictionaries for JSON."""
-    return [dataclasses.asdict(efficiency) for stage in state.look(run)[0] if (efficiency := of(stage))]
+    return [dataclasses.asdict(efficiency) for stage in state.query(run)[0] if (efficiency := of_stage(stage))]
 
 
-def of(stage: StageState) -> Efficiency | None:
+def of_stage(stage: StageState) -> Efficiency | None:
     """Efficiency of a stage; None without a finished epoch, and for jobs that do not train."""
     progress = stage.progress
     if progress is None or not progress.seconds:
@@ -48,7 +48,7 @@ def of(stage: StageState) -> Efficiency | None:
     facts = json.loads((run.stage(stage.stage) / "stage.json").read_text())
     ranks, on_gpus = facts["ranks"], "GPU" in facts["device"]
     rate = (progress.images_per_s or 0.0) / ranks
-    comparable = estimate.like(run.settings, stage.stage, run.path.parent, facts.get("partition"), on_gpus)
+    comparable = estimate.comparable_stages(run.settings, stage.stage, run.path.parent, facts.get("partition"), on_gpus)
     single_rank = [each.images_per_s for each in comparable if each.ranks == 1]
     return Efficiency(
         stage.name,

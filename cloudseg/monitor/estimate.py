@@ -39,7 +39,7 @@ def stage_seconds(settings: Settings, stage: str, ranks: int, where: Resources, 
     one, else the latest. It assumes that the duration is inversely proportional to the number of ranks, and takes the
     median duration of the epochs, including validation. None without a comparable stage.
     """
-    comparable = list(like(settings, stage, folder, where.partition, where.gpus_per_node > 0))
+    comparable = list(comparable_stages(settings, stage, folder, where.partition, where.gpus_per_node > 0))
     if not comparable:
         return None
     best = max(comparable, key=lambda each: (each.ranks == ranks, each.ended))
@@ -56,7 +56,9 @@ class FinishedStage:
     images_per_s: float
 
 
-def like(settings: Settings, stage: str, folder: Path, partition: str | None, gpus: bool) -> Iterator[FinishedStage]:
+def comparable_stages(
+    settings: Settings, stage: str, folder: Path, partition: str | None, gpus: bool
+) -> Iterator[FinishedStage]:
     """Comparable finished stages of the runs in `folder`.
 
     They have the same COMPARED_SETTINGS, COMPARED_STAGE_SETTINGS and data, ran in the same `partition` (None for any;

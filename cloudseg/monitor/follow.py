@@ -19,7 +19,7 @@ LABEL = re.compile(r"^ *(\d+): ")
 
 def latest(opened: Run) -> Path:
     """The log that was written last. Raises UsageError if the run has no log."""
-    logs = [log for member, stage in state.parts(opened) if (log := member.jobs / f"{stage}.log").exists()]
+    logs = [log for member, stage in state.all_stages(opened) if (log := member.jobs / f"{stage}.log").exists()]
     if not logs:
         raise UsageError(f"{opened.jobs} has no log: no job has started (without Slurm, stages print to the terminal)")
     return max(logs, key=lambda log: log.stat().st_mtime_ns)
@@ -44,7 +44,7 @@ def lines(log: Path, follow: bool, newest: Callable[[], Path], over: Callable[[]
                 else:
                     # Evaluated before the last read, so that all lines written until then are read.
                     ended = over() or newest() != log
-                    ended = output.reader_leaves(PERIOD_S) or ended
+                    ended = output.wait_for_closed_output(PERIOD_S) or ended
         if rest:
             yield rest
         if not follow or newest() == log:

@@ -29,7 +29,9 @@ def lines(opened: Run, states: Sequence[StageState], remarks: Sequence[str]) -> 
     yield from tables.table([COLUMNS, *map(row, states)])
     if all(each.state == state.DONE for each in states):
         yield ""
-        yield from tables.table([COSTS, *(costs(measured) for each in states if (measured := efficiency.of(each)))])
+        yield from tables.table(
+            [COSTS, *(costs(measured) for each in states if (measured := efficiency.of_stage(each)))]
+        )
     explanations = [f"{each.name}: {each.why}" for each in states if each.why]
     if explanations or remarks:
         yield ""

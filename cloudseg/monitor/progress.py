@@ -69,4 +69,4 @@ def _heartbeat_step(run: Run, stage: str) -> int:
     except (OSError, ValueError):
         return 0
     folder = run.jobs / "attempts" / owner.get("attempt", "")
-    return Attempt(folder).reached() if owner.get("attempt") and folder.is_dir() else 0
+    return Attempt(folder).last_step() if owner.get("attempt") and folder.is_dir() else 0

@@ -12,7 +12,7 @@ from cloudseg.core.run import EVALUATE, PREPROCESS, Run
 from cloudseg.monitor import progress
 from cloudseg.monitor.progress import Progress
 from cloudseg.slurm import queue
-from cloudseg.slurm.queue import Account, Queued
+from cloudseg.slurm.queue import AccountingRecord, QueuedJob
 
 DONE, RUNNING, REQUEUED, QUEUED, STOPPED, FAILED, CANCELLED, LOST, TO_COME = (
     "done", "running", "requeued", "queued", "stopped", "failed", "cancelled", "lost", "to come",
@@ -50,7 +50,7 @@ class StageState:
         return f"{self.run.name} {self.stage}" if self.run.name.startswith("fold-") else self.stage
 
 
-def parts(run: Run) -> list[tuple[Run, str]]:
+def all_stages(run: Run) -> list[tuple[Run, str]]:
     """Pairs of (run, stage) in the order in which they run.
 
     Starts with preprocessing if it was queued; in a cross-validation the stages are those of all folds.
@@ -59,9 +59,9 @@ def parts(run: Run) -> list[tuple[Run, str]]:
     return [*first, *((member, stage) for member in run.members() for stage in run.settings.stages), (run, EVALUATE)]
 
 
-def look(run: Run) -> tuple[list[StageState], list[str]]:
+def query(run: Run) -> tuple[list[StageState], list[str]]:
     """The states of all stages, and remarks on Slurm commands that do not answer."""
-    stages = [(member, stage, job_ids(member, stage)) for member, stage in parts(run)]
+    stages = [(member, stage, job_ids(member, stage)) for member, stage in all_stages(run)]
     all_ids = sorted({number for *_, ids in stages for number in ids})
     controller_jobs, accounts = queue.squeue(all_ids), queue.sacct(all_ids)
     jobs = None if controller_jobs is None else queue.reconciled(controller_jobs, accounts or {})
@@ -95,8 +95,8 @@ def _stage_state(
     run: Run,
     stage: str,
     ids: Sequence[str],
-    jobs: Mapping[str, Queued] | None,
-    accounts: Mapping[str, Sequence[Account]],
+    jobs: Mapping[str, QueuedJob] | None,
+    accounts: Mapping[str, Sequence[AccountingRecord]],
     names: dict[str, str],
 ) -> StageState:
     """The state of a stage or of the evaluation.
@@ -121,7 +121,7 @@ def _stage_state(
         has_run = any(end.get("job") == job_id for end in attempts)
         return state(REQUEUED if has_run else QUEUED, queue.reason(job, names))
     holder = lock.owner(run.lock(stage))
-    if holder and not holder.job and holder.gone() is False:
+    if holder and not holder.job and holder.has_ended() is False:
         return state(RUNNING, nodes=holder.host)
     last = attempts[-1] if attempts else None
     if last and last["how"] == attempt.FAILED and (last.get("job") == job_id or job_id is None):
@@ -142,7 +142,7 @@ def _stage_state(
     return found
 
 
-def _current_job(ids: Sequence[str], jobs: Mapping[str, Queued]) -> str | None:
+def _current_job(ids: Sequence[str], jobs: Mapping[str, QueuedJob]) -> str | None:
     """The id of the running job of a stage, else of the latest; a later job may have found the stage lease held."""
     running = [number for number in ids if number in jobs and jobs[number].running]
     return running[-1] if running else ids[-1] if ids else None
@@ -152,8 +152,8 @@ def _preprocessing_state(
     run: Run,
     stage: str,
     ids: Sequence[str],
-    jobs: Mapping[str, Queued] | None,
-    accounts: Mapping[str, Sequence[Account]],
+    jobs: Mapping[str, QueuedJob] | None,
+    accounts: Mapping[str, Sequence[AccountingRecord]],
     names: dict[str, str],
 ) -> StageState:
     """The state of the preprocessing array; arguments as for `_stage_state`."""
@@ -175,7 +175,7 @@ def _preprocessing_state(
     return dataclasses.replace(found, why="Slurm does not know its job any more, and there is no manifest")
 
 
-def _costs(accounts: Mapping[str, Sequence[Account]] | None, ids: Sequence[str]) -> dict[str, Any]:
+def _costs(accounts: Mapping[str, Sequence[AccountingRecord]] | None, ids: Sequence[str]) -> dict[str, Any]:
     """GPU hours and queue time of all starts of the jobs `ids`; {} without accounting."""
     if accounts is None:
         return {}

@@ -118,7 +118,7 @@ def known(name: str | None, precision: str, folder: Path = FOLDER, partition: st
             notes.append(f"{path}: measured with another {', '.join(changed)}; measure again: {again}")
         else:
             used.append(each)
-    return Known(as_measured(machine(site, precision), used), used, notes)
+    return Known(with_measured_links(machine(site, precision), used), used, notes)
 
 
 def machine(site: Site, precision: str) -> Machine:
@@ -134,7 +134,7 @@ def machine(site: Site, precision: str) -> Machine:
     )
 
 
-def given(machine: Machine, inside: float | None, between: float | None) -> Machine:
+def with_bandwidth(machine: Machine, inside: float | None, between: float | None) -> Machine:
     """`machine` with bandwidths `inside` a node and `between` nodes in GB/s; None keeps the value."""
     return dataclasses.replace(
         machine,
@@ -143,7 +143,7 @@ def given(machine: Machine, inside: float | None, between: float | None) -> Mach
     )
 
 
-def as_measured(machine: Machine, measurements: Iterable[Measured]) -> Machine:
+def with_measured_links(machine: Machine, measurements: Iterable[Measured]) -> Machine:
     """`machine` with bandwidths for which the model predicts the measured durations.
 
     A measurement on one node gives the bandwidth inside a node. For one on several nodes the time of the ring inside a

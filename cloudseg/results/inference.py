@@ -55,7 +55,7 @@ def fill(run: Run, wanted: Sequence[tuple[str, Store]], source: Source, rank: Ra
             probabilities: list[np.ndarray] = []
             read: list[Prepared] = []
             for images in _batches(source, numbers, batch, manifest.size):
-                if rank.stop.asked:
+                if rank.stop.requested:
                     raise Stopped(f"stopped while predicting {stage}; the same command resumes from here")
                 pixels, valid = [each.image for each in images], [each.valid for each in images]
                 probabilities.append(predict(np.stack(pixels), np.stack(valid)))
@@ -99,7 +99,7 @@ def find_digests(source: Pictures, rank: Rank) -> None:
     digests: list[str] = []
     with ThreadPoolExecutor(THREADS) as pool:
         for first in range(comm.rank * PART, len(source.names), comm.size * PART):
-            if rank.stop.asked:
+            if rank.stop.requested:
                 raise Stopped("stopped while reading pictures; the same command starts again")
             digests += pool.map(source.digest, range(first, min(first + PART, len(source.names))))
             rank.heartbeat.progressed()

@@ -6,7 +6,6 @@ import argparse
 import json
 import shlex
 import sys
-from pathlib import Path
 
 from cloudseg.core import run
 from cloudseg.core.errors import UsageError, to_type

@@ -107,7 +107,9 @@ def print_check(path: Path, sample: Path | None) -> bool:
     for problem in problems:
         print(f"{path}: {problem}")
     if not problems:
-        against = f"as {sample} requires" if sample else "in form; with --sample FILE, rows and their order are checked too"
+        against = (
+            f"as {sample} requires" if sample else "in form; with --sample FILE, rows and their order are checked too"
+        )
         print(f"{path}: correct, {against}")
     return not problems
 

@@ -65,7 +65,7 @@ def run(command: Sequence[str], timeout_s: float | None = None) -> subprocess.Co
     )
 
 
-def ask(command: Sequence[str]) -> str | None:
+def query(command: Sequence[str]) -> str | None:
     """The standard output of a Slurm command; None if it does not exist, fails, or takes longer than TIMEOUT_S.
 
     If squeue does not know the only job in its options any more, it fails with "Invalid job id"; the result is "".

@@ -39,7 +39,7 @@ RUNNING = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Queued:
+class QueuedJob:
     """A job that the Slurm controller knows: pending, running, or ended some minutes ago; fields as in squeue."""
 
     state: str
@@ -68,7 +68,7 @@ class Queued:
 
 
 @dataclasses.dataclass(frozen=True)
-class Account:
+class AccountingRecord:
     """Accounting record of one start of a job; a requeued job has several records."""
 
     state: str
@@ -91,16 +91,16 @@ class Account:
         return max(0.0, waited.total_seconds())
 
 
-def squeue(ids: Sequence[str]) -> dict[str, Queued] | None:
+def squeue(ids: Sequence[str]) -> dict[str, QueuedJob] | None:
     """Job id -> state from the controller, without jobs that ended long ago; None if squeue does not answer."""
     if not ids:
         return {}
-    output = commands.ask(["squeue", "--noheader", "--array", "--states=all", f"--jobs={','.join(ids)}",
+    output = commands.query(["squeue", "--noheader", "--array", "--states=all", f"--jobs={','.join(ids)}",
                            f"--format={'|'.join(SQUEUE)}"])  # fmt: skip
     return None if output is None else parse_squeue(output)
 
 
-def active(ids: Sequence[str]) -> dict[str, Queued]:
+def active(ids: Sequence[str]) -> dict[str, QueuedJob]:
     """The jobs among `ids` that have not ended. Raises CloudsegError if squeue does not answer."""
     jobs = squeue(ids)
     if jobs is None:
@@ -108,19 +108,21 @@ def active(ids: Sequence[str]) -> dict[str, Queued]:
     return {number: job for number, job in jobs.items() if job.active}
 
 
-def sacct(ids: Sequence[str]) -> dict[str, list[Account]] | None:
+def sacct(ids: Sequence[str]) -> dict[str, list[AccountingRecord]] | None:
     """Job id -> accounting records, oldest first; None without accounting."""
     if not ids:
         return {}
-    output = commands.ask(["sacct", "--noheader", "--parsable2", "--allocations", "--duplicates",
+    output = commands.query(["sacct", "--noheader", "--parsable2", "--allocations", "--duplicates",
                            f"--jobs={','.join(ids)}", f"--format={','.join(SACCT)}"])  # fmt: skip
     return None if output is None else parse_sacct(output)
 
 
-def reconciled(jobs: Mapping[str, Queued], accounts: Mapping[str, Sequence[Account]]) -> dict[str, Queued]:
+def reconciled(
+    jobs: Mapping[str, QueuedJob], accounts: Mapping[str, Sequence[AccountingRecord]]
+) -> dict[str, QueuedJob]:
     """`jobs` of the controller; a job in an unknown state gets its ended state from accounting if there is one."""
 
-    def reconcile(number: str, job: Queued) -> Queued:
+    def reconcile(number: str, job: QueuedJob) -> QueuedJob:
         records = accounts.get(number)
         known = job.state in (*ENDED, *WAITING, *RUNNING)
         if known or not records or records[-1].state not in ENDED:
@@ -130,22 +132,22 @@ def reconciled(jobs: Mapping[str, Queued], accounts: Mapping[str, Sequence[Accou
     return {number: reconcile(number, job) for number, job in jobs.items()}
 
 
-def parse_squeue(text: str) -> dict[str, Queued]:
+def parse_squeue(text: str) -> dict[str, QueuedJob]:
     """Job id -> job, from lines with the fields `SQUEUE`."""
     rows = (line.split("|") for line in text.splitlines())
-    return {row[0].strip(): Queued(*(field.strip() for field in row[1:])) for row in rows if len(row) == len(SQUEUE)}
+    return {row[0].strip(): QueuedJob(*(field.strip() for field in row[1:])) for row in rows if len(row) == len(SQUEUE)}
 
 
-def parse_sacct(text: str) -> dict[str, list[Account]]:
+def parse_sacct(text: str) -> dict[str, list[AccountingRecord]]:
     """Job id -> accounting records, from lines with the fields `SACCT`."""
-    records: dict[str, list[Account]] = {}
+    records: dict[str, list[AccountingRecord]] = {}
     for line in text.splitlines():
         row = line.split("|")
         if len(row) != len(SACCT):
             continue
         job, state, exit_code, eligible, start, end, seconds, tres = row
         short = state.partition(" ")[0]  # of "CANCELLED by 1000"
-        account = Account(short, exit_code, eligible, start, end, _number(seconds), gpus(tres))
+        account = AccountingRecord(short, exit_code, eligible, start, end, _number(seconds), gpus(tres))
         records.setdefault(job, []).append(account)
     return records
 
@@ -160,12 +162,12 @@ def gpus(tres: str) -> int:
     return numbers.get("gres/gpu", typed)
 
 
-def remark(job: Queued) -> str:
+def remark(job: QueuedJob) -> str:
     """Explanation of the state of a job that has nodes; "" for RUNNING."""
     return RUNNING.get(job.state, f"its job is in the Slurm state {job.state}")
 
 
-def reason(job: Queued, names: dict[str, str]) -> str:
+def reason(job: QueuedJob, names: dict[str, str]) -> str:
     """Explanation why a job waits. `names`: job id -> name of the job in the explanation."""
     key = job.reason.partition("(")[0].strip()
     if key == "Dependency":

@@ -7,7 +7,7 @@ import re
 import shlex
 from pathlib import Path
 
-from cloudseg.core.attempt import OWN_JOB
+from cloudseg.core.attempt import JOB_VARIABLE
 from cloudseg.core.errors import UsageError
 from cloudseg.core.run import DEFAULT, EVALUATE
 from cloudseg.slurm import durations
@@ -20,7 +20,7 @@ PLANNED_RANKS = "CLOUDSEG_RANKS"
 REQUEUE_LEAD_S = 15
 """Seconds before the walltime at which a job is requeued even if its ranks have not exited."""
 
-HANDWRITTEN_STAGES = 3
+STAGES_WITH_FILE = 3
 """Number of stages with a file in jobs/; the recipe `paper` has this many."""
 
 
@@ -93,7 +93,7 @@ def script(job: Job) -> str:
         *(f"#SBATCH {option}" for option in options),
         "",
         "set -euo pipefail",
-        f"export {OWN_JOB}=$SLURM_JOB_ID",
+        f"export {JOB_VARIABLE}=$SLURM_JOB_ID",
         *(f"export {name}={shlex.quote(value)}" for name, value in exports),
         'cd "${CLOUDSEG_HOME:-$SLURM_SUBMIT_DIR}"',
         "source env/activate.sh",
@@ -131,10 +131,10 @@ def preprocess_job(site: Site, array: str) -> Job:
     )
 
 
-def handwritten(site: Site) -> dict[str, str]:
+def jobs_files(site: Site) -> dict[str, str]:
     """File name -> text of the scripts in jobs/, which users submit with sbatch and configure by variables."""
     run = f'"${{CLOUDSEG_RUN:-{DEFAULT}}}"'
-    stages = {f"train_stage{number}.slurm": str(number) for number in range(1, HANDWRITTEN_STAGES + 1)}
+    stages = {f"train_stage{number}.slurm": str(number) for number in range(1, STAGES_WITH_FILE + 1)}
     files = {}
     for name, stage in {**stages, "evaluate.slurm": EVALUATE}.items():
         title = stage if stage == EVALUATE else f"stage{stage}"

@@ -73,7 +73,7 @@ class Site:
     links: Links = Links()
 
 
-def refuse(site: Site, need: Resources) -> None:
+def check_limits(site: Site, need: Resources) -> None:
     """Raises UsageError if `need` exceeds limits of the site, so that Slurm would refuse the job or never start it.
 
     The message names all exceeded limits and the options that keep within them.

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from keras.src.saving import saving_lib
 
-from cloudseg.core.atomic import patiently, replacing, write_json
+from cloudseg.core.atomic import replacing, with_retries, write_json
 from cloudseg.core.errors import CloudsegError, DataError, Lost
 from cloudseg.training import optimizers
 
@@ -192,7 +192,7 @@ class Saver:
         """Write a checkpoint before returning. Raises CloudsegError if it cannot be written within a minute."""
         self.wait()
         self._arrays = arrays
-        patiently(lambda: self._write(arrays, progress))
+        with_retries(lambda: self._write(arrays, progress))
 
     def save_best(self, epoch: int, model: tf.keras.Model) -> tuple[str, str]:
         """Write the weights of `model` as those of `epoch`, from 1.

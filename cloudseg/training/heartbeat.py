@@ -24,7 +24,7 @@ from cloudseg.core.errors import STOPPED, UsageError
 
 LIMIT_S = 300.0
 """Default of CLOUDSEG_SILENCE_S: seconds without progress after which a rank is ended. Writing a checkpoint must fit
-into it, and so must the minute of retries in `atomic.patiently`."""
+into it, and so must the minute of retries in `atomic.with_retries`."""
 START_LIMIT_S = 300.0
 """Lower bound of the limit until the first step is done: a busy file server may need minutes to deliver imports, and
 the first step is compiled."""

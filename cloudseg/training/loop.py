@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 import tensorflow as tf
 
-from cloudseg.core.atomic import link, patiently, write_json
+from cloudseg.core.atomic import link, with_retries, write_json
 from cloudseg.core.errors import CloudsegError, DataError, Stopped
 from cloudseg.core.run import Run
 from cloudseg.data.labels import CLASSES
@@ -97,7 +97,7 @@ class Trainer:
             for leftover in run.stage(stage).glob(".tmp-*"):
                 leftover.unlink(missing_ok=True)
             self._saver = checkpoint.Saver(run.checkpoints(stage), self.settings.checkpoint.keep, fence)
-            patiently(lambda: restore.write_stage_file(run, stage, self.comm, self.plan, self.network, digest))
+            with_retries(lambda: restore.write_stage_file(run, stage, self.comm, self.plan, self.network, digest))
         log_line(
             self.comm,
             f"stage {stage}, {self.settings.network}: trains {self.plan}; {len(self.training_samples)} images for "
@@ -123,10 +123,10 @@ class Trainer:
         all_overflowed = len(share) > 0
         for _ in with_progress(self.comm, title, len(order), len(share)):
             rate = self._learning_rate(self.progress.step)
-            outcome = self._step(batches, rate, self.progress.step, self.rank.stop.asked)
+            outcome = self._step(batches, rate, self.progress.step, self.rank.stop.requested)
             self._count_step(outcome)
             if not self.rank.stop.deferring:
-                self.deferred_signals.enter_context(self.rank.stop.noted())
+                self.deferred_signals.enter_context(self.rank.stop.deferred())
             all_overflowed = all_overflowed and optimizers.overflowed_unscaled(self.optimizer)
             if outcome.stopping:
                 self._save_and_stop()
@@ -198,7 +198,7 @@ class Trainer:
         )
         if self.comm.rank == 0:
             self._fence()
-            patiently(lambda: history.append(self.run.history(self.stage), row))
+            with_retries(lambda: history.append(self.run.history(self.stage), row))
             self._draw_curves(row)
         self._save_checkpoint()
         log_line(
@@ -236,7 +236,7 @@ class Trainer:
         saver, name, digest = self._saver, "", ""
         if saver is not None:
             with self._count_saving_time():
-                name, digest = patiently(lambda: saver.save_best(epoch, self.network.model))
+                name, digest = with_retries(lambda: saver.save_best(epoch, self.network.model))
         return {"best_epoch": epoch, "weights": name, "weights_sha256": digest}
 
     def _draw_curves(self, row: dict[str, float]) -> None:
@@ -303,7 +303,7 @@ class Trainer:
                 "encoder_share_trained": self.plan.encoder_share,
                 "seconds": round(time.monotonic() - self._started, 1),
             }
-            patiently(lambda: write_json(self.run.done_file(self.stage), table))
+            with_retries(lambda: write_json(self.run.done_file(self.stage), table))
         self.comm.barrier()
 
     def _publish_best_weights(self) -> Path:
@@ -318,7 +318,7 @@ class Trainer:
                 f"{checkpoints}/step-{self.progress.step:07d}.json, and the same command resumes from the previous one"
             )
         self._fence()
-        patiently(lambda: link(checkpoints / self.progress.weights, best))
+        with_retries(lambda: link(checkpoints / self.progress.weights, best))
         if checkpoint.sha256(best) != self.progress.weights_sha256:
             raise DataError(
                 f"{checkpoints / self.progress.weights} has another sha256 than written; the same command resumes from "

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 
-from cloudseg.core.attempt import typed_in_a_step
+from cloudseg.core.attempt import typed_in_pty_shell
 from cloudseg.core.errors import UsageError
 
 MAX_FEED_WORKERS = 6
@@ -53,7 +53,7 @@ def read(environ: Mapping[str, str]) -> Placement | None:
         rank = int(environ["CLOUDSEG_RANK"])
         return Placement(rank, rank, node=0, tasks_per_node=(int(environ["CLOUDSEG_SIZE"]),))
     # A batch script has SLURM_PROCID too, but only a job step of srun has SLURM_STEP_TASKS_PER_NODE.
-    if "SLURM_STEP_TASKS_PER_NODE" not in environ or "SLURM_PROCID" not in environ or typed_in_a_step(environ):
+    if "SLURM_STEP_TASKS_PER_NODE" not in environ or "SLURM_PROCID" not in environ or typed_in_pty_shell(environ):
         return None
     rank, local_rank = int(environ["SLURM_PROCID"]), int(environ["SLURM_LOCALID"])
     node = int(environ["SLURM_NODEID"])

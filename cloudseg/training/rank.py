@@ -39,7 +39,7 @@ def started(run: Run, stop: StopFlag) -> Iterator[Rank]:
     cause, as Stopped if this rank has received a stop signal.
     """
     place = placement.read(os.environ)
-    own = attempt.own(run.jobs)
+    own = attempt.current(run.jobs)
     number, size = (place.rank, place.size) if place else (0, 1)
     heartbeat = Heartbeat(own, number, size)
     heartbeat.start()
@@ -77,7 +77,7 @@ def started(run: Run, stop: StopFlag) -> Iterator[Rank]:
             own.end(number, attempt.LOST, reason)
             raise Lost(reason) from None
         else:
-            if attempt.VARIABLE not in os.environ and number == 0:
+            if attempt.KEY_VARIABLE not in os.environ and number == 0:
                 own.remove()  # no launcher reads it
         finally:
             heartbeat.stop()

@@ -28,7 +28,7 @@ import psutil
 from horovod.runner.common.util.hosts import HostInfo, get_host_assignments
 from horovod.runner.http.http_server import RendezvousHandler, RendezvousHTTPServer
 
-from cloudseg.core.atomic import patiently, write_json
+from cloudseg.core.atomic import with_retries, write_json
 from cloudseg.core.attempt import Attempt
 from cloudseg.core.errors import CloudsegError, Lost
 from cloudseg.training.placement import Placement
@@ -95,11 +95,11 @@ def joined(placement: Placement, attempt: Attempt) -> Iterator[None]:
         thread.start()
         host, port = server.server_address[:2]
         rendezvous = {"address": host, "port": port, "secret": server.secret}
-        patiently(lambda: write_json(attempt.rendezvous, rendezvous, sync=False))
+        with_retries(lambda: write_json(attempt.rendezvous, rendezvous, sync=False))
     try:
         rendezvous = _wait_for(attempt.rendezvous)
         address = _address_towards(rendezvous["address"])
-        patiently(lambda: write_json(attempt.address(placement.rank), {"address": address}, sync=False))
+        with_retries(lambda: write_json(attempt.address(placement.rank), {"address": address}, sync=False))
         os.environ.update(horovod_environment(placement, rendezvous, _interface(address, rendezvous["address"])))
         yield
     finally:

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from cloudseg.core import provenance
 from cloudseg.core.atomic import link, write_json
-from cloudseg.core.attempt import own_job
+from cloudseg.core.attempt import cloudseg_job
 from cloudseg.core.errors import CloudsegError, DataError, UsageError, to_type
 from cloudseg.core.run import Run
 from cloudseg.nets import names, weights
@@ -30,7 +30,7 @@ def load_initial_weights(run: Run, stage: str, network: Network) -> dict[str, An
 
     Raises UsageError if the previous stage is not done, DataError if its weights are not those that it wrote.
     """
-    before = run.before(stage)
+    before = run.previous_stage(stage)
     if before is None:
         chosen = run.settings.weights
         if chosen != "none":
@@ -161,7 +161,7 @@ def write_stage_file(run: Run, stage: str, comm: Comm, plan: Plan, network: Netw
             "ranks": comm.size,
             "device": comm.device,
             "partition": os.environ.get("SLURM_JOB_PARTITION", "none"),
-            "job": own_job(os.environ),
+            "job": cloudseg_job(os.environ),
             "with": provenance.versions(),
         },
     )

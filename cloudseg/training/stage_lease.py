@@ -34,7 +34,7 @@ def hold_stage(run: Run, stage: str, rank: Rank) -> Iterator[Callable[[], None]]
             run.jobs.mkdir(parents=True, exist_ok=True)
             refusal = f"wait until it ends, or end it; then stage {stage} resumes from its last checkpoint"
             try:
-                lease = stack.enter_context(lock.held(run.lock(stage), rank.attempt.key, silent, refusal))
+                lease = stack.enter_context(lock.hold(run.lock(stage), rank.attempt.key, silent, refusal))
             except UsageError as error:
                 problem = str(error)
         if problem := rank.comm.gather(problem)[0]:

@@ -46,7 +46,7 @@ def propagated(attempt: Attempt, rank: int, stop: StopFlag) -> Iterator[None]:
                     sent = True
 
     thread = threading.Thread(target=watch, daemon=True)
-    with stop.listening():
+    with stop.watching():
         thread.start()
         try:
             yield

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from cloudseg.chain import begin
 from cloudseg.core import run as runs
 from cloudseg.data.labels import HEADER
 from tests.cases.conftest import ONE_EPOCH, ROOT, TINY, clean_environment, settings
@@ -93,7 +94,7 @@ def test_check_of_a_submission_is_cut_short_and_its_exit_code_says_what_it_found
 
 def stands_still(folder: Path, data: Path) -> Path:
     """A run of which no stage is done, with a log that nobody writes to."""
-    made = runs.prepare(folder / "waits", [("test", {"data": str(data), "weights": "none"})])
+    made = begin.run(folder / "waits", [("test", {"data": str(data), "weights": "none"})])
     made.jobs.mkdir(parents=True)
     (made.jobs / "frozen.log").write_text("epoch 1\nepoch 2\n")
     return made.path

@@ -37,7 +37,10 @@ PRETENDED = {
 OTHER_SHAPES: dict[str, tuple[Callable[[list[list[str]]], str], str]] = {
     "semicolons": (lambda rows: joined(rows, ";"), "separated by semicolons"),
     "tabs": (lambda rows: joined(rows, "\t"), "separated by tabs"),
-    "lower case": (lambda rows: joined(rows).replace("Image_Label", "image_label"), "write the header exactly like this"),
+    "lower case": (
+        lambda rows: joined(rows).replace("Image_Label", "image_label"),
+        "write the header exactly like this",
+    ),
     "swapped": (lambda rows: joined([row[::-1] for row in rows]), "columns are swapped"),
     "index column": (lambda rows: joined([[str(i), *row] for i, row in enumerate(rows)]), "index=False"),
     "no header": (lambda rows: joined(rows[1:]), "it has no header"),

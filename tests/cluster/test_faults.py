@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from cloudseg.core.atomic import born
+from cloudseg.core.atomic import process_start
 from tests.cluster.chain import (
     SILENCE_S,
     Chain,
@@ -92,7 +92,7 @@ def test_a_stopped_rank_is_named_and_the_others_leave(chain, undisturbed, rank):
     other = run.heartbeat(1 - rank)["pid"]
     stopped_at = time.monotonic()
     run.kill(rank, signal.SIGSTOP)
-    run.until(lambda: not born(other))
+    run.until(lambda: not process_start(other))
     assert time.monotonic() - stopped_at < SILENCE_S + 60
     assert_same_end(run, undisturbed)
     assert f"no progress for {SILENCE_S:.0f} s: rank {rank} on node{rank + 1}" in run.log("frozen")

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from cloudseg.core import attempt
 from cloudseg.training import comm
-ranks = comm.start(attempt.own(Path(sys.argv[1])))
+ranks = comm.start(attempt.current(Path(sys.argv[1])))
 print(ranks.gather(ranks.rank))
 ranks.barrier()
 """

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from cloudseg.core.atomic import clear_leftovers, replacing
+from cloudseg.core.atomic import remove_temporary_files, replacing
 from cloudseg.core.errors import CloudsegError
 from cloudseg.data import rle
 from cloudseg.data.boxes import BoxTable
@@ -307,6 +307,6 @@ def test_only_temporary_files_of_dead_runs_are_cleared(tmp_path: Path, waited_fo
     }
     for file in (*keep, f".tmp-{host}-{dead.pid}-7.{name}", f".tmp-{host}-{dead.pid}-7.manifest.json"):
         (tmp_path / file).touch()
-    clear_leftovers(tmp_path, OUTPUTS)
+    remove_temporary_files(tmp_path, OUTPUTS)
     assert set(contents(tmp_path)) == keep
     dead.wait()

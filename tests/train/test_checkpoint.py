@@ -74,7 +74,7 @@ def test_without_room_a_warning_says_so_and_what_is_there_stays(tmp_path, arrays
 
 
 def test_one_that_must_be_there_is_an_error_after_a_while(tmp_path, arrays, monkeypatch):
-    monkeypatch.setattr("cloudseg.core.atomic.PATIENCE_S", (0.01, 0.01))
+    monkeypatch.setattr("cloudseg.core.atomic.RETRY_WAITS_S", (0.01, 0.01))
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("usage", (), {"free": 10}))
     with pytest.raises(CloudsegError, match="MB are free"):
         Saver(tmp_path, 1, lambda: None).write(arrays, progress(1))

@@ -19,7 +19,7 @@ from cloudseg.training import comm as ranks
 from cloudseg.training.validation import Validator
 
 out = Path(sys.argv[2])
-comm = ranks.start(attempt.own(out))
+comm = ranks.start(attempt.current(out))
 gathered, gather = [], comm.gather
 comm.gather = lambda value: gathered.append(value) or gather(value)
 shards = Shards(Manifest.load(sys.argv[1]))

@@ -115,7 +115,7 @@ def test_after_stages_that_are_left_the_evaluation_is_made_again(prepared):
 def test_a_stage_that_was_submitted_by_hand_and_runs_is_not_queued_beside(prepared, slurm):
     prepared.jobs.mkdir()
     (slurm / "queue").write_text("100|RUNNING\n")
-    with lock.held(prepared.lock("frozen"), "a", lambda owner: False, ""):
+    with lock.hold(prepared.lock("frozen"), "a", lambda owner: False, ""):
         owner = json.loads(prepared.lock("frozen").read_text())
         prepared.lock("frozen").write_text(json.dumps({**owner, "job": "100"}))
         assert submission.queued(prepared) == {"frozen": "100"}

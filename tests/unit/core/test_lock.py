@@ -21,11 +21,11 @@ def file(tmp_path):
 
 
 def left_by(file, **changes) -> None:
-    file.write_text(json.dumps({**dataclasses.asdict(lock.Owner.this("a")), **changes}))
+    file.write_text(json.dumps({**dataclasses.asdict(lock.Owner.current("a")), **changes}))
 
 
 def hold(file, silent=lambda owner: False):
-    return lock.held(file, "mine", silent, "wait")
+    return lock.hold(file, "mine", silent, "wait")
 
 
 def test_a_lock_is_gone_after_its_use(file):
@@ -104,7 +104,7 @@ def test_of_many_that_find_a_stale_lock_one_gets_it_at_a_time(file, hurried_thre
 
     def contend() -> None:
         try:
-            with lock.held(file, threading.current_thread().name, lambda owner: False, "wait") as held:
+            with lock.hold(file, threading.current_thread().name, lambda owner: False, "wait") as held:
                 inside.append(1)
                 most.append(len(inside))
                 held.check()

@@ -78,7 +78,7 @@ def test_a_runs_file_is_enough_to_begin_it_again(tmp_path):
 def test_a_stage_is_found_by_name_and_by_number(tmp_path):
     made = begin.run(tmp_path / "r", GIVEN)
     assert [made.find(stage) for stage in ("2", "partial", "evaluate")] == ["partial", "partial", "evaluate"]
-    assert (made.before("frozen"), made.before("full")) == (None, "partial")
+    assert (made.previous_stage("frozen"), made.previous_stage("full")) == (None, "partial")
     with pytest.raises(UsageError, match="no stage '4'"):
         made.find("4")
 

@@ -34,12 +34,12 @@ def after(code: str, *numbers: signal.Signals) -> tuple[int, str]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
 def test_a_command_that_imports_ends_at_once(number):
     said = "stopped; the same command resumes from here\n"
-    assert after("stop.end_at_once()\n" + READY + "time.sleep(60)", number) == (75, said)
+    assert after("stop.exit_at_once()\n" + READY + "time.sleep(60)", number) == (75, said)
 
 
 def test_a_signal_from_before_the_first_line_is_not_lost():
     code = "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\nos.kill(os.getpid(), signal.SIGTERM)\n"
-    assert after(code + READY + "stop.end_at_once()\ntime.sleep(60)")[0] == 75
+    assert after(code + READY + "stop.exit_at_once()\ntime.sleep(60)")[0] == 75
 
 
 def test_a_command_at_work_ends_with_one_line():
@@ -55,12 +55,12 @@ def test_the_second_sigterm_of_timeout_does_not_break_the_clearing_up():
 
 
 def test_what_is_not_saved_is_saved_first():
-    code = f"with stop.noted():\n    {READY}    time.sleep(1)\n    print('saved', stop.asked)"
+    code = f"with stop.deferred():\n    {READY}    time.sleep(1)\n    print('saved', stop.requested)"
     assert after(code, signal.SIGTERM) == (0, "saved True\n")
 
 
 def test_a_second_ctrl_c_does_not_wait_for_it():
-    code = f"with stop.noted():\n    {READY}    time.sleep(60)"
+    code = f"with stop.deferred():\n    {READY}    time.sleep(60)"
     code, said = after(code, signal.SIGINT, signal.SIGINT)
     assert code != 0
     assert "KeyboardInterrupt" in said
@@ -76,7 +76,7 @@ def test_a_signal_while_the_main_thread_runs_no_python_is_heard_by_others():
         "import hashlib, threading\n"
         "def listen():\n    while not stop.received(): time.sleep(0.05)\n    os._exit(7)\n"
         "stop.interrupt()\n"
-        "with stop.listening():\n    threading.Thread(target=listen).start()\n"
+        "with stop.watching():\n    threading.Thread(target=listen).start()\n"
         f"    {READY}    hashlib.pbkdf2_hmac('sha256', b'', b'', 1 << 30)\n"  # minutes in C
     )
     assert after(code, signal.SIGTERM)[0] == 7

@@ -57,7 +57,7 @@ def test_a_stop_signal_reaches_the_ranks_and_is_waited_for(tmp_path):
     rank = (
         "import pathlib, time\n"
         "from cloudseg.core.signals import stop\n"
-        "stop.end_at_once()\n"
+        "stop.exit_at_once()\n"
         f"pathlib.Path({str(tmp_path / 'ready')!r}).touch()\n"
         "time.sleep(60)"
     )

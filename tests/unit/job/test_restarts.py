@@ -8,7 +8,7 @@ from cloudseg.core.attempt import End
 from cloudseg.core.config import Settings
 from cloudseg.core.run import EVALUATE, Run
 from cloudseg.job import batch
-from cloudseg.job.restarts import Outcome, limited, outcome, record
+from cloudseg.job.restarts import Outcome, limit_attempts, outcome, record
 
 
 def end(how: str, reason: str = "r", rank: int = 0) -> End:
@@ -45,13 +45,13 @@ def test_the_reason_tells_that_a_rank_was_killed():
 
 def test_progress_allows_any_number_of_tries():
     earlier = [{"how": "lost", "from_step": 5, "to_step": 5}]
-    assert limited(Outcome("lost"), (5, 6), earlier).restart
+    assert limit_attempts(Outcome("lost"), (5, 6), earlier).restart
 
 
 def test_no_progress_twice_in_a_row_is_a_failure_that_says_why():
     lost = {"how": "lost", "from_step": 5, "to_step": 5}
-    assert limited(Outcome("lost"), (5, 5), []).restart
-    failed = limited(Outcome("lost", "rank 1 died"), (5, 5), [lost])
+    assert limit_attempts(Outcome("lost"), (5, 5), []).restart
+    failed = limit_attempts(Outcome("lost", "rank 1 died"), (5, 5), [lost])
     assert failed.how == "failed"
     assert failed.reason == "no progress in 2 attempts in a row, at step 5; the last ended because rank 1 died"
 
@@ -59,13 +59,13 @@ def test_no_progress_twice_in_a_row_is_a_failure_that_says_why():
 @pytest.mark.parametrize("between", ["interrupted"])
 def test_tries_that_slurm_ended_neither_count_nor_hide_others(between):
     earlier = [{"how": "lost", "from_step": 5, "to_step": 5}, {"how": between, "from_step": 5, "to_step": 5}]
-    assert not limited(Outcome("lost"), (5, 5), earlier).restart
-    assert limited(Outcome("lost"), (5, 5), earlier[1:]).restart
+    assert not limit_attempts(Outcome("lost"), (5, 5), earlier).restart
+    assert limit_attempts(Outcome("lost"), (5, 5), earlier[1:]).restart
 
 
 def test_after_a_failure_the_count_begins_anew():
     earlier = [{"how": "lost", "from_step": 5, "to_step": 5}, {"how": "failed", "from_step": 5, "to_step": 5}]
-    assert limited(Outcome("lost"), (5, 5), earlier).restart
+    assert limit_attempts(Outcome("lost"), (5, 5), earlier).restart
 
 
 def test_tries_are_kept_in_order_and_a_half_written_line_does_not_count(tmp_path):

@@ -16,7 +16,7 @@ from cloudseg.core.recipes import Stage
 from cloudseg.core.run import Run
 from cloudseg.monitor import efficiency, page, state
 from cloudseg.slurm import queue
-from cloudseg.slurm.queue import Account, Queued
+from cloudseg.slurm.queue import AccountingRecord, QueuedJob
 
 STAGES = ("frozen", "partial", "full")
 
@@ -36,19 +36,19 @@ def run(tmp_path) -> Run:
 def slurm(monkeypatch):
     """Says what Slurm answers: jobs that the controller holds, and accounts."""
 
-    def says(jobs: dict[str, Queued] | None, accounts: dict[str, list[Account]] | None = None) -> None:
+    def says(jobs: dict[str, QueuedJob] | None, accounts: dict[str, list[AccountingRecord]] | None = None) -> None:
         monkeypatch.setattr(queue, "squeue", lambda ids: jobs)
         monkeypatch.setattr(queue, "sacct", lambda ids: accounts)
 
     return says
 
 
-def job(of: str, reason: str = "None", dependency: str = "(null)") -> Queued:
-    return Queued(of, reason, "1:00", "59:00", "node1" if of == "RUNNING" else "", dependency)
+def job(of: str, reason: str = "None", dependency: str = "(null)") -> QueuedJob:
+    return QueuedJob(of, reason, "1:00", "59:00", "node1" if of == "RUNNING" else "", dependency)
 
 
-def account(of: str, seconds: int = 60, gpus: int = 0) -> Account:
-    return Account(of, "0:0", "Unknown", "Unknown", "Unknown", seconds, gpus)
+def account(of: str, seconds: int = 60, gpus: int = 0) -> AccountingRecord:
+    return AccountingRecord(of, "0:0", "Unknown", "Unknown", "Unknown", seconds, gpus)
 
 
 def finish(run: Run, stage: str) -> None:
@@ -62,11 +62,11 @@ def tried(run: Run, stage: str, how: str, number: str | None, reason: str = "") 
 
 
 def states(run: Run) -> dict[str, str]:
-    return {each.stage: each.state for each in state.look(run)[0]}
+    return {each.stage: each.state for each in state.query(run)[0]}
 
 
 def why(run: Run, stage: str) -> str:
-    return next(each.why for each in state.look(run)[0] if each.stage == stage)
+    return next(each.why for each in state.query(run)[0] if each.stage == stage)
 
 
 def test_a_chain_that_is_under_way(run, slurm):
@@ -83,7 +83,7 @@ def test_a_chain_that_is_under_way(run, slurm):
 def test_a_job_that_waits_after_it_has_run_is_requeued(run, slurm):
     tried(run, "frozen", "lost", "11", "rank 1 died")
     slurm({"11": job("PENDING", "BeginTime")})
-    found = state.look(run)[0][0]
+    found = state.query(run)[0][0]
     assert (found.state, found.restarts) == ("requeued", 1)
     assert "waits for the delay of Slurm" in found.why
 
@@ -114,7 +114,7 @@ def test_without_slurm_what_is_done_is_done_and_the_rest_is_not_called_lost(run,
     finish(run, "frozen")
     slurm(None, None)
     assert states(run) == {"frozen": "done", "partial": "to come", "full": "to come", "evaluate": "to come"}
-    assert [remark.partition(":")[0] for remark in state.look(run)[1]] == [
+    assert [remark.partition(":")[0] for remark in state.query(run)[1]] == [
         "squeue does not answer", "there is no accounting (sacct)",
     ]  # fmt: skip
 
@@ -128,7 +128,7 @@ def test_without_accounting_running_and_finished_stages_are_right(run, slurm):
 def test_a_stage_on_this_machine_runs_while_its_process_lives(run, slurm):
     (run.jobs / "queued.json").unlink()
     slurm({}, {})
-    with lock.held(run.lock("frozen"), "a", lambda owner: False, ""):
+    with lock.hold(run.lock("frozen"), "a", lambda owner: False, ""):
         assert states(run)["frozen"] == "running"
     tried(run, "frozen", "stopped", None, "stopped on a signal")
     assert states(run) == {"frozen": "stopped", "partial": "to come", "full": "to come", "evaluate": "to come"}
@@ -137,7 +137,7 @@ def test_a_stage_on_this_machine_runs_while_its_process_lives(run, slurm):
 def test_a_job_that_was_refused_does_not_hide_the_one_that_runs(run, slurm, monkeypatch, capsys):
     from cloudseg import cancel
 
-    with lock.held(run.lock("full"), "a", lambda owner: False, ""):
+    with lock.hold(run.lock("full"), "a", lambda owner: False, ""):
         owner = json.loads(run.lock("full").read_text())
         run.lock("full").write_text(json.dumps({**owner, "job": "13"}))
         tried(run, "full", "failed", "105", "others are at work on it")
@@ -174,11 +174,11 @@ def test_jobs_that_were_submitted_by_hand_are_known_from_what_they_left(run):
 
 def test_hours_of_gpus_are_those_of_all_tries(run, slurm):
     slurm({}, {"11": [account("REQUEUED", 1800, 8), account("COMPLETED", 3600, 8)]})
-    assert state.look(run)[0][0].gpu_hours == 12
+    assert state.query(run)[0][0].gpu_hours == 12
 
 
 def test_time_in_the_queue_counts_from_when_a_job_could_have_started():
-    known = Account("COMPLETED", "0:0", "2026-11-25T22:00:00", "2026-11-25T23:30:05", "Unknown", 0, 0)
+    known = AccountingRecord("COMPLETED", "0:0", "2026-11-25T22:00:00", "2026-11-25T23:30:05", "Unknown", 0, 0)
     assert known.queued_s == 5405
     assert account("PENDING").queued_s == 0
 
@@ -195,8 +195,8 @@ def test_progress_is_that_of_the_history_and_of_the_ranks_that_run(run, slurm):
     folder.mkdir(parents=True)
     (folder / "rank-0.json").write_text(json.dumps({"step": 25}))
     slurm({"11": job("RUNNING")})
-    with lock.held(run.lock("frozen"), "key", lambda owner: False, ""):
-        found = state.look(run)[0][0].progress
+    with lock.hold(run.lock("frozen"), "key", lambda owner: False, ""):
+        found = state.query(run)[0][0].progress
     assert (found.epoch, found.epochs, found.step, found.dice) == (2, 4, 25, 0.4)
     assert found.left_s == pytest.approx(15 * 5)
 
@@ -215,7 +215,7 @@ def test_what_a_stage_took_is_told_beside_what_one_rank_alone_does(run, slurm, t
     trained(dataclasses.replace(run, path=tmp_path / "one"), 1, 10)
     trained(run, 4, 36)
     slurm({}, {"13": [account("COMPLETED", 1800, 4)]})
-    found = efficiency.of(next(each for each in state.look(run)[0] if each.stage == "full"))
+    found = efficiency.of_stage(next(each for each in state.query(run)[0] if each.stage == "full"))
     assert page.costs(found) == ("full", "1 min", "9.0", "90%", "2.0%", "4.0%", "", "2.0")
 
 
@@ -225,7 +225,7 @@ def test_where_accounting_cannot_be_asked_hours_are_those_of_the_tries(run, slur
         with run.attempts("full").open("a") as file:
             file.write(json.dumps({"job": "13", "how": "done", "reason": "", "began": began, "ended": ended}) + "\n")
     slurm({}, None)
-    found = efficiency.of(next(each for each in state.look(run)[0] if each.stage == "full"))
+    found = efficiency.of_stage(next(each for each in state.query(run)[0] if each.stage == "full"))
     assert (found.queued_s, found.gpu_hours) == (None, 2)
 
 
@@ -235,7 +235,7 @@ def test_the_page_has_the_table_the_reason_the_log_and_what_to_type(run, slurm):
     tried(run, "partial", "failed", "12", "shard-3.h5 is damaged")
     (run.jobs / "partial.log").write_text("\n".join(f"line {i}" for i in range(100)) + "\n")
     slurm({"12": job("FAILED"), "13": job("CANCELLED"), "14": job("CANCELLED")})
-    shown = "\n".join(page.lines(run, *state.look(run)))
+    shown = "\n".join(page.lines(run, *state.query(run)))
     assert "frozen    done       4 of 4  40    0.457" in shown
     assert "partial: shard-3.h5 is damaged" in shown
     assert "  line 99" in shown and "  line 9\n" not in shown
@@ -250,7 +250,7 @@ def test_squeue_and_sacct_are_asked_once_however_many_jobs_there_are(run, tmp_pa
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     for number in range(500):
         tried(run, "frozen", "lost", str(number))
-    state.look(run)
+    state.query(run)
     assert [(tmp_path / f"{name}.calls").read_text() for name in ("squeue", "sacct")] == ["called\n"] * 2
 
 
@@ -259,7 +259,7 @@ def test_squeue_is_read():
         "12|RUNNING|None|10:00|50:00|node[1-2]|(null)\n13_4|PENDING|Dependency|0:00|1:00:00||afterok:12(unfulfilled)\n"
     )
     found = queue.parse_squeue(text)
-    assert found["12"] == Queued("RUNNING", "None", "10:00", "50:00", "node[1-2]", "(null)")
+    assert found["12"] == QueuedJob("RUNNING", "None", "10:00", "50:00", "node[1-2]", "(null)")
     assert queue.reason(found["13_4"], {"12": "partial"}) == "waits for partial"
 
 
@@ -270,8 +270,10 @@ def test_sacct_is_read_with_every_try():
     )
     assert queue.parse_sacct(text) == {
         "12": [
-            Account("REQUEUED", "0:0", "2026-11-25T22:00:00", "2026-11-25T22:01:00", "2026-11-25T22:02:00", 60, 4),
-            Account("CANCELLED", "0:15", "2026-11-25T22:00:00", "Unknown", "2026-11-25T22:02:00", 0, 0),
+            AccountingRecord(
+                "REQUEUED", "0:0", "2026-11-25T22:00:00", "2026-11-25T22:01:00", "2026-11-25T22:02:00", 60, 4
+            ),
+            AccountingRecord("CANCELLED", "0:15", "2026-11-25T22:00:00", "Unknown", "2026-11-25T22:02:00", 0, 0),
         ]
     }
 

@@ -32,7 +32,7 @@ def measured(nodes: int, per_node: int, seconds: float) -> Measured:
     ],
 )
 def test_with_what_was_measured_the_model_says_what_was_measured(found):
-    machine = links.as_measured(SITE, found)
+    machine = links.with_measured_links(SITE, found)
     for each in found:
         seconds = model.allreduce(
             each.nodes * each.per_node, each.size, dataclasses.replace(machine, per_node=each.per_node)
@@ -41,14 +41,14 @@ def test_with_what_was_measured_the_model_says_what_was_measured(found):
 
 
 def test_what_was_not_measured_is_as_the_site_says():
-    machine = links.as_measured(SITE, [measured(2, 1, 0.05)])
+    machine = links.with_measured_links(SITE, [measured(2, 1, 0.05)])
     assert machine.inside == SITE.inside
-    assert links.as_measured(SITE, [measured(1, 4, 0.02)]).between == SITE.between
-    assert links.as_measured(SITE, []) == SITE
+    assert links.with_measured_links(SITE, [measured(1, 4, 0.02)]).between == SITE.between
+    assert links.with_measured_links(SITE, []) == SITE
 
 
 def test_nodes_that_were_faster_together_than_their_inside_alone_say_nothing():
-    assert links.as_measured(SITE, [measured(2, 4, 0.001)]) == SITE
+    assert links.with_measured_links(SITE, [measured(2, 4, 0.001)]) == SITE
 
 
 GPU = "Tesla V100-SXM2-32GB"

@@ -42,6 +42,6 @@ def test_variables_that_are_not_heeded_are_named():
 
 
 def test_a_command_that_is_not_there_or_fails_has_no_answer():
-    assert commands.ask(["no-such-command-of-slurm"]) is None
-    assert commands.ask(["sh", "-c", "echo 7; exit 1"]) is None
-    assert commands.ask(["sh", "-c", "echo 'Invalid job id specified' >&2; exit 1"]) == ""
+    assert commands.query(["no-such-command-of-slurm"]) is None
+    assert commands.query(["sh", "-c", "echo 7; exit 1"]) is None
+    assert commands.query(["sh", "-c", "echo 'Invalid job id specified' >&2; exit 1"]) == ""

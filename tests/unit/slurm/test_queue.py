@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cloudseg.slurm import queue
-from cloudseg.slurm.queue import Account, Queued
+from cloudseg.slurm.queue import AccountingRecord, QueuedJob
 
 # `job_state_string` in src/common/slurm_protocol_defs.c of Slurm 26.05, and three of which only manuals speak.
 WITH_NODES = "RUNNING COMPLETING CONFIGURING SUSPENDED STAGE_OUT STOPPED SIGNALING RESIZING POWER_UP_NODE"
@@ -20,12 +20,12 @@ OVER = "COMPLETED CANCELLED FAILED TIMEOUT NODE_FAIL PREEMPTED BOOT_FAIL DEADLIN
 REASONS = Path(__file__).with_name("golden").joinpath("slurm-reasons.txt").read_text().split()
 
 
-def job(state: str, reason: str = "None", nodes: str = "") -> Queued:
-    return Queued(state, reason, "1:00", "59:00", nodes, "(null)")
+def job(state: str, reason: str = "None", nodes: str = "") -> QueuedJob:
+    return QueuedJob(state, reason, "1:00", "59:00", nodes, "(null)")
 
 
-def account(state: str) -> Account:
-    return Account(state, "0:0", "Unknown", "Unknown", "Unknown", 60, 0)
+def account(state: str) -> AccountingRecord:
+    return AccountingRecord(state, "0:0", "Unknown", "Unknown", "Unknown", 60, 0)
 
 
 @pytest.mark.parametrize("state", WITH_NODES.split())

@@ -15,13 +15,13 @@ ROOT = Path(__file__).resolve().parents[3]
 RUCHE = sites.load("ruche")
 
 
-@pytest.mark.parametrize("name", sorted(script.handwritten(RUCHE)))
+@pytest.mark.parametrize("name", sorted(script.jobs_files(RUCHE)))
 def test_the_files_in_jobs_are_what_the_launcher_renders(name):
-    assert (ROOT / "jobs" / name).read_text() == script.handwritten(RUCHE)[name], "make jobs-files writes them again"
+    assert (ROOT / "jobs" / name).read_text() == script.jobs_files(RUCHE)[name], "make jobs-files writes them again"
 
 
 def test_jobs_holds_nothing_else():
-    assert {path.name for path in (ROOT / "jobs").iterdir()} == set(script.handwritten(RUCHE))
+    assert {path.name for path in (ROOT / "jobs").iterdir()} == set(script.jobs_files(RUCHE))
 
 
 @pytest.mark.parametrize(("stage", "file"), [("frozen", "train_stage1.slurm"), ("evaluate", "evaluate.slurm")])
@@ -68,13 +68,13 @@ def test_a_wrong_key_in_a_site_file_is_named(tmp_path):
 
 def test_a_task_of_an_array_requeues_itself_and_not_the_array():
     ours = {"SLURM_JOB_ID": "7", "CLOUDSEG_JOB": "7"}
-    assert attempt.own_job(ours) == "7"
-    assert attempt.own_job({**ours, "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1"}) == "7_1"
+    assert attempt.cloudseg_job(ours) == "7"
+    assert attempt.cloudseg_job({**ours, "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1"}) == "7_1"
 
 
 @pytest.mark.parametrize("marked", [{}, {"CLOUDSEG_JOB": "6"}, {"CLOUDSEG_JOB": ""}])
 def test_a_job_that_cloudseg_did_not_submit_is_not_ours(marked):
-    assert attempt.own_job({"SLURM_JOB_ID": "7", **marked}) is None
+    assert attempt.cloudseg_job({"SLURM_JOB_ID": "7", **marked}) is None
 
 
 def test_every_script_says_that_its_job_is_ours():
@@ -83,9 +83,9 @@ def test_every_script_says_that_its_job_is_ours():
 
 def test_two_commands_in_one_shell_of_a_session_do_not_share_a_folder():
     shell = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_STEP_TASKS_PER_NODE": "1"}
-    assert attempt.own_key(shell) != attempt.own_key(shell)
+    assert attempt.current_key(shell) != attempt.current_key(shell)
     step = {**shell, "SLURM_STEP_TASKS_PER_NODE": "2(x2)"}
-    assert attempt.own_key(step) == attempt.own_key(step)
+    assert attempt.current_key(step) == attempt.current_key(step)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_the_scripts_are_what_they_were_when_somebody_last_read_them(site, optio
 def test_what_a_site_asks_for_is_within_its_own_limits(site):
     loaded = sites.load(site)
     for need in (loaded.train, loaded.evaluate, loaded.preprocess):
-        sites.refuse(loaded, need)
+        sites.check_limits(loaded, need)
 
 
 @pytest.mark.parametrize(
@@ -60,11 +60,11 @@ def test_what_ruche_would_refuse_is_refused_before(options, said, capsys, monkey
 def test_more_nodes_or_cpus_than_there_are_are_refused():
     for changes, said in ({"nodes": 11, "gpus_per_node": 0}, "10 nodes"), ({"cpus_per_task": 11}, "40 CPUs per node"):
         with pytest.raises(UsageError, match=f"partition gpu has {said}"):
-            sites.refuse(RUCHE, dataclasses.replace(RUCHE.train, **changes))
+            sites.check_limits(RUCHE, dataclasses.replace(RUCHE.train, **changes))
 
 
 def test_a_partition_of_which_nothing_is_known_is_not_refused():
-    sites.refuse(RUCHE, dataclasses.replace(RUCHE.train, partition="gpua100", time="99:00:00"))
+    sites.check_limits(RUCHE, dataclasses.replace(RUCHE.train, partition="gpua100", time="99:00:00"))
 
 
 def test_where_jobs_are_charged_to_a_project_it_must_be_named(monkeypatch):

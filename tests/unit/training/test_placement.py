@@ -38,7 +38,7 @@ def test_horovod_counts_nodes_per_local_rank_when_they_differ():
 
 
 def test_a_requeued_job_meets_under_another_name():
-    first, second = (attempt.own_key({**slurm(0, 0, 0, "2"), "SLURM_RESTART_COUNT": n}) for n in "01")
+    first, second = (attempt.current_key({**slurm(0, 0, 0, "2"), "SLURM_RESTART_COUNT": n}) for n in "01")
     assert first != second
 
 

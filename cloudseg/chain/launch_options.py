@@ -18,19 +18,19 @@ KEPT = (
 """Names of the options that `resume` uses again."""
 
 
-def kept(args: argparse.Namespace) -> dict[str, Any]:
+def as_json(args: argparse.Namespace) -> dict[str, Any]:
     """The values of the options KEPT, in the form in which they are saved as JSON."""
     values = {key: getattr(args, key) for key in KEPT}
     return {key: str(value.resolve()) if isinstance(value, Path) else value for key, value in values.items()}
 
 
-def keep(prepared: Run, args: argparse.Namespace) -> None:
+def save(prepared: Run, args: argparse.Namespace) -> None:
     """Save the options of this launch for `resume`."""
     prepared.jobs.mkdir(parents=True, exist_ok=True)
-    atomic.write_json(prepared.jobs / LAUNCHED, kept(args))
+    atomic.write_json(prepared.jobs / LAUNCHED, as_json(args))
 
 
-def options(jobs: Path) -> list[str]:
+def load(jobs: Path) -> list[str]:
     """The saved options of the run whose jobs folder is `jobs`, as words of a command line; [] if none are saved."""
     try:
         table = json.loads((jobs / LAUNCHED).read_text())
