@@ -15,6 +15,13 @@ def launch(args: argparse.Namespace, in_slurm: bool) -> None:
     if args.source and not in_slurm:
         preprocessing.run_here(args.source)
         args.source = None
+    if not args.stages:  # preprocessing alone was asked for
+        if args.source:
+            with queueing.launch_lock(prepared, args):
+                queueing.queue_chain(prepared, [], args)
+        else:
+            print(f"preprocess: done; shards: {prepared.settings.data}")
+        return
     if prepared.settings.folds:
         cross_validation.launch(prepared, args, in_slurm)
         return

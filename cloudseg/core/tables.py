@@ -15,7 +15,7 @@ def table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
 
 def span(seconds: float) -> str:
     """A duration as text: '2 h 05', '3 min', '45 s'."""
-    whole = round(seconds)
-    if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60:02}"
-    return f"{whole // 60} min" if whole >= 60 else f"{whole} s"
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02}" if hours else f"{minutes} min"

@@ -7,6 +7,7 @@ import io
 import re
 import runpy
 import sys
+import warnings
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = re.compile(r"python -m ((?:cloudseg\.|preprocess\b)[\w.]*)((?:[^\n`|;#(]|\\\n)*)")
-NOT_OURS = {"cloudseg.nets.count_cost", "cloudseg.job"}
+NOT_OURS = {"cloudseg.nets.count_cost", "cloudseg.job", "cloudseg.COMMAND"}
 """Commands without an option parser of their own that help could be asked of."""
 
 
@@ -23,7 +24,8 @@ def help_text(module: str) -> str:
     printed, argv = io.StringIO(), sys.argv
     sys.argv = [module, "--help"]
     try:
-        with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+        with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of runpy: the module was imported by another test
             runpy.run_module(module, run_name="__main__", alter_sys=True)
     finally:
         sys.argv = argv

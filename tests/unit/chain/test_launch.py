@@ -180,6 +180,14 @@ def test_preprocessing_is_an_array_at_the_head_of_the_chain(head, slurm, tmp_pat
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.parametrize("folds", [(), ("--folds", "0,1")])
+def test_preprocessing_alone_is_queued(slurm, tmp_path, labels, folds, capsys):
+    fixed = ("--stages", "preprocess", "--run", str(tmp_path / "r"), *labels, *folds)
+    launch.main([*fixed, "--set", "weights=none"])
+    assert run.open_run(tmp_path / "r").queued() == {"preprocess": "41"}
+    assert "32 tasks" in capsys.readouterr().out
+
+
 def test_each_fold_waits_for_preprocessing_too(head, tmp_path):
     head("--folds", "0,1")
     script = (tmp_path / "r" / "jobs" / "frozen-1.sbatch").read_text()
@@ -198,3 +206,14 @@ def test_preprocessing_from_nothing_is_refused_with_what_to_type(tmp_path):
     process = cloudseg("cloudseg.launch", "--stages", "preprocess,all", "--data", "d", cwd=tmp_path)
     assert process.returncode == 2
     assert "--csv train.csv --images train_images" in said(process)[0]
+
+
+@pytest.mark.parametrize("command", ["cloudseg.launch", "cloudseg.status", "preprocess"])
+def test_a_python_without_the_packages_is_told_to_activate_the_environment(command, tmp_path):
+    without = subprocess.run(  # -S: no site-packages
+        [sys.executable, "-S", "-m", command], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert without.returncode == 2
+    assert without.stderr.startswith("error: ") and "type: source .venv/bin/activate" in without.stderr
+    assert without.stderr.count("\n") == 1

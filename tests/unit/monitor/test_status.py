@@ -216,7 +216,7 @@ def test_what_a_stage_took_is_told_beside_what_one_rank_alone_does(run, slurm, t
     trained(run, 4, 36)
     slurm({}, {"13": [account("COMPLETED", 1800, 4)]})
     found = efficiency.of_stage(next(each for each in state.query(run)[0] if each.stage == "full"))
-    assert page.costs(found) == ("full", "1 min", "9.0", "90%", "2.0%", "4.0%", "", "2.0")
+    assert page.costs(found) == ("full", "2 min", "9.0", "90%", "2.0%", "4.0%", "", "2.0")
 
 
 def test_where_accounting_cannot_be_asked_hours_are_those_of_the_tries(run, slurm):
@@ -279,4 +279,6 @@ def test_sacct_is_read_with_every_try():
 
 
 def test_spans_are_short():
-    assert [tables.span(seconds) for seconds in (4.4, 61, 3600 * 26 + 59)] == ["4 s", "1 min", "26 h 00"]
+    assert [tables.span(seconds) for seconds in (4.4, 61, 228, 3585, 93659)] == [
+        "4 s", "1 min", "4 min", "1 h 00", "26 h 01",
+    ]  # fmt: skip
