@@ -160,7 +160,7 @@ def remake(folder: Path | str, out: Path | str | None = None) -> str:
                 table = "--boxes", "FILE"
             if label_size:
                 options += ["--label-size", label_size]
-            if was.get("format", FORMAT) != FORMAT:
+            if recorded.get("format", FORMAT) != FORMAT:
                 out = out or "NEW"
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             options = []

@@ -38,7 +38,7 @@ def test_what_can_work_passes():
     [
         ("network=unet-resnet43", "did you mean 'unet-resnet34'"),
         ("network=unetresnet34", "did you mean 'unet-resnet34'"),
-        ("network=transformer", "it is vanilla, or DECODER-ENCODER"),
+        ("network=transformer", "give vanilla or DECODER-ENCODER"),
         ("loss=bce_dise", "did you mean 'bce_dice'"),
         ("weights=imagenet", "python -m cloudseg.weights fetch resnet34"),
         ("weights=mine.h5", "mine.h5 is not there"),
