@@ -20,6 +20,7 @@ from cloudseg.data import rle
 from cloudseg.data.boxes import BoxTable
 from cloudseg.data.labels import CLASSES, HEADER, NO_DATA, SOURCE_SIZE, RunTable
 from preprocess.settings import Settings
+from tests import processes
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL = Path(os.environ.get("CLOUDSEG_REAL_DATA", ROOT.parent / "shared" / "data"))
@@ -126,8 +127,12 @@ def command(settings: Settings, *more: str) -> list[str]:
     return [sys.executable, "-m", "preprocess", *map(str, [*named, *shards, *resize]), *more]
 
 
-def run(settings: Settings, *more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(settings, *more), cwd=ROOT, capture_output=True, text=True, timeout=60)
+def run(settings: Settings, *more: str, fresh: bool = False) -> subprocess.CompletedProcess[str]:
+    """`fresh` as in `processes`."""
+    return processes.run(
+        command(settings, *more), cwd=ROOT, capture_output=True, text=True, timeout=60, fresh=fresh,
+        libraries=processes.LIGHT,
+    )  # fmt: skip
 
 
 def gone(process: int) -> bool:

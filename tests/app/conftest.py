@@ -25,6 +25,7 @@ from cloudseg.data.shards import TRUTH_SIZE
 from cloudseg.results import postprocess
 from cloudseg.results.postprocess import Rule
 from cloudseg.showcase import evaluated
+from tests import processes
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
@@ -56,7 +57,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["cloudseg.launch", "--stages", "all", "--cluster", "local", "--tasks-per-node", "1", "--run", out,
          "--data", shards, *(part for setting in settings for part in ("--set", setting))],
     ):  # fmt: skip
-        done = subprocess.run(
+        done = processes.run(
             [sys.executable, "-m", *command],
             cwd=ROOT,
             env=environment(),
@@ -109,7 +110,7 @@ def started(run: Path, log: Path, *options: str) -> Iterator[App]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with log.open("w") as out:
-        server = subprocess.Popen(
+        server = processes.Popen(
             [sys.executable, "-m", "cloudseg.app", "--run", str(run), "--port", str(port), *options],
             cwd=ROOT,
             env=environment(),

@@ -7,7 +7,6 @@ import io
 import json
 import re
 import struct
-import subprocess
 import sys
 import zlib
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
+from tests import processes
 from tests.app.conftest import ROOT, environment
 
 
@@ -184,7 +184,7 @@ def test_app_asks_only_this_machine(page: Page, address: str):
 
 
 def test_command_says_what_to_type_for_a_run_that_is_not_there(tmp_path: Path):
-    done = subprocess.run(
+    done = processes.run(
         [sys.executable, "-m", "cloudseg.app", "--run", str(tmp_path)],
         cwd=ROOT, env=environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip

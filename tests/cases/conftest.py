@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from cloudseg.data.labels import CLASSES
+from tests import processes
 
 ROOT = Path(__file__).resolve().parents[2]
 Type = Callable[..., subprocess.CompletedProcess[str]]
@@ -34,9 +35,9 @@ def settings(*chosen: str) -> list[str]:
     return [option for setting in chosen for option in ("--set", setting)]
 
 
-def type_command(*words: object, expect: int | None = 0, cwd: Path = ROOT, **environ: str):
-    """Run `python -m WORDS` as a user would; `expect` is the exit code that it must have."""
-    process = subprocess.run(
+def type_command(*words: object, expect: int | None = 0, cwd: Path = ROOT, fresh: bool = False, **environ: str):
+    """Run `python -m WORDS` as a user would; `expect` is the exit code that it must have, `fresh` as in `processes`."""
+    process = processes.run(
         [sys.executable, "-m", *map(str, words)],
         cwd=cwd,
         env={**clean_environment(), "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", **environ},
@@ -44,7 +45,7 @@ def type_command(*words: object, expect: int | None = 0, cwd: Path = ROOT, **env
         capture_output=True,
         text=True,
         timeout=600,
-        check=False,
+        fresh=fresh,
     )
     if expect is not None:
         assert process.returncode == expect, process.stdout + process.stderr

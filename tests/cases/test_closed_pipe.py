@@ -17,6 +17,7 @@ import pytest
 from cloudseg.chain import begin
 from cloudseg.core import run as runs
 from cloudseg.data.labels import HEADER
+from tests import processes
 from tests.cases.conftest import ONE_EPOCH, ROOT, TINY, clean_environment, settings
 
 FILES = (ROOT / "cloudseg").glob("*.py")
@@ -26,11 +27,12 @@ TROUBLE = re.compile("Traceback|Exception|BrokenPipe|Broken pipe|Errno")
 
 @contextlib.contextmanager
 def typed(
-    *words: object, stdout: int, stderr: int = subprocess.PIPE, **environ: str
+    *words: object, stdout: int, stderr: int = subprocess.PIPE, fresh: bool = True, **environ: str
 ) -> Iterator[subprocess.Popen[str]]:
+    """A command at work; `fresh` as in `processes`, for how Python itself ends. Those of TensorFlow are not."""
     # Python writes what it prints in blocks to a pipe unless this says otherwise, as it may where tests run.
     environment = {name: value for name, value in clean_environment().items() if name != "PYTHONUNBUFFERED"}
-    process = subprocess.Popen(
+    process = processes.Popen(
         [sys.executable, "-m", *map(str, words)],
         cwd=ROOT,
         env={**environment, "CUDA_VISIBLE_DEVICES": "", **environ},
@@ -38,6 +40,7 @@ def typed(
         stdout=stdout,
         stderr=stderr,
         text=True,
+        fresh=fresh,
     )
     try:
         yield process
@@ -46,11 +49,11 @@ def typed(
         process.wait()
 
 
-def unread(*words: object, both: bool = False, **environ: str) -> None:
+def unread(*words: object, both: bool = False, fresh: bool = True, **environ: str) -> None:
     """Run a command whose output (with `both`, errors too) nobody reads from the start; it ends quietly with 0."""
     reading, writing = os.pipe()
     os.close(reading)
-    with typed(*words, stdout=writing, stderr=writing if both else subprocess.PIPE, **environ) as process:
+    with typed(*words, stdout=writing, stderr=writing if both else subprocess.PIPE, fresh=fresh, **environ) as process:
         os.close(writing)
         said = process.communicate(timeout=600)[1] or ""
     assert process.returncode == 0, said
@@ -77,7 +80,7 @@ def test_printed_text_is_cut_short(words: str, unbuffered: str, run: Path, data:
 
 
 def test_listing_of_networks_is_cut_short():
-    unread("cloudseg.models", "vanilla")
+    unread("cloudseg.models", "vanilla", fresh=False)
 
 
 def test_check_of_a_submission_is_cut_short_and_its_exit_code_says_what_it_found(demo: Path, tmp_path: Path):
@@ -124,7 +127,8 @@ def test_shards_are_whole(demo: Path, tmp_path: Path, both: bool):
 
 
 def test_masks_are_written(run: Path, demo: Path, tmp_path: Path):
-    unread("cloudseg.predict", "--run", run, "--images", demo / "test_images", "--out", tmp_path / "out.csv", both=True)
+    words = ("cloudseg.predict", "--run", run, "--images", demo / "test_images", "--out", tmp_path / "out.csv")
+    unread(*words, both=True, fresh=False)
     assert (tmp_path / "out.csv").exists()
 
 
@@ -133,7 +137,7 @@ def test_training_goes_on_to_its_end(data: Path, tmp_path: Path):
     hook = f"echo said; echo warned >&2; echo $CLOUDSEG_STAGE >> {tmp_path}/ended"
     options = ["--stages", "frozen", "--cluster", "local", "--tasks-per-node", 2]
     words = ("cloudseg.launch", *options, "--run", tmp_path / "run", "--data", data, *settings(*TINY, *ONE_EPOCH))
-    with typed(*words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, CLOUDSEG_HOOK=hook) as process:
+    with typed(*words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, fresh=False, CLOUDSEG_HOOK=hook) as process:
         assert process.stdout
         assert process.stdout.readline()
         process.stdout.close()

@@ -59,6 +59,6 @@ def test_a_plan_needs_no_tensorflow(type_, tmp_path):
     )
     options = ["--stages", "all", "--plan", "--site", SITE, "--run", tmp_path / "run", "--data", "DATA"]
     paths = f"{tmp_path}:{ROOT}"
-    process = type_("cloudseg.launch", *options, "--set", "weights=none", PYTHONPATH=paths)
+    process = type_("cloudseg.launch", *options, "--set", "weights=none", fresh=True, PYTHONPATH=paths)
     assert len(re.findall(r"> \d+ min ", process.stdout)) == 3, process.stdout
     assert process.stderr == "LOADED False\n"

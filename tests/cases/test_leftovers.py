@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests import processes
 from tests.cases.conftest import ROOT, TINY, clean_environment, settings
 
 
@@ -23,7 +24,7 @@ def typed(*words: object, log: Path, **environ: object) -> Iterator[subprocess.P
     """`python -m WORDS` at work; on leaving, it and its processes end by SIGKILL."""
     more = {name: str(value) for name, value in environ.items()}
     with log.open("wb") as out:
-        process = subprocess.Popen(
+        process = processes.Popen(
             [sys.executable, "-m", *map(str, words)],
             cwd=ROOT,
             env={**clean_environment(), "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", **more},

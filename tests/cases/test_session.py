@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 import time
 
 import pytest
 
+from tests import processes
 from tests.cases.conftest import ROOT, TINY, clean_environment, settings
 
 SESSION = {
@@ -29,7 +29,7 @@ def launched(slurm, tmp_path, data):
     long = settings(*TINY, "stage.frozen.epochs=100000")
     environ = {**clean_environment(), "CUDA_VISIBLE_DEVICES": "", **slurm.environ, **SESSION}
     with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen([*command, "--data", data, *long], cwd=ROOT, env=environ, stdout=log, stderr=log)
+        process = processes.Popen([*command, "--data", data, *long], cwd=ROOT, env=environ, stdout=log, stderr=log)
     until(lambda: list(run.glob("1-frozen/history.csv")), process, tmp_path / "log")
     yield process
     process.kill()

@@ -12,6 +12,7 @@ import time
 import psutil
 import pytest
 
+from tests import processes
 from tests.cases.conftest import ROOT, clean_environment
 
 PATIENCE_S = 300
@@ -25,7 +26,7 @@ def start(tmp_path):
 
     def start(rank: int) -> subprocess.Popen:
         ranks.append(
-            subprocess.Popen(
+            processes.Popen(
                 [sys.executable, ROOT / "tests" / "train" / "met_of_ranks.py", tmp_path],
                 env={**environ, "CLOUDSEG_ATTEMPT": "met", "CLOUDSEG_RANK": str(rank)},
             )

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 
+from tests import processes
 from tests.cases.conftest import ROOT, TINY, clean_environment, settings
 
 COMMANDS = {
@@ -32,7 +33,7 @@ def test_two_launches_of_a_study_at_once_keep_the_rates_of_both(data, tmp_path):
     rates = [["0.1", "0.01"], ["0.03"], ["0.001", "0.01"], ["0.003"]]
     for pair in (rates[:2], rates[2:]):
         launches = [
-            subprocess.Popen(
+            processes.Popen(
                 [
                     sys.executable, "-m", "cloudseg.launch", "--study", "lr", "--values", ",".join(values),
                     "--cluster", "slurm", "--run", study, "--data", data, *settings(*TINY),

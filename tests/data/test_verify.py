@@ -19,6 +19,7 @@ from cloudseg.data.shards import MANIFEST, Manifest, shard_file
 from preprocess.build import build
 from preprocess.settings import Settings
 from preprocess.verify import verify
+from tests import processes
 from tests.preprocess_source import ROOT, contents, into
 from tests.random_shards import flip
 
@@ -26,13 +27,10 @@ SHARDS = 3
 
 
 def verified(folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return processes.run(
         [sys.executable, "-m", "preprocess", "--verify", str(folder)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=20,
-    )
+        cwd=ROOT, capture_output=True, text=True, timeout=20, libraries=processes.LIGHT,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests import processes
+
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = ("network=unet-resnet18", "weights=none", "recipe=demo", "batch=2")
+RESNET = ("network=unet-resnet18", "weights=none", "recipe=demo", "batch=2")
 """Settings that train in seconds."""
+SMALL = ("network=vanilla", *RESNET[1:])
+"""Settings that train in fewer."""
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +29,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["preprocess", "--csv", str(folder / "demo" / "train.csv"), "--images", str(folder / "demo" / "train_images"),
          "--out", str(folder / "shards"), "--size", "64x96", "--shards", "2", "--folds", "3"],
     ):  # fmt: skip
-        subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        processes.run([sys.executable, "-m", *command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return folder / "shards"
 
 
@@ -34,8 +38,8 @@ def chain(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose three stages of one epoch and evaluation the launcher ran here, on 2 ranks. Not to be changed."""
     run = tmp_path_factory.mktemp("chain") / "run"
     short = (*(f"stage.{stage}.epochs=1" for stage in ("frozen", "partial", "full")), "stage.full.hold_epochs=0")
-    settings = [option for setting in (*SMALL, *short) for option in ("--set", setting)]
-    process = subprocess.run(
+    settings = [option for setting in (*RESNET, *short) for option in ("--set", setting)]
+    process = processes.run(
         [sys.executable, "-m", "cloudseg.launch", "--stages", "all", "--cluster", "local", "--tasks-per-node", "2",
          "--run", str(run), "--data", str(data), *settings],
         cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
@@ -64,7 +68,7 @@ def train(data: Path) -> Callable[..., str]:
     """Train a stage to its end on `ranks` processes; returns what it printed."""
 
     def run_stage(run: Path, stage: str, ranks: int, *settings: str, expect: int = 0, **environ: str) -> str:
-        process = subprocess.run(
+        process = processes.run(
             command(run, stage, data, ranks, *settings),
             cwd=ROOT,
             env=environment(**environ),
@@ -107,12 +111,14 @@ def assert_identical(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -
 
 def run_ranks(script: str, ranks: int, *arguments: object, killed: bool = False, **environ: str) -> None:
     """Run a script beside this file as so many ranks of this machine, to its end or until it is `killed`."""
-    from cloudseg.job import launcher
+    words = [str(Path(__file__).with_name(script)), *map(str, arguments)]
+    code = start_ranks(ranks, *words, **environ)
+    assert (code != 0) is killed
 
-    with pytest.MonkeyPatch.context() as patch:
-        for name in set(os.environ) - set(environment()):
-            patch.delenv(name)
-        for name, value in {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", **environ}.items():
-            patch.setenv(name, value)
-        code = launcher.local([str(Path(__file__).with_name(script)), *map(str, arguments)], ranks)
-        assert (code != 0) is killed
+
+def start_ranks(ranks: int, *words: str, **environ: str) -> int:
+    """Run `python WORDS` as so many ranks of this machine; returns their exit code."""
+    return processes.run(
+        [sys.executable, str(ROOT / "tests" / "start_ranks.py"), str(ranks), *words],
+        cwd=ROOT, env=environment(PYTHONPATH=str(ROOT), **environ),
+    ).returncode  # fmt: skip

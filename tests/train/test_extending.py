@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import processes
 from tests.train.conftest import ROOT, environment
 
 PAGE = (ROOT / "docs" / "extending.md").read_text()
@@ -28,12 +29,12 @@ def type_(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Callable[...,
     for part in ("cloudseg", "env", "jobs"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     for change in blocks("diff"):
-        subprocess.run(["git", "apply", "-"], input=change, cwd=folder, text=True, check=True)
+        processes.run(["git", "apply", "-"], input=change, cwd=folder, text=True, check=True)
     (folder / "mine.toml").write_text(blocks("toml")[0])
 
     def run(line: str, expect: int = 0, **environ: str) -> str:
         line = line.replace("python ", f"{sys.executable} ", 1).replace("DATA", str(data))
-        process = subprocess.run(
+        process = processes.run(
             ["bash", "-c", line], cwd=folder, env=environment(PYTHONPATH=str(folder), **environ),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
         )  # fmt: skip

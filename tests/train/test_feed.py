@@ -14,6 +14,7 @@ from cloudseg.data.batches import batch_arrays, batch_bytes, fill
 from cloudseg.data.feed import Feed, validation_batches
 from cloudseg.data.sample_order import epoch_order
 from cloudseg.data.shards import Shards
+from tests import processes
 from tests.random_shards import random_shards, spoil
 from tests.train.conftest import ROOT, SMALL, assert_identical, command, environment, last_checkpoint
 
@@ -86,7 +87,7 @@ def test_worker_processes_and_a_copy_on_the_node_train_the_same_weights(data: Pa
     ways = {"threads": {}, "workers": {"CLOUDSEG_FEED_WORKERS": "2", "CLOUDSEG_NODE_FOLDER": str(node)}}
     for name, more in ways.items():
         settings = (*SMALL, "stage.frozen.epochs=1")
-        subprocess.run(
+        processes.run(
             command(tmp_path / name, "frozen", data, 2, *settings),
             cwd=ROOT,
             env=environment(**{"CLOUDSEG_FEED_WORKERS": "0", **more}),

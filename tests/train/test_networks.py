@@ -3,9 +3,9 @@ network with every loss, and all in mixed precision."""
 
 from __future__ import annotations
 
+import functools
 import json
 import math
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,11 +13,18 @@ import pytest
 
 from cloudseg.models import FIVE
 from cloudseg.nets import freeze, models, names
+from tests import processes
 from tests.train.conftest import ROOT, environment, run_ranks
 
 SIZE = (64, 64)
 OURS, THEIRS = "vanilla", "unet-resnet18"
 """The network that we build, and one of segmentation_models."""
+
+
+@functools.cache
+def built(name: str) -> models.Network:
+    """For all tests of one process; what trains is as the last one left it."""
+    return models.build(name, SIZE, pretrained=False)
 
 
 @pytest.mark.parametrize(
@@ -31,21 +38,21 @@ OURS, THEIRS = "vanilla", "unet-resnet18"
     ],
 )
 def test_networks_are_as_large_as_published(name, parameters, encoder):
-    network = models.build(name, SIZE, pretrained=False)
+    network = built(name)
     assert parameters[0] < network.model.count_params() < parameters[1]
     assert encoder[0] < network.encoder_parameters() < encoder[1]
 
 
 @pytest.mark.parametrize("name", FIVE)
 def test_partial_trains_about_a_fifth_of_the_encoder(name):
-    assert 0.15 < freeze.freeze(models.build(name, SIZE, pretrained=False), 0.2).encoder_share < 0.3
+    assert 0.15 < freeze.freeze(built(name), 0.2).encoder_share < 0.3
 
 
 @pytest.mark.parametrize("name", FIVE)
 def test_freezing_leaves_nothing_of_the_encoder_and_all_of_the_decoder(name):
-    network = models.build(name, SIZE, pretrained=False)
-    everything = {v.ref() for v in network.model.trainable_variables}
-    encoder = {v.ref() for layer in network.encoder for v in network.model.get_layer(layer).trainable_variables}
+    network = built(name)
+    everything = {v.ref() for v in network.model.variables if v.trainable}
+    encoder = {v.ref() for name in network.encoder for v in network.model.get_layer(name).variables}
     freeze.freeze(network, 0.0)
     assert {v.ref() for v in network.model.trainable_variables} == everything - encoder
     freeze.freeze(network, 1.0)
@@ -53,7 +60,7 @@ def test_freezing_leaves_nothing_of_the_encoder_and_all_of_the_decoder(name):
 
 
 def test_batchnorm_of_a_frozen_encoder_trains_if_asked_to():
-    network = models.build("unet-resnet18", SIZE, pretrained=False)
+    network = built("unet-resnet18")
     assert "BatchNorm trains there" in str(freeze.freeze(network, 0.0, train_bn=True))
     trains = {layer for layer in network.encoder if network.model.get_layer(layer).trainable}
     assert trains == {layer for layer in network.encoder if "bn" in layer}
@@ -121,7 +128,7 @@ def test_an_overflow_on_one_rank_leaves_the_step_out_on_all_and_halves_the_scale
 
 
 def test_the_listing_says_what_partial_trains(tmp_path):
-    said = subprocess.run(
+    said = processes.run(
         [sys.executable, "-m", "cloudseg.models", "unet-resnet34", "--layers"],
         cwd=ROOT, env=environment(), capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip

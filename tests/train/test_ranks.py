@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.train.conftest import ROOT, SMALL, environment, losses, run_ranks
+from tests.train.conftest import RESNET, ROOT, SMALL, environment, losses, run_ranks
 
 NO_BATCHNORM = (
     "network=unet-vgg16",
@@ -52,7 +52,7 @@ def test_ranks_end_with_bit_identical_weights_and_batchnorm_statistics(
     from cloudseg.chain import begin
     from cloudseg.core import config
 
-    layers = [("test", config.parse_assignment(text)) for text in (*SMALL, "batch=1", f"compression={compression}")]
+    layers = [("test", config.parse_assignment(text)) for text in (*RESNET, "batch=1", f"compression={compression}")]
     prepared = begin.run(tmp_path / "run", [("test", {"data": str(data)}), *layers])
     run_ranks("state_of_ranks.py", ranks, prepared.path, tmp_path, bucket_bytes)
     states = [json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in range(ranks)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -15,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.train.conftest import ROOT, done, environment, stage_folder
+from tests import processes
+from tests.train.conftest import ROOT, done, environment, stage_folder, start_ranks
 
 CLASSES = ("Fish", "Flower", "Gravel", "Sugar")
 
@@ -26,23 +26,12 @@ def command(name: str, *arguments: object) -> list[str]:
 
 def type_(name: str, *arguments: object, expect: int = 0) -> str:
     """Type a command; returns what it says."""
-    process = subprocess.run(
+    process = processes.run(
         command(name, *arguments), cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, check=False,
     )  # fmt: skip
     assert process.returncode == expect, process.stdout
     return process.stdout
-
-
-def ranks(count: int, *arguments: str) -> None:
-    """Type a command as `count` ranks."""
-    from cloudseg.job import launcher
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in set(os.environ) - set(environment()):
-            patch.delenv(name)
-        patch.chdir(ROOT)
-        assert launcher.local(["-m", *arguments], count) == 0
 
 
 def metrics(run: Path) -> dict:
@@ -128,7 +117,7 @@ def test_the_report_needs_nothing_beside_it(chain):
 
 
 def test_an_evaluation_that_was_killed_keeps_what_it_had(copy):
-    process = subprocess.Popen(
+    process = processes.Popen(
         command("evaluate", "--run", copy), cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
@@ -146,7 +135,7 @@ def test_an_evaluation_that_was_killed_keeps_what_it_had(copy):
 
 
 def test_a_signal_stops_it_with_the_exit_code_of_work_left(copy):
-    process = subprocess.Popen(
+    process = processes.Popen(
         command("evaluate", "--run", copy), cwd=ROOT, env=environment(), stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
@@ -195,8 +184,8 @@ def test_a_submission_from_one_rank_and_from_two_is_the_same(copy, chain, data, 
     said = type_("predict", "--run", copy, "--images", pictures, "--sample", sample, "--out", one)
     assert f"{4 * len(names)} rows" in said
     shutil.rmtree(copy / "probabilities")
-    ranks(2, "cloudseg.predict", "--run", str(copy), "--images", str(pictures), "--sample", str(sample),
-          "--out", str(two))  # fmt: skip
+    words = ("-m", "cloudseg.predict", "--run", copy, "--images", pictures, "--sample", sample, "--out", two)
+    assert start_ranks(2, *map(str, words)) == 0
     assert one.read_bytes() == two.read_bytes()
     assert [row.partition(",")[0] for row in one.read_text().splitlines()[1:]] == [
         f"{name}_{label}" for name in names for label in CLASSES
@@ -241,7 +230,7 @@ def test_a_submission_of_the_competitions_size_is_made_in_bounded_memory(competi
     program = "import resource, runpy; runpy.run_module('cloudseg.predict')['main']()\n"
     program += "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
     arguments = ("--run", copy, "--images", folder, "--sample", sample, "--thresholds", rules, "--out", out)
-    said = subprocess.run(
+    said = processes.run(
         [sys.executable, "-c", program, *map(str, arguments)], cwd=ROOT, env=environment(), check=True,
         stdout=subprocess.PIPE, text=True,
     ).stdout  # fmt: skip

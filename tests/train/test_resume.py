@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import processes
 from tests.train.conftest import (
     ROOT,
     SMALL,
@@ -28,8 +29,13 @@ SETTINGS = (*SMALL, "stage.frozen.epochs=3", "checkpoint.every_steps=2", "checkp
 @pytest.fixture(scope="module")
 def undisturbed(data, tmp_path_factory):
     run = tmp_path_factory.mktemp("undisturbed") / "run"
-    subprocess.run(
-        command(run, "frozen", data, 2, *SETTINGS), cwd=ROOT, env=environment(), check=True, stdout=subprocess.DEVNULL
+    processes.run(
+        command(run, "frozen", data, 2, *SETTINGS),
+        cwd=ROOT,
+        env=environment(),
+        check=True,
+        stdout=subprocess.DEVNULL,
+        fresh=True,  # as users start it: the others must end like it
     )
     return run
 
@@ -38,7 +44,7 @@ def disturb(run: Path, data: Path, how) -> tuple[int, str]:
     """Start the stage, do `how` to it once its first checkpoint is there; returns its exit code and output."""
     log = run.parent / "log"
     with log.open("w") as out:
-        process = subprocess.Popen(
+        process = processes.Popen(
             command(run, "frozen", data, 2, *SETTINGS), cwd=ROOT, env=environment(), stdout=out, stderr=out
         )
     try:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from tests import processes
 from tests.train.conftest import ROOT, done, environment, stage_folder
 
 
@@ -114,7 +114,7 @@ def test_other_data_than_the_run_began_with_are_refused(chain, data, train, tmp_
     (other / "manifest.json").write_text((other / "manifest.json").read_text() + "\n")
     settings = (copy / "run.toml").read_text().replace(str(data), str(other))
     (copy / "run.toml").write_text(settings)
-    process = subprocess.run(
+    process = processes.run(
         [sys.executable, "-m", "cloudseg.train", "--run", str(copy), "--stage", "full"],
         cwd=ROOT, env=environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
@@ -124,7 +124,7 @@ def test_other_data_than_the_run_began_with_are_refused(chain, data, train, tmp_
 
 def test_a_finished_chain_says_so_and_trains_nothing(chain, data):
     before = {path: path.stat().st_mtime_ns for path in chain.rglob("*") if path.is_file()}
-    process = subprocess.run(
+    process = processes.run(
         [sys.executable, "-m", "cloudseg.launch", "--stages", "all", "--cluster", "local", "--run", str(chain)],
         cwd=ROOT, env=environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from cloudseg.nets import losses, models
 from cloudseg.training import optimizers
 from cloudseg.training.comm import Solo
 from cloudseg.training.step import Step
+from tests import processes
 from tests.train.conftest import ROOT, environment
 
 SIZE = (32, 32)
@@ -127,7 +127,7 @@ def test_ranks_that_are_not_at_the_same_step_are_an_error():
 
 def test_gradients_that_meet_are_summed_in_an_order_that_does_not_follow_the_clock():
     """TensorFlow rewrites sums of many large tensors into a variable to which each is added once it is ready."""
-    process = subprocess.run(
+    process = processes.run(
         [sys.executable, str(Path(__file__).with_name("graph_of_a_step.py"))],
         cwd=ROOT, env=environment(PYTHONPATH=str(ROOT)), capture_output=True, text=True, check=False,
     )  # fmt: skip

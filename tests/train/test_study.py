@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from tests import processes
 from tests.train.conftest import ROOT, SMALL, done, environment, losses
 
 
 def test_rates_are_trained_and_compared_and_one_that_diverges_is_named(data, tmp_path):
     study = tmp_path / "study"
     settings = [option for setting in SMALL for option in ("--set", setting)]
-    process = subprocess.run(
+    process = processes.run(
         [sys.executable, "-m", "cloudseg.launch", "--study", "lr", "--values", "1e-3,3e38", "--epochs", "1",
          "--cluster", "local", "--run", str(study), "--data", str(data), *settings],
         cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
