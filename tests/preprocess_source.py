@@ -156,16 +156,18 @@ def wait_until(true: Callable[[], bool], seconds: float = 20.0) -> None:
 def area_average(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """How much of each pixel of an image of `size` a mask covers, in units that make a whole pixel H * W of the mask.
 
-    Exact: products and sums of whole numbers far below 2**53.
+    Exact: sums of whole numbers.
     """
-    (height, width), (rows, columns) = mask.shape, size
-    return _overlaps(rows, height) @ mask.astype(np.float64) @ _overlaps(columns, width).T
+    return _covered(_covered(mask, size[0]).T, size[1]).T
 
 
-def _overlaps(parts: int, pixels: int) -> np.ndarray:
-    """How long part i of a line of parts * pixels units and pixel j of it lie on each other."""
-    part, pixel = np.arange(parts)[:, None] * pixels, np.arange(pixels)[None, :] * parts
-    return np.maximum(np.minimum(part + pixels, pixel + parts) - np.maximum(part, pixel), 0).astype(np.float64)
+def _covered(lines: np.ndarray, parts: int) -> np.ndarray:
+    """Cut n lines into so many parts of equal height, each the sum of what it has of the lines, in parts of a line."""
+    upto = np.zeros((len(lines) + 1, lines.shape[1]), np.int32 if lines.dtype == bool else np.int64)
+    np.cumsum(lines, axis=0, out=upto[1:])
+    whole, rest = np.divmod(np.arange(parts + 1) * len(lines), parts)
+    begun = lines[np.minimum(whole, len(lines) - 1)]
+    return np.diff(parts * upto[whole] + rest[:, None] * begun, axis=0)
 
 
 def assert_area_average(stored: np.ndarray, masks: list[np.ndarray]) -> int:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +14,7 @@ import pytest
 
 from cloudseg import launch, resume
 from cloudseg.chain import begin, plan, preflight, selection, submission
-from cloudseg.core import lock, provenance, run
+from cloudseg.core import errors, lock, provenance, run, signals
 from cloudseg.core.errors import UsageError
 from cloudseg.slurm import sites
 from cloudseg.slurm.script import Job
@@ -67,16 +70,48 @@ def test_without_data_one_line_says_what_to_type(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_shards_that_are_not_there_are_named(tmp_path):
-    process = cloudseg("cloudseg.launch", "--stages", "all", "--data", "nothing", cwd=tmp_path)
-    assert process.returncode == 2
-    assert "nothing/manifest.json is not there" in said(process)[0]
+@pytest.fixture
+def refusal(tmp_path, monkeypatch):
+    """Type `launch` in this process, in an empty folder, as users should not; returns the one line of the error."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith(("CLOUDSEG_", "SLURM_"))]:
+        monkeypatch.delenv(name)
+
+    def typed(*arguments: str) -> str:
+        monkeypatch.setattr("sys.argv", ["launch", *arguments])
+        with pytest.raises(SystemExit) as ended, contextlib.ExitStack() as after:
+            after.enter_context(contextlib.redirect_stdout(io.StringIO()))
+            said = after.enter_context(contextlib.redirect_stderr(io.StringIO()))
+            for number in signals.STOP_SIGNALS:  # which `run_command` takes
+                after.callback(signal.signal, number, signal.getsignal(number))
+            after.callback(setattr, sys, "unraisablehook", sys.unraisablehook)
+            errors.run_command(launch.main)
+        assert ended.value.code == 2
+        (line,) = said.getvalue().splitlines()
+        return line
+
+    return typed
 
 
-def test_an_unknown_stage_is_refused(tmp_path):
-    process = cloudseg("cloudseg.launch", "--stages", "frozen,ful", cwd=tmp_path)
-    assert process.returncode == 2
-    assert "no stage 'ful'" in process.stderr
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("", "the stages are missing"),
+        ("--study lr --values 1e-2 --stages all", "exclude each other"),
+        ("--study lr", "learning rates are missing"),
+        ("--stages all --values 1e-2", "add: --study lr"),
+        ("--study lr --values 1e-2 --epochs 0", "must be at least 1, not 0"),
+        ("--study lr --values 1e-2,0.01", "is there twice"),
+        ("--study lr --values 1e-2", "no data set is named"),
+        ("--study lr --values 1e-2 --data nothing", "nothing/manifest.json is not there"),
+        ("--stages all --data nothing", "nothing/manifest.json is not there"),
+        ("--stages frozen,ful", "no stage 'ful'"),
+        ("--stages preprocess,all --data d", "--csv train.csv --images train_images"),
+    ],
+)
+def test_a_wrong_command_is_one_line_and_writes_nothing(refusal, arguments, expected, tmp_path):
+    assert expected in refusal(*arguments.split())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_stages_run_in_the_order_of_the_chain_however_they_are_named():
@@ -200,12 +235,6 @@ def test_resume_asks_for_preprocessing_again_as_long_as_there_are_no_shards(head
     monkeypatch.setattr("sys.argv", ["resume", str(tmp_path / "r")])
     resume.main()
     assert (slurm / "calls").read_text().splitlines()[5] == f"--parsable {tmp_path}/r/jobs/preprocess.sbatch"
-
-
-def test_preprocessing_from_nothing_is_refused_with_what_to_type(tmp_path):
-    process = cloudseg("cloudseg.launch", "--stages", "preprocess,all", "--data", "d", cwd=tmp_path)
-    assert process.returncode == 2
-    assert "--csv train.csv --images train_images" in said(process)[0]
 
 
 @pytest.mark.parametrize("command", ["cloudseg.launch", "cloudseg.status", "preprocess"])

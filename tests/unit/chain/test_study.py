@@ -14,7 +14,7 @@ from cloudseg.chain import begin, preflight, study, trials
 from cloudseg.core import provenance, run
 from cloudseg.core.errors import CloudsegError, Stopped, UsageError
 from cloudseg.job import batch
-from tests.unit.chain.test_launch import cloudseg, imported, said
+from tests.unit.chain.test_launch import cloudseg, imported
 
 HEAVY = {"tensorflow", "horovod", "keras", "submitit", "matplotlib", "pandas"}
 DATA = [("--data", {"data": "/shards"})]
@@ -73,27 +73,6 @@ def test_what_is_no_learning_rate_is_refused(text):
 def test_a_rate_that_is_there_twice_is_refused():
     with pytest.raises(UsageError, match="0.01 is there twice"):
         trials.parse_rates("1e-2,1e-3,0.01")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        ("", "the stages are missing"),
-        ("--study lr --values 1e-2 --stages all", "exclude each other"),
-        ("--study lr", "learning rates are missing"),
-        ("--stages all --values 1e-2", "add: --study lr"),
-        ("--study lr --values 1e-2 --epochs 0", "must be at least 1, not 0"),
-        ("--study lr --values 1e-2,0.01", "is there twice"),
-        ("--study lr --values 1e-2", "no data set is named"),
-        ("--study lr --values 1e-2 --data nothing", "nothing/manifest.json is not there"),
-    ],
-)
-def test_a_wrong_command_is_one_line_and_writes_nothing(arguments, expected, tmp_path):
-    process = cloudseg("cloudseg.launch", *arguments.split(), cwd=tmp_path)
-    assert process.returncode == 2
-    assert len(said(process)) == 1
-    assert expected in said(process)[0]
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_dry_run_prints_two_scripts_and_needs_no_slurm_and_no_tensorflow(tmp_path):

@@ -30,8 +30,9 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Shards:
     return random_shards(tmp_path_factory.mktemp("data"), (5, 7), SIZE)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def workers(shards: Shards) -> Iterator[Workers]:
+    """For several tests, of which none may harm them."""
     made = Workers(shards.manifest, Augmenter(SIZE), BATCH, 2)
     yield made
     made.close()
@@ -67,11 +68,15 @@ def test_signals_that_stop_a_step_do_not_stop_its_workers(workers: Workers) -> N
         assert workers.make(np.arange(BATCH), 0, 0)[0].shape == (BATCH, *SIZE, 3)
 
 
-def test_a_killed_worker_is_a_clear_error(workers: Workers) -> None:
-    for process in processes(workers):
+def test_a_killed_worker_is_a_clear_error(shards: Shards) -> None:
+    workers = Workers(shards.manifest, None, BATCH, 1)
+    try:
+        (process,) = processes(workers)
         os.kill(process, signal.SIGKILL)
-    with pytest.raises(CloudsegError, match="was killed"):
-        workers.make(np.arange(BATCH), 0, 0)
+        with pytest.raises(CloudsegError, match="was killed"):
+            workers.make(np.arange(BATCH), 0, 0)
+    finally:
+        workers.close()
 
 
 def test_closing_ends_the_processes(shards: Shards) -> None:
