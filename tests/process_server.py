@@ -104,7 +104,8 @@ def become(words: list[str], files: list[int], cwd: str, environ: dict[str, str]
     sys.path_importer_cache.clear()
     sys.argv = words
     sys.modules["__main__"] = types.ModuleType("__main__")
-    sys.modules["numpy"].random.seed()
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()
     random.seed()
     tempfile.tempdir = None
     # Processes of multiprocessing that the parent has started.
@@ -116,7 +117,7 @@ def output(number: int, unbuffered: bool, errors: str) -> io.TextIOWrapper:
     """Standard output or error as Python opens it."""
     raw = io.FileIO(number, "w", closefd=False)
     buffered = raw if unbuffered else io.BufferedWriter(raw)
-    lines = number == 2 or os.isatty(number)
+    lines = not unbuffered and (number == 2 or os.isatty(number))
     return io.TextIOWrapper(buffered, "utf-8", errors, line_buffering=lines, write_through=unbuffered)
 
 

@@ -109,16 +109,19 @@ def assert_identical(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -
     assert differing == []
 
 
-def run_ranks(script: str, ranks: int, *arguments: object, killed: bool = False, **environ: str) -> None:
-    """Run a script beside this file as so many ranks of this machine, to its end or until it is `killed`."""
+def run_ranks(
+    script: str, ranks: int, *arguments: object, killed: bool = False, fresh: bool = False, **environ: str
+) -> None:
+    """Run a script beside this file as so many ranks of this machine, to its end or until it is `killed`; `fresh` as
+    in `processes`."""
     words = [str(Path(__file__).with_name(script)), *map(str, arguments)]
-    code = start_ranks(ranks, *words, **environ)
+    code = start_ranks(ranks, *words, fresh=fresh, **environ)
     assert (code != 0) is killed
 
 
-def start_ranks(ranks: int, *words: str, **environ: str) -> int:
+def start_ranks(ranks: int, *words: str, fresh: bool = False, **environ: str) -> int:
     """Run `python WORDS` as so many ranks of this machine; returns their exit code."""
     return processes.run(
         [sys.executable, str(ROOT / "tests" / "start_ranks.py"), str(ranks), *words],
-        cwd=ROOT, env=environment(PYTHONPATH=str(ROOT), **environ),
+        cwd=ROOT, env=environment(PYTHONPATH=str(ROOT), **environ), fresh=fresh,
     ).returncode  # fmt: skip

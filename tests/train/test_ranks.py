@@ -54,7 +54,8 @@ def test_ranks_end_with_bit_identical_weights_and_batchnorm_statistics(
 
     layers = [("test", config.parse_assignment(text)) for text in (*RESNET, "batch=1", f"compression={compression}")]
     prepared = begin.run(tmp_path / "run", [("test", {"data": str(data)}), *layers])
-    run_ranks("state_of_ranks.py", ranks, prepared.path, tmp_path, bucket_bytes)
+    # Forked ranks have one seed of hashes, and could not show an order that follows it.
+    run_ranks("state_of_ranks.py", ranks, prepared.path, tmp_path, bucket_bytes, fresh=ranks == 2)
     states = [json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in range(ranks)]
     assert [state.pop("rank") for state in states] == list(range(ranks))
     assert any("moving_variance" in name for name in states[0])

@@ -43,7 +43,13 @@ def build(
     comm: Solo, stage: Stage, compressed: bool = False
 ) -> tuple[models.Network, tf.keras.optimizers.Optimizer, Step]:
     tf.keras.utils.set_random_seed(0)
-    network = models.build("unet-vgg16", SIZE, pretrained=False, batchnorm=False)
+    model = tf.keras.Sequential(
+        [
+            tf.keras.layers.Conv2D(8, 3, padding="same", activation="relu", input_shape=(*SIZE, 3)),
+            tf.keras.layers.Conv2D(4, 1),
+        ]
+    )
+    network = models.Network(model, (), lambda images: tf.cast(images, tf.float32) / 127.5 - 1)
     optimizer = optimizers.build(stage, network.model.trainable_variables, mixed=False)
     return network, optimizer, Step(network, optimizer, losses.bce, comm, stage.accumulate, compressed)
 
