@@ -110,6 +110,7 @@ ROWS: dict[str, tuple[str, Follow, str]] = {
     "command-without-module": ("cloudseg status q", instead("type: (python.*)"), ""),
     "stages-before": (f"{LAUNCH} --stages full", added(NEW), ""),
     "stages-before-evaluate": (f"{LAUNCH} --stages full,evaluate", added(NEW), ""),
+    "a-space-for-a-dot": ("cloudseg launch --stages all --run r --data shards", instead("python -m (.*)"), ""),
     "nothing-named": (LAUNCH, added("type: (--stages all)"), ""),
     "nothing-named-study": (LAUNCH, added(", or: (--study lr .*)"), ""),
     "values-alone": (f"{LAUNCH} --values 1e-2", added(r"add: (--.*)"), ""),
@@ -235,6 +236,7 @@ ROWS: dict[str, tuple[str, Follow, str]] = {
 """Commands of no training."""
 
 COVERED = {
+    "type: python -m {module}": "a-space-for-a-dot",
     # A part of the message in the code -> a row or test here, or why there is none.
     "type: python -m {module}": "command-without-module",
     "starts from stage": "stages-before",
