@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -33,9 +34,9 @@ def type_(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Callable[...,
     (folder / "mine.toml").write_text(blocks("toml")[0])
 
     def run(line: str, expect: int = 0, **environ: str) -> str:
-        line = line.replace("python ", f"{sys.executable} ", 1).replace("DATA", str(data))
+        words = [sys.executable if word == "python" else word.replace("DATA", str(data)) for word in shlex.split(line)]
         process = processes.run(
-            ["bash", "-c", line], cwd=folder, env=environment(PYTHONPATH=str(folder), **environ),
+            words, cwd=folder, env=environment(PYTHONPATH=str(folder), **environ),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
         )  # fmt: skip
         assert process.returncode == expect, process.stdout
