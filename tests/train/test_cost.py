@@ -35,7 +35,7 @@ class Overheard(Solo):
 
 @pytest.mark.parametrize(
     ("name", "encoder", "compressed"),
-    [("unet-resnet18", 0.0, False), ("unet-resnet18", 1.0, True), ("linknet-efficientnetb1", 0.2, False)],
+    [("unet-resnet18", 0.0, False), ("unet-resnet18", 1.0, True), ("linknet-efficientnetb0", 0.2, False)],
 )
 def test_a_step_sends_what_the_model_says_and_some_bytes_more(name, encoder, compressed):
     determinism.fix()
@@ -64,8 +64,8 @@ def test_all_parameters_are_counted_and_flops_as_by_hand():
     ("name", "sizes"),
     [
         ("vanilla", [(64, 96), (320, 480)]),
-        ("unet-resnet34", [(64, 96), (320, 480)]),
-        ("linknet-efficientnetb1", [(64, 96)]),
+        ("unet-resnet34", [(64, 96)]),
+        ("linknet-efficientnetb0", [(64, 96)]),
         ("fpn-densenet121", [(64, 96)]),
         ("pspnet-seresnet18", [(96, 144), (288, 480)]),
     ],
@@ -78,9 +78,7 @@ def holds(name: str, sizes: list[tuple[int, int]]) -> None:
     """The table of costs is right for the network, its decoder with BatchNorm and without, frozen and not."""
     for size in sizes:
         for batchnorm in (True, False):
-            with tf.Graph().as_default():  # no memory for the weights, and no numbers
-                tf.random.set_seed(0)  # dropout asks for one where operations are to be deterministic
-                network = models.build(name, size, False, batchnorm)
+            network = models.build(name, size, False, batchnorm)
             for share, train_bn in ((0.0, False), (0.2, False), (0.2, True), (1.0, False)):
                 freeze.freeze(network, share, train_bn)
                 found = cost_table.layers(name, size, batchnorm, share, train_bn)
