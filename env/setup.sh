@@ -23,6 +23,8 @@ horovod_flags=()
 
 # Modules of the cluster and pip settings of the user must not add packages to the environment or install outside it.
 unset PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX
+# Compiled files belong beside the packages: without them each start of TensorFlow compiles two thousand files again.
+unset PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX
 export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 
 say() { echo "setup: $*"; }
