@@ -34,11 +34,11 @@ test: env
 data train cases app: env
 	@$(PYTHON) -m pytest -q tests/$@
 
-# Tests on a Slurm cluster on this machine, with one fault per test.
+# Tests on a Slurm cluster on this machine, with one fault per test, and two chains with random faults (seeds in test_chaos.py).
 cluster: env
-	@$(PYTHON) -m pytest -q tests/cluster --ignore=tests/cluster/chaos
+	@$(PYTHON) -m pytest -q tests/cluster
 
-# Chains with random faults, for seeds 1 to SEEDS, or SEEDS=7-9. Some minutes per seed.
+# Chains with random faults, for seeds 1 to SEEDS, or SEEDS=7-9. A minute or two per seed.
 SEEDS := 20
 chaos: env
 	@CLOUDSEG_CHAOS_SEEDS=$(SEEDS) $(PYTHON) -m pytest -q -s tests/cluster/chaos

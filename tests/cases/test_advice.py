@@ -236,7 +236,6 @@ ROWS: dict[str, tuple[str, Follow, str]] = {
 """Commands of no training."""
 
 COVERED = {
-    "type: python -m {module}": "a-space-for-a-dot",
     # A part of the message in the code -> a row or test here, or why there is none.
     "type: python -m {module}": "command-without-module",
     "starts from stage": "stages-before",

@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from cloudseg.core.attempt import FAILED
-from tests.cluster.conftest import PATIENCE_S, lab, wait_for_end
+from tests.cluster.lab import LAB_STATE, PATIENCE_S, SMALL, lab, wait_for_end
 
-TINY = "network=vanilla weights=none recipe=demo batch=1 checkpoint.every_steps=4"
-"""Two ranks train some ten steps a second."""
+STAGES = ("frozen", "partial", "full")
+TWO_NODES = "--nodes 2 --tasks-per-node 1"
+ONE_NODE = "--nodes 1 --tasks-per-node 1"
 SILENCE_S = 20.0
 """CLOUDSEG_SILENCE_S: a rank may stand still for so long."""
 
@@ -36,17 +37,19 @@ class Chain:
     run: str
     settings: str = ""
     ids: dict[str, str] = dataclasses.field(default_factory=dict)
+    saved: int = 0
+    """For tests: a step of which there was a checkpoint."""
 
     @property
     def path(self) -> Path:
         return self.project / self.run
 
-    def launch(self, stages: str, options: str = "--nodes 2 --tasks-per-node 1") -> None:
-        """Queue stages; they are in `ids` then."""
-        sets = " ".join(f"--set {setting}" for setting in f"{TINY} {self.settings}".split())
+    def launch(self, stages: str, options: str = TWO_NODES, silence_s: float = SILENCE_S) -> None:
+        """Queue stages; they are in `ids` then. Ranks may stand still for `silence_s`."""
+        sets = " ".join(f"--set {setting}" for setting in f"{SMALL} {self.settings}".split())
         said = self.shell(
             f"python -m cloudseg.launch --stages {stages} --data {self.data} --run {self.run} {options} {sets}",
-            CLOUDSEG_SILENCE_S=f"{SILENCE_S:.0f}",
+            CLOUDSEG_SILENCE_S=f"{silence_s:.0f}",
         ).stdout
         self.ids = dict(re.findall(r"^(\w+) +job (\d+):", said, re.MULTILINE))
         assert self.ids, said
@@ -54,6 +57,15 @@ class Chain:
     def states(self) -> list[str]:
         """How the jobs ended, in order, once all have."""
         return [row["State"].split()[0] for row in wait_for_end(*self.ids.values())]
+
+    def cancel(self) -> None:
+        """Cancel what is left of it, and wait until it has ended."""
+        subprocess.run(["scancel", *self.ids.values()], check=False, capture_output=True)
+        self.states()
+
+    def is_over(self, stage: str) -> bool:
+        done = list(self.path.glob(f"?-{stage}/DONE.json"))
+        return bool(done) or any(end["how"] == FAILED for end in self.tries(stage))
 
     def restarts(self, stage: str) -> int:
         answers: list[str] = []
@@ -169,6 +181,11 @@ def preempt(seconds: int = 3) -> None:
     """Let an urgent job take both nodes for some seconds."""
     slurm("sbatch", "--wait", "--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null",
           f"--wrap=sleep {seconds}")  # fmt: skip
+
+
+def kill_accounting() -> None:
+    """Until the cluster is brought up again, which starts what is missing."""
+    os.kill(int((LAB_STATE / "run" / "slurmdbd.pid").read_text()), signal.SIGKILL)
 
 
 def node_is_down(node: str) -> bool:

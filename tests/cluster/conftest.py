@@ -5,20 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-LAB = ROOT / "tests" / "lab" / "slurm-lab.sh"
-SMALL = "network=vanilla weights=none recipe=demo batch=1"
-PATIENCE_S = 900
-
-
-def lab(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([LAB, *arguments], capture_output=True, text=True, check=False)
+from tests.cluster.chain import Chain
+from tests.cluster.lab import CHAIN, IMAGES, PATIENCE_S, ROOT, lab
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +75,7 @@ def shell(project: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 @pytest.fixture(scope="session")
 def images(project: Path, shell: Callable) -> Path:
     """Generated images with labels."""
-    shell("python -m cloudseg.demo --out images --images 15 --test-images 1")
+    shell(f"python -m cloudseg.demo --out images --images {IMAGES} --test-images 1")
     return project / "images"
 
 
@@ -99,27 +92,10 @@ def data(project: Path, shell: Callable, images: Path) -> Path:
     return project / "shards"
 
 
-def accounts(*jobs: str) -> list[dict[str, str]]:
-    """What sacct says of the jobs, in the order of their ids."""
-    columns = ("JobID", "State", "Start", "End", "NNodes", "ExitCode")
-    answer = subprocess.run(
-        ["sacct", "--allocations", "--noheader", "--parsable2", f"--jobs={','.join(jobs)}",
-         f"--format={','.join(columns)}"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    rows = [dict(zip(columns, line.split("|"), strict=True)) for line in answer.stdout.splitlines()]
-    return sorted(rows, key=lambda row: int(row["JobID"].split("_")[0]))
-
-
-def wait_for_end(*jobs: str) -> list[dict[str, str]]:
-    """Wait until none of the jobs is queued or running; returns what sacct says of them."""
-    deadline = time.monotonic() + PATIENCE_S
-    ended = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY")
-    while time.monotonic() < deadline:
-        queue = subprocess.run(["squeue", "--noheader", "--format=%i"], capture_output=True, text=True, check=False)
-        if queue.returncode == 0 and not set(jobs) & set(queue.stdout.split()):
-            rows = accounts(*jobs)
-            if len(rows) == len(jobs) and all(row["State"].startswith(ended) for row in rows):
-                return rows
-        time.sleep(0.5)
-    raise TimeoutError(f"jobs {jobs} did not end in {PATIENCE_S} s: {accounts(*jobs)}")
+@pytest.fixture(scope="session")
+def undisturbed(shell: Callable, project: Path, data: Path) -> Chain:
+    """A chain of all stages and the evaluation that nothing happened to. Not to be changed."""
+    chain = Chain(shell, project, data, "runs/undisturbed", CHAIN)
+    chain.launch("all")
+    assert chain.states() == ["COMPLETED"] * 4
+    return chain

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from bench.links import namespaces
-from tests.cluster.conftest import ROOT
+from tests.cluster.lab import ROOT
 
 RANK = """
 import sys

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.cluster.conftest import SMALL, wait_for_end
+from tests.cluster.lab import SMALL, wait_for_end
 
 
 def test_a_study_trains_its_rates_as_one_array_and_compares_them_though_one_fails(shell, project, data):

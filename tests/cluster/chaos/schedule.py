@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 import random
 
-STAGES = ("frozen", "partial", "full")
-EPOCHS = 5
-STEPS = 6 * EPOCHS
-"""Of each stage."""
+from tests.cluster.chain import STAGES
+
 MOMENTS = (0, 8, 16)
 """Steps of which there must be a checkpoint before a fault strikes; 0 is while the stage starts."""
 
