@@ -37,6 +37,8 @@ class Chain:
     run: str
     settings: str = ""
     ids: dict[str, str] = dataclasses.field(default_factory=dict)
+    _tries_before: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Of each stage, before it was launched last."""
     saved: int = 0
     """For tests: a step of which there was a checkpoint."""
 
@@ -47,6 +49,7 @@ class Chain:
     def launch(self, stages: str, options: str = TWO_NODES, silence_s: float = SILENCE_S) -> None:
         """Queue stages; they are in `ids` then. Ranks may stand still for `silence_s`."""
         sets = " ".join(f"--set {setting}" for setting in f"{SMALL} {self.settings}".split())
+        self._tries_before = {stage: len(self.past_attempts(stage)) for stage in STAGES}
         said = self.shell(
             f"python -m cloudseg.launch --stages {stages} --data {self.data} --run {self.run} {options} {sets}",
             CLOUDSEG_SILENCE_S=f"{silence_s:.0f}",
@@ -65,7 +68,7 @@ class Chain:
 
     def is_over(self, stage: str) -> bool:
         done = list(self.path.glob(f"?-{stage}/DONE.json"))
-        return bool(done) or any(end["how"] == FAILED for end in self.tries(stage))
+        return bool(done) or any(end["how"] == FAILED for end in self.past_attempts(stage))
 
     def restarts(self, stage: str) -> int:
         answers: list[str] = []
@@ -116,7 +119,7 @@ class Chain:
         """Wait for something to happen to the chain, which it cannot once its first stage has failed."""
         deadline = time.monotonic() + PATIENCE_S
         while not condition():
-            tries = [end for stage in list(self.ids)[:1] for end in self.past_attempts(stage)]
+            tries = [end for stage in list(self.ids)[:1] for end in self.past_attempts(stage)[self._tries_before[stage] :]]
             assert all(end["how"] != FAILED for end in tries) and time.monotonic() < deadline, f"{self.run}: {tries}"
             time.sleep(0.02)
 

@@ -44,7 +44,7 @@ def test_a_signalled_stage_submitted_by_hand_saves_requeues_itself_and_goes_on(s
     subprocess.run(["scancel", "--signal=USR2", job], check=True)
     assert wait_for_end(job)[0]["State"] == "COMPLETED"
     log = (project / f"cloudseg-stage1-{job}.log").read_text()
-    assert log.count(f"job {job} is requeued and goes on from its checkpoint") == 1
+    assert log.count(f"job {job} is requeued and resumes from its last checkpoint") == 1
     assert json.loads((project / "runs/signalled/1-frozen/DONE.json").read_text())["steps"] == 2 * (2 * EPOCH_STEPS)
 
 
