@@ -119,7 +119,9 @@ class Chain:
         """Wait for something to happen to the chain, which it cannot once its first stage has failed."""
         deadline = time.monotonic() + PATIENCE_S
         while not condition():
-            tries = [end for stage in list(self.ids)[:1] for end in self.past_attempts(stage)[self._tries_before[stage] :]]
+            tries = [
+                end for stage in list(self.ids)[:1] for end in self.past_attempts(stage)[self._tries_before[stage] :]
+            ]
             assert all(end["how"] != FAILED for end in tries) and time.monotonic() < deadline, f"{self.run}: {tries}"
             time.sleep(0.02)
 
