@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
-import runpy
 import sys
-import warnings
 from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests import processes
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = re.compile(r"python -m ((?:cloudseg\.|preprocess\b)[\w.]*)((?:[^\n`|;#(]|\\\n)*)")
@@ -21,15 +19,9 @@ NOT_OURS = {"cloudseg.nets.count_cost", "cloudseg.job", "cloudseg.COMMAND"}
 
 @cache
 def help_text(module: str) -> str:
-    printed, argv = io.StringIO(), sys.argv
-    sys.argv = [module, "--help"]
-    try:
-        with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit), warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # of runpy: the module was imported by another test
-            runpy.run_module(module, run_name="__main__", alter_sys=True)
-    finally:
-        sys.argv = argv
-    return printed.getvalue()
+    return processes.run(
+        [sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True, libraries=processes.LIGHT
+    ).stdout
 
 
 def shown(text: str) -> list[tuple[str, str]]:

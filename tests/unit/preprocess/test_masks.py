@@ -101,7 +101,7 @@ bands = st.one_of(
 
 
 @given(st.lists(any_runs, min_size=4, max_size=4), bands, sizes)
-@settings(max_examples=40)
+@settings(max_examples=20)
 def test_mask_bits_are_those_of_decoding_subtracting_and_averaging(
     classes: list[rle.Runs], band: np.ndarray, size: tuple[int, int]
 ) -> None:
