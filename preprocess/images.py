@@ -66,7 +66,7 @@ def read_file(path: Path) -> bytes:
     except (PermissionError, FileNotFoundError, IsADirectoryError) as error:
         raise ImageError(f"cannot be read: {error.strerror}") from error
     except OSError as error:
-        raise CloudsegError(f"{path} cannot be read: {error.strerror}. Type the same command again to resume") from error
+        raise CloudsegError(f"{path} cannot be read: {error.strerror}. Type the same command again") from error
 
 
 def decode_image(data: bytes, half: bool, any_size: bool = False) -> np.ndarray:

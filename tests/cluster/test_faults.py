@@ -332,7 +332,7 @@ def test_after_the_repair_the_chain_starts_there_and_goes_on_without_accounting(
         shown = shell(f"python -m cloudseg.status {repaired.run}").stdout
     finally:
         lab("up")
-    for line in ("frozen +done", "partial +running", "full +to come"):
+    for line in ("frozen +done", "partial +running", "full +queued", "evaluate +to come"):
         assert re.search(rf"^{line}", shown, re.MULTILINE), shown
     assert "there is no accounting" in shown
     assert repaired.states() == ["COMPLETED", "COMPLETED"]

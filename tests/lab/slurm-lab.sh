@@ -532,7 +532,8 @@ on_node() {  # crash, cut or revive
       ;;
     revive)
       [ "$(mode_now)" = plain ] || ip link set "csl-$node" up
-      start_node "$node"
+      # slurmctld looks for a node that is down once a minute or so; told to read its settings, slurmd calls it
+      if pid=$(alive "$lab/run/slurmd-$node.pid" slurmd); then kill -HUP "$pid"; else start_node "$node"; fi
       ;;
   esac
 }
