@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -172,6 +173,23 @@ def test_a_killed_worker_is_a_clear_error(tmp_path: Path) -> None:
     assert "error: a worker process was killed" in error
     assert "Traceback" not in error
     assert not (source.out / "manifest.json").exists()
+
+
+def test_a_killed_worker_ends_the_others_too_which_may_wait_for_its_locks(tmp_path: Path) -> None:
+    """A worker that is stopped stands for one that waits without end."""
+    source = dataclasses.replace(write_source(tmp_path, 24), shards=12)
+    process = subprocess.Popen(command(source, "--workers", "2"), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: bool(list(source.out.glob("shard-*.json"))) and len(workers_of(process.pid)) == 2)
+    killed, waiting = workers_of(process.pid)
+    os.kill(waiting, signal.SIGSTOP)
+    os.kill(killed, signal.SIGKILL)
+    try:
+        assert "error: a worker process was killed" in process.communicate(timeout=60)[1]
+    finally:
+        for pid in (process.pid, waiting):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    assert process.returncode == 1
 
 
 def test_a_full_disk_is_a_clear_error_and_leaves_no_part_of_a_file(

@@ -43,6 +43,7 @@ def both(folder: Path, program: str, *words: str) -> tuple[tuple[int, str, str],
     """Exit code and output of a program as a forked process and as a fresh one."""
     (folder / "program.py").write_text(program)
     found = []
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup has it ignored, for fresh processes only
     for fresh in (False, True):
         done = processes.run(
             [sys.executable, str(folder / "program.py"), *words], cwd=folder, capture_output=True, text=True,
@@ -51,6 +52,7 @@ def both(folder: Path, program: str, *words: str) -> tuple[tuple[int, str, str],
             libraries=LIBRARIES, fresh=fresh,
         )  # fmt: skip
         found.append((done.returncode, done.stdout, done.stderr))
+    signal.signal(signal.SIGHUP, hangup)
     return tuple(found)
 
 

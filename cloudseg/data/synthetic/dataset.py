@@ -20,7 +20,7 @@ import numpy as np
 
 from cloudseg.core.errors import CloudsegError, DataError
 from cloudseg.data.labels import CLASSES, HEADER
-from cloudseg.data.process_pool import Context
+from cloudseg.data.process_pool import Context, kill_all
 from cloudseg.data.rle import encode
 from cloudseg.data.synthetic.folder import (
     RECORD,
@@ -162,6 +162,7 @@ def _in_parallel(work: Callable[[Picture], str], jobs: list[Picture], processes:
     try:
         yield from pool.map(work, jobs)
     except BrokenProcessPool as error:
+        kill_all()  # the pool's SIGTERM is blocked in workers, and one may wait for a lock that the killed one held
         raise CloudsegError(
             "a worker process was killed, perhaps for lack of memory; the same command resumes from here, "
             "with --processes 1 if it happens again"
