@@ -152,7 +152,7 @@ def test_a_signal_stops_it_with_the_exit_code_of_work_left(copy):
 def test_flips_are_another_prediction(copy):
     type_("evaluate", "--run", copy)
     plain = metrics(copy)
-    assert "flipped four ways" in type_("evaluate", "--run", copy, "--flips")
+    assert "flipped in four ways" in type_("evaluate", "--run", copy, "--flips")
     assert (plain["flips"], metrics(copy)["flips"]) == (False, True)
     assert len(list((copy / "probabilities").iterdir())) == 6
 
