@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -58,6 +61,18 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
     work nor the exit code.
     """
     output.ignore_closed_output()
+    stopped = False
+
+    def exit_as_stopped() -> None:
+        # If a KeyboardInterrupt has passed through exec of a string, as imports do, Python ends itself with SIGINT at
+        # its exit, whatever the exit code.
+        if stopped:
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()
+            os._exit(STOPPED)
+
+    atexit.register(exit_as_stopped)  # the first to be registered is the last to run
     try:
         stop.interrupt()
         code = main() or DONE
@@ -70,7 +85,7 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
             raise
         stop.ignore()
         print("stopped; the same command resumes from here", file=sys.stderr, flush=True)
-        code = STOPPED
+        code, stopped = STOPPED, True
     finally:
         stop.ignore()  # Python removes its signal handlers before it exits; a signal would then set the exit code
     sys.exit(code)

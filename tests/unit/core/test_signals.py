@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[3]
 BEGIN = "import os, signal, sys, time\nfrom cloudseg.core.signals import blocked, stop\n"
 READY = "print('ready', flush=True)\n"
 
@@ -47,6 +50,17 @@ def test_a_command_at_work_ends_with_one_line():
         f"from cloudseg.core.errors import run_command\ndef main():\n    {READY}    time.sleep(60)\nrun_command(main)"
     )
     assert after(code, signal.SIGTERM) == (75, "stopped; the same command resumes from here\n")
+
+
+def test_a_command_that_is_stopped_within_exec_ends_with_its_exit_code(tmp_path):
+    """Imports execute strings, and Python remembers a KeyboardInterrupt that passed through there."""
+    code = "from cloudseg.core.errors import run_command\nrun_command(lambda: exec('raise KeyboardInterrupt'))\n"
+    (tmp_path / "command.py").write_text(code)
+    environ = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "command"], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (75, "stopped; the same command resumes from here\n")
 
 
 def test_the_second_sigterm_of_timeout_does_not_break_the_clearing_up():
