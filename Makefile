@@ -24,7 +24,7 @@ lint: env
 	@$(PYTHON) -m mypy
 
 unit: env
-	@$(PYTHON) -m pytest -q -n 3 tests/unit
+	@$(PYTHON) -m pytest -q -n 2 tests/unit
 
 # Two parts run at once: the cluster tests mostly wait, the others compute. Output is printed at the end of each part.
 test: env

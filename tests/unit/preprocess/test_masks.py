@@ -79,7 +79,7 @@ def mask_bits(classes: list[rle.Runs], band: np.ndarray, sizes: tuple[tuple[int,
 @example(rle.Runs(np.array([PIXELS - 1]), np.array([PIXELS])), SOURCE_SIZE)
 @example(rle.Runs(np.array([HEIGHT - 1]), np.array([HEIGHT])), SOURCE_SIZE)
 @example(rle.Runs(np.array([0, HEIGHT]), np.array([HEIGHT, 2 * HEIGHT])), (31, 1050))
-@settings(max_examples=30)
+@settings(max_examples=20)
 def test_a_pixel_is_set_where_its_exact_area_is_covered_by_half(runs: rle.Runs, size: tuple[int, int]) -> None:
     (got,) = mask_bits([runs], NO_BAND, (size,))
     np.testing.assert_array_equal(got, 2 * area_average(painted(runs), size) >= PIXELS)
