@@ -12,7 +12,7 @@ import tomllib
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from cloudseg.core.errors import UsageError
 from cloudseg.core.recipes import RECIPES, Stage
@@ -33,6 +33,9 @@ class Checkpoint:
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """All settings of a run. With the number of ranks they determine the trained weights."""
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"folds", "compression"})
+    """Fields that were added after the first version; `to_table` omits them at their defaults."""
 
     data: str
     """Folder of shards that `python -m preprocess` wrote."""
@@ -113,15 +116,18 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def to_table(settings: Settings) -> dict[str, Any]:
     """The settings as the nested table that `run.toml` holds."""
-    table = {
-        key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(settings).items()
-    }
-    # Omitted at their defaults, so that digests of runs from before these settings existed stay the same.
-    if not settings.folds:
-        del table["folds"]
-    if settings.compression == "none":
-        del table["compression"]
-    return table
+    table = _later_given(dataclasses.asdict(settings), Settings)
+    table["stage"] = {name: _later_given(stage, Stage) for name, stage in table["stage"].items()}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in table.items()}
+
+
+def _later_given(table: Mapping[str, Any], cls: type[Settings] | type[Stage]) -> dict[str, Any]:
+    """`table`, of the dataclass `cls`, without the fields of `cls.LATER` that have their default value.
+
+    Digests of runs from before these fields existed stay the same.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(cls) if field.name in cls.LATER}
+    return {key: value for key, value in table.items() if key not in defaults or value != defaults[key]}
 
 
 def current_names(cls: type, table: Mapping[str, Any]) -> dict[str, Any]:

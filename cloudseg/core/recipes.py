@@ -16,6 +16,8 @@ class Stage:
 
     OLD_NAMES: ClassVar[Mapping[str, str]] = {"hold": "hold_epochs"}
     """Names of fields in files of earlier versions -> current names."""
+    LATER: ClassVar[frozenset[str]] = frozenset()
+    """Fields that were added after the first version; `config.to_table` omits them at their defaults."""
 
     encoder: float
     """Share of the encoder's parameters that trains, from its last layer backwards; the decoder always trains."""
