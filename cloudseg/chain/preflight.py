@@ -10,6 +10,7 @@ from cloudseg.core.errors import UsageError
 from cloudseg.core.recipes import OPTIMIZERS, SCHEDULES, Stage
 from cloudseg.data.batches import PRESETS
 from cloudseg.data.labels import CLASSES
+from cloudseg.data.sample_order import training_samples
 from cloudseg.data.shards import Manifest
 from cloudseg.nets import names, weights
 
@@ -30,7 +31,7 @@ def check_run(settings: Settings, data_to_come: bool) -> None:
 
 
 def check_data(settings: Settings) -> None:
-    """The part of `check` for the data set: folds with images to train and to validate."""
+    """The part of `check` for the data set: folds with images to train, as many as set, and to validate."""
     manifest = Manifest.load(settings.data)
     if len(set(settings.folds)) < len(settings.folds):
         raise UsageError(f"folds: {list(settings.folds)} names one twice")
@@ -38,6 +39,7 @@ def check_data(settings: Settings) -> None:
         for training, use in ((True, "train"), (False, "validate")):
             if not len(manifest.indices(fold, training)):
                 raise UsageError(f"fold {fold}: {settings.data} has no image to {use}")
+        training_samples(manifest, fold, settings.train_images, settings.seed)
 
 
 def check_settings(settings: Settings) -> None:
@@ -62,6 +64,8 @@ def check_settings(settings: Settings) -> None:
     ):
         if number < 1:
             raise UsageError(f"{key}: must be at least 1, not {number}")
+    if settings.train_images < 0:
+        raise UsageError(f"train_images: must be at least 0, not {settings.train_images}; 0 is all")
     if not settings.checkpoint.every_minutes > 0:
         raise UsageError(f"checkpoint.every_minutes: must be above 0, not {settings.checkpoint.every_minutes:g}")
     if not settings.stages:

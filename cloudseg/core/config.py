@@ -34,7 +34,7 @@ class Checkpoint:
 class Settings:
     """All settings of a run. With the number of ranks they determine the trained weights."""
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"folds", "compression"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"folds", "compression", "train_images"})
     """Fields that were added after the first version; `to_table` omits them at their defaults."""
 
     data: str
@@ -60,6 +60,8 @@ class Settings:
     """The validation fold; all other folds train."""
     folds: tuple[int, ...] = ()
     """Validation folds of a cross-validation; each fold has its own run, for example RUN/fold-0."""
+    train_images: int = 0
+    """Number of training images, chosen by the seed from all of the fold; 0 for all."""
     augment: str = "standard"
     """Augmentation of training images: "none", "flips", "standard" or "strong"."""
     checkpoint: Checkpoint = Checkpoint()

@@ -1,8 +1,32 @@
-"""Order of the training samples: a pure function of the seed, so checkpoints need no state of it."""
+"""Choice and order of the training samples: pure functions of the seed, so checkpoints need no state of them."""
 
 from __future__ import annotations
 
 import numpy as np
+
+from cloudseg.core.errors import UsageError
+from cloudseg.data.shards import Manifest
+
+_SUBSET = 1
+"""Spawn key of the random stream that chooses a subset. Streams without a key order and augment the samples."""
+
+
+def training_samples(manifest: Manifest, fold: int, count: int, seed: int) -> np.ndarray:
+    """Numbers of the samples that train: int64 (count,), ascending; all samples outside `fold` for `count` 0.
+
+    They are the first `count` of a permutation that `seed` decides, so a larger subset contains each smaller one.
+    Raises UsageError for a fold that does not exist, or if it has fewer than `count` training samples.
+    """
+    samples = manifest.indices(fold, training=True)
+    if count > len(samples):
+        raise UsageError(
+            f"train_images: fold {fold} of {manifest.folder} has {len(samples)} images to train, not {count}; type at "
+            f"most: --set train_images={len(samples)}, or 0 for all"
+        )
+    if not count:
+        return samples
+    stream = np.random.SeedSequence(seed, spawn_key=(_SUBSET,))
+    return np.sort(np.random.default_rng(stream).permutation(samples)[:count])
 
 
 def epoch_order(samples: np.ndarray, seed: int, epoch: int, global_batch: int) -> np.ndarray:

@@ -73,6 +73,8 @@ class StageModel:
 
 def stages(settings: Settings, data: Data, machine: Machine) -> dict[str, StageModel]:
     """Stage -> model, in the order of the stages. Raises UsageError for a network without layer costs."""
+    if settings.train_images:
+        data = dataclasses.replace(data, training=min(settings.train_images, data.training))
     return {
         name: StageModel(
             cost_table.layers(settings.network, data.size, settings.batchnorm, stage.encoder, stage.train_bn),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
+
 from cloudseg.core.config import Settings
 from cloudseg.core.errors import UsageError
 from cloudseg.core.run import Run
-from cloudseg.data import staging
+from cloudseg.data import sample_order, staging
 from cloudseg.data.augment import Augmenter
 from cloudseg.data.feed import Feed
 from cloudseg.data.labels import CLASSES
@@ -26,9 +28,14 @@ def build_network(settings: Settings, manifest: Manifest) -> models.Network:
     )
 
 
+def training_samples(settings: Settings, manifest: Manifest) -> np.ndarray:
+    """Numbers of the samples that a run trains on; see `sample_order.training_samples`."""
+    return sample_order.training_samples(manifest, settings.fold, settings.train_images, settings.seed)
+
+
 def build_loss(settings: Settings, manifest: Manifest) -> losses.Loss:
     """Build the loss of a run. Class weights are computed from the class areas of the training images."""
-    training = [manifest.samples[i] for i in manifest.indices(settings.fold, training=True)]
+    training = [manifest.samples[i] for i in training_samples(settings, manifest)]
     height, width = manifest.size
     pixels = sum(height * width - sample.no_data for sample in training)
     areas = [sum(sample.areas[i] for sample in training) for i in range(len(CLASSES))]

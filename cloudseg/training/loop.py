@@ -62,7 +62,7 @@ class Trainer:
         self.settings, self.recipe = run.settings, run.settings.stage[stage]
         self.shards = build.open_shards(run, self.comm)
         self.feed = build.open_feed(self.shards, self.settings, self.comm)
-        self.training_samples = self.shards.manifest.indices(self.settings.fold, training=True)
+        self.training_samples = build.training_samples(self.settings, self.shards.manifest)
         validation_samples = self.shards.manifest.indices(self.settings.fold, training=False)
         ranks = placement.planned_ranks(os.environ, self.comm.size)
         self._micro_batches = self.recipe.accumulate * ranks // self.comm.size

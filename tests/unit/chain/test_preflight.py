@@ -13,6 +13,7 @@ def shards(tmp_path, monkeypatch):
     """Shards with images in fold 0 and its complement, in none of fold 1; no weights in the cache."""
 
     class Folds:
+        folder = "/shards"
         size = (320, 480)
 
         def indices(self, fold: int, training: bool) -> np.ndarray:
@@ -31,6 +32,7 @@ def settings(*texts: str) -> config.Settings:
 
 def test_what_can_work_passes():
     preflight.check(settings())
+    preflight.check(settings("train_images=3"))
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,8 @@ def test_what_can_work_passes():
         ("stage.full.weight_decay=0.1", "adam does not use it; add --set stage.full.optimizer=adamw"),
         ("positive_weight=[2.0]", "loss 'bce_dice' does not use it"),
         ("fold=1", "has no image to validate"),
+        ("train_images=4", "fold 0 of /shards has 3 images to train, not 4; type at most: --set train_images=3"),
+        ("train_images=-1", "train_images: must be at least 0, not -1"),
     ],
 )
 def test_what_cannot_work_says_so(text, said):

@@ -3,9 +3,46 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cloudseg.data.sample_order import epoch_order, rank_share, sample_seed
+from cloudseg.core.errors import UsageError
+from cloudseg.data.sample_order import epoch_order, rank_share, sample_seed, training_samples
+from cloudseg.data.shards import Shards
+from tests.random_shards import random_shards
 
 SAMPLES = np.arange(100, 123)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Shards:
+    """Of 41 samples in two folds, 20 train for fold 0."""
+    return random_shards(tmp_path_factory.mktemp("data"), (21, 20), (32, 32))
+
+
+def chosen(shards: Shards, count: int, seed: int = 0) -> list[int]:
+    return training_samples(shards.manifest, 0, count, seed).tolist()
+
+
+def test_all_training_images_or_as_many_as_asked_for_train(shards):
+    every = shards.manifest.indices(0, training=True).tolist()
+    assert chosen(shards, 0) == chosen(shards, len(every)) == every
+    for count in range(1, len(every)):
+        assert len(chosen(shards, count)) == count
+        assert chosen(shards, count) == sorted(chosen(shards, count))
+        assert set(chosen(shards, count)) < set(chosen(shards, count + 1)) <= set(every)
+
+
+def test_the_seed_chooses_the_training_images(shards):
+    assert chosen(shards, 7) == chosen(shards, 7)
+    assert len({tuple(chosen(shards, 7, seed)) for seed in range(20)}) == 20
+
+
+def test_the_choice_is_not_the_start_of_an_epochs_order(shards):
+    every = shards.manifest.indices(0, training=True)
+    assert set(chosen(shards, 7)) != set(epoch_order(every, 0, 0, 1).ravel()[:7].tolist())
+
+
+def test_more_training_images_than_there_are_is_an_error(shards):
+    with pytest.raises(UsageError, match="has 20 images to train, not 21; type at most: --set train_images=20"):
+        chosen(shards, 21)
 
 
 def test_every_sample_is_seen_every_epoch():

@@ -64,7 +64,13 @@ def test_the_same_number_of_ranks_tells_more_than_a_later_run(tmp_path):
 
 @pytest.mark.parametrize(
     "more",
-    [{"batch": 2}, {"precision": "mixed"}, {"augment": "none"}, {"stage": {"frozen": {"train_bn": True}}}],
+    [
+        {"batch": 2},
+        {"precision": "mixed"},
+        {"augment": "none"},
+        {"train_images": 100},
+        {"stage": {"frozen": {"train_bn": True}}},
+    ],
 )
 def test_a_run_of_other_settings_that_take_time_tells_nothing(tmp_path, more):
     finished(tmp_path, "a", ranks=4, seconds=60, **more)
