@@ -11,7 +11,7 @@ from bench import options
 from cloudseg.core.atomic import write_json
 from cloudseg.core.errors import run_command
 
-BENCHMARKS = ("preprocess", "feed", "storage", "step", "checkpoint", "scaling", "links", "search")
+BENCHMARKS = ("preprocess", "feed", "storage", "step", "checkpoint", "validation", "scaling", "links", "search")
 """Packages of this folder, each with `DOES`, `EXAMPLE`, `add_arguments`, and a function `run` in its module `run`."""
 EXAMPLES = """\
 examples:
@@ -21,6 +21,7 @@ examples:
   python -m bench storage                                    layouts and codecs of a shard
   python -m bench step --ranks 2 --network unet-resnet18     cost of the feed in a training step
   python -m bench checkpoint --json checkpoint.json          cost of checkpoints; about 13 minutes
+  python -m bench validation --ranks 2                       validation, the bare forward pass
   python -m bench scaling --ranks 2                          cost of communication
   python -m bench links                                      accuracy of the model of cloudseg.scaling
 

@@ -1,8 +1,33 @@
-"""Scores from pixel counts, in numpy: exact, and independent of the distribution of images to ranks."""
+"""Pixel counts and scores from them, on the CPU: exact, and independent of the distribution of images to ranks."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import cv2
 import numpy as np
+
+from cloudseg.data.labels import NO_DATA
+
+
+def pixel_counts(probability: np.ndarray, truth: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
+    """Count pixels per class and threshold at the size of the competition's masks.
+
+    probability float32 (C, H, W); truth packed mask uint8 (h, w). Probabilities are resized bilinearly to (h, w), then
+    compared with the thresholds; no-data pixels are ignored. Returns int64 (C, T, 3): pixels in prediction and truth,
+    in the prediction, in the truth.
+    """
+    height, width = truth.shape
+    valid = truth < NO_DATA
+    counts = np.empty((len(probability), len(thresholds), 3), np.int64)
+    for c, of_class in enumerate(probability):
+        resized = cv2.resize(of_class, (width, height), interpolation=cv2.INTER_LINEAR)
+        in_truth = (truth & (1 << c) != 0) & valid
+        counts[c, :, 2] = np.count_nonzero(in_truth)
+        for t, threshold in enumerate(thresholds):
+            predicted = (resized > threshold) & valid
+            counts[c, t, :2] = np.count_nonzero(predicted & in_truth), np.count_nonzero(predicted)
+    return counts
 
 
 def dice(counts: np.ndarray) -> np.ndarray:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
@@ -13,9 +15,14 @@ from cloudseg.data.feed import validation_batches
 from cloudseg.data.shards import Shards
 from cloudseg.nets.losses import Loss
 from cloudseg.nets.masks import unpack
-from cloudseg.nets.metrics import pixel_counts, pooled_sums
+from cloudseg.nets.metrics import pooled_sums
 from cloudseg.nets.models import Network
+from cloudseg.nets.scores import pixel_counts
 from cloudseg.training.comm import Comm
+
+THREADS = 4
+PENDING = 8
+"""Maximum number of batches whose pixels are still to be counted."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +32,7 @@ class Validation:
     loss: float
     """Mean loss of the images."""
     counts: np.ndarray
-    """`metrics.pixel_counts`, int64 (n, classes, thresholds, 3), in the order of the samples."""
+    """`scores.pixel_counts`, int64 (n, classes, thresholds, 3), in the order of the samples."""
     sums: np.ndarray
     """`metrics.pooled_sums` of all images, float64 (C, 2, 3)."""
 
@@ -52,31 +59,33 @@ class Validator:
         # depend on the other images of its batch.
         self._batches = [samples[i : i + batch] for i in range(0, len(samples), batch)]
         self._shards, self._batch, self._comm, self._progressed = shards, batch, comm, progressed
-        self._stopping = stopping
-        limits = tf.constant(thresholds, tf.float32)
+        self._stopping, self._thresholds = stopping, tuple(thresholds)
 
         @tf.function(autograph=False, reduce_retracing=True)
-        def measure(images: tf.Tensor, masks: tf.Tensor, truth: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        def measure(images: tf.Tensor, masks: tf.Tensor) -> tuple[tf.Tensor, ...]:
             logits = network.logits(images, training=False)
             targets, valid = unpack(masks)
-            return (
-                loss(logits, targets, valid),
-                pixel_counts(logits, truth, limits),
-                pooled_sums(logits, targets, valid),
-            )
+            probabilities = tf.transpose(tf.sigmoid(logits), (0, 3, 1, 2))
+            return loss(logits, targets, valid), pooled_sums(logits, targets, valid), probabilities
 
         self._measure = measure
 
     def __call__(self) -> Validation:
-        local = []
+        measured: list[tuple[float, Future[list], list]] = []
         share = self._batches[self._comm.rank :: self._comm.size]
         samples = np.concatenate([*share, np.empty(0, np.int64)]).astype(np.int64)
-        for images, masks, truth in validation_batches(self._shards, samples, self._batch):
-            loss, counts, sums = self._measure(images, masks, truth)
-            local.append((float(loss) * len(images), counts.numpy().tolist(), sums.numpy().astype(np.float64).tolist()))
-            self._progressed()
-            if self._stopping():
-                break
+        # Pixels are counted on the CPU while the device processes the next batches.
+        with ThreadPoolExecutor(min(THREADS, len(os.sched_getaffinity(0)))) as pool:
+            for images, masks, truth in validation_batches(self._shards, samples, self._batch):
+                loss, sums, probabilities = self._measure(images, masks)
+                counts = pool.submit(self._count, probabilities.numpy(), truth.numpy())
+                measured.append((float(loss) * len(images), counts, sums.numpy().astype(np.float64).tolist()))
+                if len(measured) > PENDING:
+                    measured[-PENDING][1].result()
+                self._progressed()
+                if self._stopping():
+                    break
+        local = [(loss, counts.result(), sums) for loss, counts, sums in measured]
         gathered = self._comm.gather(None if self._stopping() else local)
         if None in gathered:
             raise Stopped("validation stopped on a signal")
@@ -85,3 +94,10 @@ class Validator:
         losses, counts, sums = zip(*(gathered[i % size][i // size] for i in range(len(self._batches))), strict=True)
         loss = sum(losses) / sum(map(len, self._batches))
         return Validation(loss, np.concatenate(counts).astype(np.int64), np.sum(np.array(sums), axis=0))
+
+    def _count(self, probabilities: np.ndarray, truth: np.ndarray) -> list:
+        """`scores.pixel_counts` of each image of a batch."""
+        return [
+            pixel_counts(probability, mask, self._thresholds).tolist()
+            for probability, mask in zip(probabilities, truth, strict=True)
+        ]
