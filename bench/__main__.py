@@ -11,7 +11,18 @@ from bench import options
 from cloudseg.core.atomic import write_json
 from cloudseg.core.errors import run_command
 
-BENCHMARKS = ("preprocess", "feed", "storage", "step", "checkpoint", "validation", "scaling", "links", "search")
+BENCHMARKS = (
+    "preprocess",
+    "feed",
+    "storage",
+    "step",
+    "checkpoint",
+    "validation",
+    "science",
+    "scaling",
+    "links",
+    "search",
+)
 """Packages of this folder, each with `DOES`, `EXAMPLE`, `add_arguments`, and a function `run` in its module `run`."""
 EXAMPLES = """\
 examples:
@@ -22,6 +33,7 @@ examples:
   python -m bench step --ranks 2 --network unet-resnet18     cost of the feed in a training step
   python -m bench checkpoint --json checkpoint.json          cost of checkpoints; about 13 minutes
   python -m bench validation --ranks 2                       validation, the bare forward pass
+  python -m bench science --matrix M.toml --data DATA --out OUT    trainings with different settings; hours
   python -m bench scaling --ranks 2                          cost of communication
   python -m bench links                                      accuracy of the model of cloudseg.scaling
 
@@ -45,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
             epilog=f"example:\n  {package.EXAMPLE}",
             formatter_class=form,
         )
-        options.number(command, "--rounds", 5, "N", "number of pairs per ratio")
+        options.number(command, "--rounds", 5, "N", "number of pairs per ratio, or of seeds")
         command.add_argument("--json", type=Path, metavar="FILE", help="write settings, machine, figures and ratios")
         package.add_arguments(command)
     return out
