@@ -16,7 +16,7 @@ from bench.science.matrix import Training
 from cloudseg.core import config
 from cloudseg.core.atomic import write_json
 from cloudseg.core.errors import CloudsegError
-from cloudseg.core.run import Run
+from cloudseg.core.run import Run, open_run
 from cloudseg.data.labels import CLASSES
 
 
@@ -61,7 +61,7 @@ def result(training: Training, data: Path, data_digest: str, ranks: int, out: Pa
     code = subprocess.run(command, check=False, stdout=sys.stderr).returncode
     if code:
         raise CloudsegError(f"{training.id} failed with exit code {code}; the same command continues")
-    found = _read(Run(run), wanted)
+    found = _read(open_run(run), wanted)
     results.mkdir(parents=True, exist_ok=True)
     write_json(file, dataclasses.asdict(found))
     return found

@@ -71,9 +71,21 @@ class Validator:
         self._measure = measure
 
     def __call__(self) -> Validation:
-        measured: list[tuple[float, Future[list], list]] = []
         share = self._batches[self._comm.rank :: self._comm.size]
-        samples = np.concatenate([*share, np.empty(0, np.int64)]).astype(np.int64)
+        local = self._measure_samples(np.concatenate([*share, np.empty(0, np.int64)]).astype(np.int64))
+        gathered = self._comm.gather(None if self._stopping() else local)
+        if None in gathered:
+            raise Stopped("validation stopped on a signal")
+        size = self._comm.size
+        # In the order of the batches, as sums of floats depend on it.
+        losses, counts, sums = zip(*(gathered[i % size][i // size] for i in range(len(self._batches))), strict=True)
+        loss = sum(losses) / sum(map(len, self._batches))
+        return Validation(loss, np.concatenate(counts).astype(np.int64), np.sum(np.array(sums), axis=0))
+
+    def _measure_samples(self, samples: np.ndarray) -> list[tuple[float, list, list]]:
+        """Loss (sum over the images), counts and sums of each batch of `samples`, of fewer batches if this rank is
+        asked to stop."""
+        measured: list[tuple[float, Future[list], list]] = []
         # Pixels are counted on the CPU while the device processes the next batches.
         with ThreadPoolExecutor(min(THREADS, len(os.sched_getaffinity(0)))) as pool:
             for images, masks, truth in validation_batches(self._shards, samples, self._batch):
@@ -85,15 +97,7 @@ class Validator:
                 self._progressed()
                 if self._stopping():
                     break
-        local = [(loss, counts.result(), sums) for loss, counts, sums in measured]
-        gathered = self._comm.gather(None if self._stopping() else local)
-        if None in gathered:
-            raise Stopped("validation stopped on a signal")
-        size = self._comm.size
-        # In the order of the batches, as sums of floats depend on it.
-        losses, counts, sums = zip(*(gathered[i % size][i // size] for i in range(len(self._batches))), strict=True)
-        loss = sum(losses) / sum(map(len, self._batches))
-        return Validation(loss, np.concatenate(counts).astype(np.int64), np.sum(np.array(sums), axis=0))
+        return [(loss, counts.result(), sums) for loss, counts, sums in measured]
 
     def _count(self, probabilities: np.ndarray, truth: np.ndarray) -> list:
         """`scores.pixel_counts` of each image of a batch."""
