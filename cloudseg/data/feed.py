@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from cloudseg.core.errors import CloudsegError
-from cloudseg.data.batches import Augment, batch_arrays, batch_bytes, fill
+from cloudseg.data.batches import Augment, batch_arrays, batch_bytes, fill, sample_size
 from cloudseg.data.buffers import Slots
 from cloudseg.data.shards import Shards
 from cloudseg.data.workers import EXTRA_SLOTS, Workers
@@ -35,8 +35,8 @@ class Feed:
         self._workers = Workers(shards.manifest, augment, batch, workers) if workers else None
         # One call more than worker processes, so that a process never waits for a task.
         self._calls = workers + 1 if workers else min(THREADS, len(os.sched_getaffinity(0)))
-        slots = self._calls + EXTRA_SLOTS
-        self._slots = Slots(mmap.mmap(-1, slots * batch_bytes(batch, shards.manifest.size)), slots)
+        slots, self._size = self._calls + EXTRA_SLOTS, sample_size(shards.manifest, augment)
+        self._slots = Slots(mmap.mmap(-1, slots * batch_bytes(batch, self._size)), slots)
 
     def __enter__(self) -> Feed:
         return self
@@ -50,7 +50,7 @@ class Feed:
             self._workers.close()
 
     def batches(self, order: np.ndarray, epoch: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
-        """Yield images, uint8 (b, H, W, 3), and masks, uint8 (b, H, W), for each row of `order`.
+        """Yield images, uint8 (b, H, W, 3), and masks, uint8 (b, H, W), of `sample_size`, for each row of `order`.
 
         `order` holds sample numbers, int (steps, b). Raises DataError, naming sample and shard, if a sample's checksum
         is wrong.
@@ -64,7 +64,7 @@ class Feed:
             fill(images, masks, self._shards, order[step], self._augment, self._seed, epoch)
             return batch_arrays(self._slots.copy_if_last(memory), self._batch, size)
 
-        size = self._shards.manifest.size
+        size = self._size
         return _read_ahead(len(order), make, ((self._batch, *size, 3), (self._batch, *size)), self._calls)
 
 

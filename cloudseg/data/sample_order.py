@@ -7,8 +7,9 @@ import numpy as np
 from cloudseg.core.errors import UsageError
 from cloudseg.data.shards import Manifest
 
-_SUBSET = 1
-"""Spawn key of the random stream that chooses a subset. Streams without a key order and augment the samples."""
+SUBSET, CUTMIX = 1, 2
+"""Spawn keys of the random streams that choose a subset, and rectangles for CutMix. The streams that order and augment
+samples have no key."""
 
 
 def training_samples(manifest: Manifest, fold: int, count: int, seed: int) -> np.ndarray:
@@ -25,7 +26,7 @@ def training_samples(manifest: Manifest, fold: int, count: int, seed: int) -> np
         )
     if not count:
         return samples
-    stream = np.random.SeedSequence(seed, spawn_key=(_SUBSET,))
+    stream = np.random.SeedSequence(seed, spawn_key=(SUBSET,))
     return np.sort(np.random.default_rng(stream).permutation(samples)[:count])
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import cloudseg
 from cloudseg.core.errors import CloudsegError
 from cloudseg.core.signals import blocked
-from cloudseg.data.batches import Augment, batch_arrays, batch_bytes, fill
+from cloudseg.data.batches import Augment, batch_arrays, batch_bytes, fill, sample_size
 from cloudseg.data.buffers import Slots, reuse_freed_memory
 from cloudseg.data.shards import Manifest, Shards
 
@@ -53,11 +53,11 @@ class Workers:
     """`count` worker processes, each making one batch at a time. Safe to use from many threads; close it at the end."""
 
     def __init__(self, manifest: Manifest, augment: Augment | None, batch: int, count: int) -> None:
-        self._batch, self._size = batch, manifest.size
+        self._batch, self._size = batch, sample_size(manifest, augment)
         job = Job(manifest, augment, batch, count + EXTRA_SLOTS)
         descriptor = os.memfd_create("cloudseg-batches")
         try:
-            os.ftruncate(descriptor, job.slots * batch_bytes(batch, manifest.size))
+            os.ftruncate(descriptor, job.slots * batch_bytes(batch, self._size))
             self._slots = Slots(mmap.mmap(descriptor, 0), job.slots)
             self._workers = [_Worker(job, descriptor) for _ in range(count)]
         finally:
@@ -140,14 +140,14 @@ def serve(descriptor: int, memory: int) -> None:
     connection = Connection(descriptor)
     job: Job = connection.recv()
     slots = Slots(mmap.mmap(memory, 0), job.slots)
-    shards = Shards(job.manifest)
+    shards, size = Shards(job.manifest), sample_size(job.manifest, job.augment)
     while True:
         try:
             task: Task = connection.recv()
         except (EOFError, OSError):
             return
         try:
-            images, masks = batch_arrays(slots[task.slot], job.batch, job.manifest.size)
+            images, masks = batch_arrays(slots[task.slot], job.batch, size)
             fill(images, masks, shards, task.samples, job.augment, task.seed, task.epoch)
             answer: Exception | None = None
         except CloudsegError as error:

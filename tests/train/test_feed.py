@@ -10,7 +10,7 @@ import pytest
 
 from cloudseg.core.errors import DataError
 from cloudseg.data.augment import Augmenter
-from cloudseg.data.batches import batch_arrays, batch_bytes, fill
+from cloudseg.data.batches import ALSO, batch_arrays, batch_bytes, fill, sample_size
 from cloudseg.data.feed import Feed, validation_batches
 from cloudseg.data.sample_order import epoch_order
 from cloudseg.data.shards import Shards
@@ -20,6 +20,7 @@ from tests.train.conftest import ROOT, SMALL, assert_identical, command, environ
 
 SIZE = (64, 96)
 BATCH = 4
+EVERYTHING = Augmenter(SIZE, "standard", ALSO, (32, 64), np.arange(23))
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +29,14 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Shards:
 
 
 def expected(shards: Shards, samples: np.ndarray, augment: Augmenter | None, epoch: int) -> tuple[np.ndarray, ...]:
-    arrays = batch_arrays(np.empty(batch_bytes(BATCH, SIZE), np.uint8), BATCH, SIZE)
+    size = sample_size(shards.manifest, augment)
+    arrays = batch_arrays(np.empty(batch_bytes(BATCH, size), np.uint8), BATCH, size)
     fill(*arrays, shards, samples, augment, 3, epoch)
     return arrays
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("augment", [None, Augmenter(SIZE)], ids=["plain", "augmented"])
+@pytest.mark.parametrize("augment", [None, Augmenter(SIZE), EVERYTHING], ids=["plain", "augmented", "everything"])
 def test_batches_come_in_order_and_hold_on_to_their_pixels(
     shards: Shards, workers: int, augment: Augmenter | None
 ) -> None:
@@ -47,9 +49,10 @@ def test_batches_come_in_order_and_hold_on_to_their_pixels(
             np.testing.assert_array_equal(tensor.numpy(), array)
 
 
-def test_an_epoch_goes_on_at_any_step(shards: Shards) -> None:
+@pytest.mark.parametrize("augment", [Augmenter(SIZE), EVERYTHING], ids=["augmented", "everything"])
+def test_an_epoch_goes_on_at_any_step(shards: Shards, augment: Augmenter) -> None:
     order = epoch_order(np.arange(len(shards)), 0, 0, BATCH)
-    with Feed(shards, BATCH, Augmenter(SIZE), 3) as feed:
+    with Feed(shards, BATCH, augment, 3) as feed:
         whole = [images.numpy() for images, _ in feed.batches(order, 0)]
         for step in range(len(order)):
             images, _ = next(iter(feed.batches(order[step:], 0)))

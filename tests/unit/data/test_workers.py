@@ -16,7 +16,7 @@ import pytest
 
 from cloudseg.core.errors import CloudsegError, DataError
 from cloudseg.data.augment import Augmenter
-from cloudseg.data.batches import fill
+from cloudseg.data.batches import ALSO, fill
 from cloudseg.data.shards import Shards
 from cloudseg.data.workers import Workers
 from tests.random_shards import random_shards, spoil
@@ -58,6 +58,19 @@ def test_a_worker_makes_the_batch_that_this_process_would(shards: Shards, worker
         fill(*expected, shards, row, Augmenter(SIZE), 3, 5)
         np.testing.assert_array_equal(images, expected[0])
         np.testing.assert_array_equal(masks, expected[1])
+
+
+def test_a_worker_crops_and_mixes_as_this_process_would(shards: Shards) -> None:
+    augment = Augmenter(SIZE, "standard", ALSO, (32, 64), np.arange(len(shards)))
+    made = Workers(shards.manifest, augment, BATCH, 1)
+    try:
+        images, masks = made.make(np.arange(BATCH), 3, 5)
+    finally:
+        made.close()
+    expected = np.empty((BATCH, 32, 64, 3), np.uint8), np.empty((BATCH, 32, 64), np.uint8)
+    fill(*expected, shards, np.arange(BATCH), augment, 3, 5)
+    np.testing.assert_array_equal(images, expected[0])
+    np.testing.assert_array_equal(masks, expected[1])
 
 
 def test_signals_that_stop_a_step_do_not_stop_its_workers(workers: Workers) -> None:
