@@ -54,12 +54,17 @@ class Network:
         return sum(self.model.get_layer(name).count_params() for name in self.encoder)
 
 
-def build(name: str, size: tuple[int, int], pretrained: bool, batchnorm: bool = True, mixed: bool = False) -> Network:
-    """Build the network `name` for images of `size` (height, width), with random weights from TensorFlow's seed.
+Size = tuple[int, int] | tuple[None, None]
+"""Height and width of images; None for any."""
 
-    With `pretrained` the input is scaled as the encoder's published weights expect; the caller loads the weights.
-    `batchnorm` says whether the decoder has BatchNorm. With `mixed` most layers compute in float16; weights and logits
-    are float32. Raises UsageError for an unknown name.
+
+def build(name: str, size: Size, pretrained: bool, batchnorm: bool = True, mixed: bool = False) -> Network:
+    """Build the network `name` for images of `size`, with random weights from TensorFlow's seed.
+
+    The weights do not depend on `size`. A decoder of `names.FIXED_SIZE` needs numbers for it. With `pretrained` the
+    input is scaled as the encoder's published weights expect; the caller loads the weights. `batchnorm` says whether
+    the decoder has BatchNorm. With `mixed` most layers compute in float16; weights and logits are float32. Raises
+    UsageError for an unknown name.
     """
     decoder, encoder = names.parse(name)
     layers = OWN[encoder].ENCODER if encoder in OWN else _encoder_layers(encoder, size)
@@ -76,7 +81,7 @@ def build(name: str, size: tuple[int, int], pretrained: bool, batchnorm: bool = 
     return Network(model, network_layers, lambda images: tf.cast(images, tf.float32) / 127.5 - 1.0)
 
 
-def _model(decoder: str, encoder: str, size: tuple[int, int], batchnorm: bool) -> tf.keras.Model:
+def _model(decoder: str, encoder: str, size: Size, batchnorm: bool) -> tf.keras.Model:
     if encoder in OWN:
         return OWN[encoder].build(size, NUMBER_OF_CLASSES, batchnorm)
     return DECODERS[decoder](
@@ -100,7 +105,7 @@ def _policy(name: str) -> Iterator[None]:
         tf.keras.mixed_precision.set_global_policy(before)
 
 
-def encoder_alone(encoder: str, size: tuple[int, int]) -> tf.keras.Model:
+def encoder_alone(encoder: str, size: Size) -> tf.keras.Model:
     """Build an encoder without a decoder, with random weights; its layers have the same names as in `build`."""
     tf.keras.backend.reset_uids()
     return Backbones.get_backbone(
@@ -115,7 +120,7 @@ def encoder_alone(encoder: str, size: tuple[int, int]) -> tf.keras.Model:
     )
 
 
-def _encoder_layers(encoder: str, size: tuple[int, int]) -> frozenset[str]:
+def _encoder_layers(encoder: str, size: Size) -> frozenset[str]:
     """Names of the encoder's layers in every network that segmentation_models builds on it.
 
     segmentation_models builds the encoder first and adds the decoder to it. With Keras's name counters reset before

@@ -22,6 +22,8 @@ ENCODERS = (
 )  # fmt: skip
 STRIDE = {"pspnet": 48}
 """Height and width of images are multiples of this, for decoders that need more than the 32 of every network."""
+FIXED_SIZE = ("pspnet",)
+"""Decoders whose layers depend on the size of the images: they cannot train on crops and predict whole images."""
 LOSSES = ("bce", "dice", "bce_dice", "weighted_bce")
 PRECISIONS = ("float32", "mixed")
 COMPRESSIONS = ("none", "fp16")
@@ -55,4 +57,14 @@ def require_size(name: str, size: tuple[int, int]) -> None:
             f"network: {name} takes images whose height and width are multiples of {stride}, not {size[0]}x{size[1]}; "
             f"make the shards at another size: --size {nearest_size}, or choose another network, as: "
             f"--set network=unet-{encoder}"
+        )
+
+
+def require_any_size(name: str) -> None:
+    """Raises UsageError, with what to type, if the network `name` takes images of only the size it is built for."""
+    decoder, encoder = parse(name)
+    if decoder in FIXED_SIZE:
+        raise UsageError(
+            f"crop: {name} takes images of one size only, so it cannot train on crops and predict whole images; add "
+            f"--set network=unet-{encoder}, or --set crop=[]"
         )

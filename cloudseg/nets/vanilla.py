@@ -14,7 +14,7 @@ ENCODER = frozenset(
 """Names of the layers of the contracting path."""
 
 
-def build(size: tuple[int, int], classes: int, batchnorm: bool) -> tf.keras.Model:
+def build(size: tuple[int | None, int | None], classes: int, batchnorm: bool) -> tf.keras.Model:
     """Build the model: float32 (n, H, W, 3) -> logits (n, H, W, classes). `batchnorm` is for the expanding path."""
     layers = tf.keras.layers
     x = inputs = layers.Input((*size, 3), name="image")

@@ -68,6 +68,25 @@ def test_batchnorm_of_a_frozen_encoder_trains_if_asked_to():
     assert not any(network.model.get_layer(layer).trainable for layer in network.encoder)
 
 
+@pytest.mark.parametrize("name", ["vanilla", "unet-resnet18", "linknet-efficientnetb1", "fpn-resnet18"])
+def test_a_network_for_any_size_is_that_for_one_size(name):
+    """Begins with the same weights, and finds the same logits, at the size of one and at another."""
+    import numpy as np
+    import tensorflow as tf
+
+    networks = []
+    for size in (SIZE, (None, None)):
+        tf.keras.utils.set_random_seed(0)
+        networks.append(models.build(name, size, pretrained=False))
+    one, free = networks
+    assert one.encoder == free.encoder
+    for here, there in zip(one.model.get_weights(), free.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(here, there)
+    images = np.random.default_rng(0).integers(0, 256, (1, 96, 64, 3), np.uint8)
+    np.testing.assert_array_equal(one.logits(images[:, :64], False), free.logits(images[:, :64], False))
+    assert free.logits(images, False).shape == (1, 96, 64, 4)
+
+
 def outcomes(
     folder: Path, precision: str, size: int, networks: tuple[str, ...], losses: tuple[str, ...]
 ) -> dict[str, dict]:
