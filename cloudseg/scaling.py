@@ -47,10 +47,12 @@ def main() -> None:
     if min(args.gpus) < 1 or args.images < 5:
         raise UsageError("--gpus and --images must be numbers of at least 1 and 5")
     settings = config.resolve(config.from_arguments(args), default_data="DATA")
+    data = Data.split(image_size.parse(args.size), args.images)
+    size = "{}x{}".format(*image_size.training_size(data.size, settings.crop))
     site = links.known(args.site, settings.precision, args.measured)
     machine = links.with_bandwidth(site.machine, args.inside, args.between)
     print(
-        f"{settings.network} at {args.size}, {settings.batch} images per GPU and step, {settings.precision}; "
+        f"{settings.network} at {size}, {settings.batch} images per GPU and step, {settings.precision}; "
         f"{machine.per_node} GPUs per node, {machine.flops / 1e12:.3g} TFLOP/s per GPU, "
         f"{machine.inside.bytes_per_s / 1e9:.3g} GB/s inside a node, {machine.between.bytes_per_s / 1e9:.3g} GB/s "
         "between nodes"
@@ -60,7 +62,6 @@ def main() -> None:
     for note in site.notes:
         print(f"links: not used: {note}")
     curves = {}
-    data = Data.split(image_size.parse(args.size), args.images)
     for name, stage in stage_time.stages(settings, data, machine).items():
         steps = [stage.step(ranks) for ranks in sorted(args.gpus)]
         print(f"\n{name}: {stage.epochs} epochs, {stage.bytes_per_step / 1e6:.1f} MB of gradients per step")
@@ -73,7 +74,7 @@ def main() -> None:
     if args.figure:
         from cloudseg.performance import figure
 
-        figure.draw(curves, f"{settings.network}, {args.size}: predicted").savefig(args.figure, dpi=90)
+        figure.draw(curves, f"{settings.network}, {size}: predicted").savefig(args.figure, dpi=90)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ import re
 from cloudseg.core.config import Settings, nearest
 from cloudseg.core.errors import UsageError
 from cloudseg.core.recipes import OPTIMIZERS, SCHEDULES, Stage
-from cloudseg.data.batches import PRESETS
+from cloudseg.data import image_size
+from cloudseg.data.batches import ALSO, PRESETS
 from cloudseg.data.labels import CLASSES
 from cloudseg.data.sample_order import training_samples
 from cloudseg.data.shards import Manifest
@@ -22,7 +23,9 @@ def check(settings: Settings) -> None:
     """Raises UsageError, with what to type, for data, names, weights or numbers that training cannot use."""
     check_data(settings)
     check_settings(settings)
-    names.require_size(settings.network, Manifest.load(settings.data).size)
+    stored = Manifest.load(settings.data).size
+    names.require_size(settings.network, stored)
+    image_size.training_size(stored, settings.crop)
 
 
 def check_run(settings: Settings, data_to_come: bool) -> None:
@@ -50,6 +53,7 @@ def check_settings(settings: Settings) -> None:
         ("precision", settings.precision, names.PRECISIONS),
         ("compression", settings.compression, names.COMPRESSIONS),
         ("augment", settings.augment, PRESETS),
+        *(("augment_also", value, ALSO) for value in settings.augment_also),
     ):
         if value not in known:
             raise UsageError(f"{key}: there is no {value!r}{nearest(value, known)}")
@@ -64,6 +68,11 @@ def check_settings(settings: Settings) -> None:
     ):
         if number < 1:
             raise UsageError(f"{key}: must be at least 1, not {number}")
+    if len(set(settings.augment_also)) < len(settings.augment_also):
+        raise UsageError(f"augment_also: {list(settings.augment_also)} names one twice")
+    image_size.check_crop(settings.crop)
+    if settings.crop:
+        names.require_any_size(settings.network)
     if settings.train_images < 0:
         raise UsageError(f"train_images: must be at least 0, not {settings.train_images}; 0 is all")
     if not settings.checkpoint.every_minutes > 0:

@@ -34,7 +34,7 @@ class Checkpoint:
 class Settings:
     """All settings of a run. With the number of ranks they determine the trained weights."""
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"folds", "compression", "train_images"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"folds", "compression", "train_images", "augment_also", "crop"})
     """Fields that were added after the first version; `to_table` omits them at their defaults."""
 
     data: str
@@ -64,6 +64,11 @@ class Settings:
     """Number of training images, chosen by the seed from all of the fold; 0 for all."""
     augment: str = "standard"
     """Augmentation of training images: "none", "flips", "standard" or "strong"."""
+    augment_also: tuple[str, ...] = ()
+    """Further transforms of training images: "coarse_dropout", "channel_shuffle", "grey", "cutmix"."""
+    crop: tuple[int, ...] = ()
+    """Height and width of the random crops that train; validation and prediction use whole images. Empty: whole
+    images train."""
     checkpoint: Checkpoint = Checkpoint()
     stages: tuple[str, ...] = ()
     """Names of the stages in their order; default: those of the recipe."""

@@ -1,9 +1,11 @@
-"""Parses image sizes on the command line."""
+"""Image sizes: parsed on the command line, and of training samples."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
+from cloudseg.core.errors import UsageError
 from cloudseg.data.labels import SOURCE_SIZE
 
 STRIDE = 32
@@ -22,6 +24,32 @@ def parse(text: str) -> tuple[int, int]:
                 f"{text}: height and width are multiples of {STRIDE}, at most {most // STRIDE * STRIDE} here"
             )
     return int(height), int(width)
+
+
+def check_crop(crop: Sequence[int]) -> None:
+    """Raises UsageError unless the setting `crop` is empty or a height and a width that networks take."""
+    if crop and (len(crop) != 2 or any(side < 1 or side % STRIDE for side in crop)):
+        raise UsageError(
+            f"crop: must be [height, width], both multiples of {STRIDE}, as in [256, 384], or [] for whole images; "
+            f"not {list(crop)}"
+        )
+
+
+def training_size(stored: tuple[int, int], crop: Sequence[int]) -> tuple[int, int]:
+    """Height and width of training samples: the setting `crop`, else those of `stored` images.
+
+    Raises UsageError if the crop is larger than a stored image.
+    """
+    if not crop:
+        return stored
+    height, width = crop
+    if height > stored[0] or width > stored[1]:
+        raise UsageError(
+            f"crop: {height}x{width} is larger than the stored images, {stored[0]}x{stored[1]}; type at most: "
+            f"--set crop=[{min(height, stored[0])},{min(width, stored[1])}], or make larger shards: "
+            f"--size {max(height, stored[0])}x{max(width, stored[1])}"
+        )
+    return height, width
 
 
 def labels(text: str) -> tuple[int, int]:

@@ -26,7 +26,9 @@ LEAST_S = 1800
 """Minimum walltime in seconds."""
 
 
-COMPARED_SETTINGS = ("network", "precision", "batch", "batchnorm", "augment", "compression", "train_images")
+COMPARED_SETTINGS = (
+    "network", "precision", "batch", "batchnorm", "augment", "augment_also", "crop", "compression", "train_images",
+)  # fmt: skip
 """Settings of a run that affect the duration of an epoch. The data, the partition and the device are compared too."""
 COMPARED_STAGE_SETTINGS = ("encoder", "train_bn", "accumulate")
 """Settings of a stage that affect the duration of an epoch."""

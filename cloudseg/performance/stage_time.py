@@ -10,6 +10,8 @@ from pathlib import Path
 
 from cloudseg.core import run
 from cloudseg.core.config import Settings
+from cloudseg.core.recipes import Stage
+from cloudseg.data import image_size
 from cloudseg.data.shards import MANIFEST, Manifest
 from cloudseg.nets import cost_table, layer_cost
 from cloudseg.nets.layer_cost import Layer
@@ -49,6 +51,9 @@ class StageModel:
     """A stage on a machine."""
 
     layers: Sequence[Layer]
+    """Layers with their costs for a training sample."""
+    whole: Sequence[Layer]
+    """The same layers with their costs for a whole image, as validation needs it."""
     batch: int
     """Images per rank and step."""
     epochs: int
@@ -67,17 +72,26 @@ class StageModel:
 
     def seconds(self, ranks: int) -> float:
         """Predicted seconds of the stage on `ranks` GPUs."""
-        validating = layer_cost.forward(self.layers) / self.machine.flops
+        validating = layer_cost.forward(self.whole) / self.machine.flops
         return model.stage_seconds(self.step(ranks), validating, self.epochs, self.data.training, self.data.validation)
 
 
 def stages(settings: Settings, data: Data, machine: Machine) -> dict[str, StageModel]:
-    """Stage -> model, in the order of the stages. Raises UsageError for a network without layer costs."""
+    """Stage -> model, in the order of the stages.
+
+    Raises UsageError for a network without layer costs, or for crops that are larger than the images of `data`.
+    """
     if settings.train_images:
         data = dataclasses.replace(data, training=min(settings.train_images, data.training))
+    training_size = image_size.training_size(data.size, settings.crop)
+
+    def layers(size: tuple[int, int], stage: Stage) -> list[Layer]:
+        return cost_table.layers(settings.network, size, settings.batchnorm, stage.encoder, stage.train_bn)
+
     return {
         name: StageModel(
-            cost_table.layers(settings.network, data.size, settings.batchnorm, stage.encoder, stage.train_bn),
+            layers(training_size, stage),
+            layers(data.size, stage),
             settings.batch * stage.accumulate,
             stage.epochs,
             settings.compression == "fp16",

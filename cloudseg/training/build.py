@@ -10,7 +10,7 @@ import numpy as np
 from cloudseg.core.config import Settings
 from cloudseg.core.errors import UsageError
 from cloudseg.core.run import Run
-from cloudseg.data import sample_order, staging
+from cloudseg.data import image_size, sample_order, staging
 from cloudseg.data.augment import Augmenter
 from cloudseg.data.feed import Feed
 from cloudseg.data.labels import CLASSES
@@ -22,9 +22,13 @@ from cloudseg.training.log import log_line
 
 
 def build_network(settings: Settings, manifest: Manifest) -> models.Network:
-    """Build the network of a run with random weights."""
+    """Build the network of a run with random weights.
+
+    With crops it is for images of any size, as validation and prediction use whole images.
+    """
+    size: models.Size = (None, None) if settings.crop else manifest.size
     return models.build(
-        settings.network, manifest.size, settings.weights != "none", settings.batchnorm, settings.precision == "mixed"
+        settings.network, size, settings.weights != "none", settings.batchnorm, settings.precision == "mixed"
     )
 
 
@@ -60,8 +64,18 @@ def open_shards(run: Run, comm: Comm) -> Shards:
     return Shards(manifest)
 
 
+def build_augmenter(settings: Settings, manifest: Manifest) -> Augmenter | None:
+    """Build the augmentation of a run; None if training samples are the stored ones. Raises UsageError for crops that
+    are larger than stored images."""
+    if settings.augment == "none" and not settings.augment_also and not settings.crop:
+        return None
+    crop = image_size.training_size(manifest.size, settings.crop) if settings.crop else None
+    partners = training_samples(settings, manifest)
+    return Augmenter(manifest.size, settings.augment, settings.augment_also, crop, partners)
+
+
 def open_feed(shards: Shards, settings: Settings, comm: Comm) -> Feed:
     """Open this rank's feed of training batches, with one worker process per spare CPU."""
-    augment = Augmenter(shards.manifest.size, settings.augment) if settings.augment != "none" else None
+    augment = build_augmenter(settings, shards.manifest)
     cpus = placement.threads_per_rank(os.environ, len(os.sched_getaffinity(0)), comm.local_size)
     return Feed(shards, settings.batch, augment, settings.seed, placement.feed_workers(os.environ, cpus))

@@ -33,6 +33,7 @@ def settings(*texts: str) -> config.Settings:
 def test_what_can_work_passes():
     preflight.check(settings())
     preflight.check(settings("train_images=3"))
+    preflight.check(settings("crop=[320,256]", 'augment_also=["cutmix", "grey", "coarse_dropout", "channel_shuffle"]'))
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,13 @@ def test_what_can_work_passes():
         ("positive_weight=[2.0]", "loss 'bce_dice' does not use it"),
         ("fold=1", "has no image to validate"),
         ("train_images=4", "fold 0 of /shards has 3 images to train, not 4; type at most: --set train_images=3"),
+        ("augment=strongly", "augment: there is no 'strongly'; did you mean 'strong'"),
+        ('augment_also=["cutmixx"]', "augment_also: there is no 'cutmixx'; did you mean 'cutmix'"),
+        ('augment_also=["grey", "grey"]', "augment_also: .* names one twice"),
+        ("crop=[256]", r"crop: must be \[height, width\], both multiples of 32"),
+        ("crop=[250,384]", r"both multiples of 32, as in \[256, 384\], or \[\] for whole images; not \[250, 384\]"),
+        ("crop=[0,384]", "both multiples of 32"),
+        ("crop=[352,384]", r"352x384 is larger than the stored images, 320x480; type at most: --set crop=\[320,384\]"),
         ("train_images=-1", "train_images: must be at least 0, not -1"),
     ],
 )
@@ -89,6 +97,11 @@ def test_a_run_that_cannot_work_is_not_begun(tmp_path):
     with pytest.raises(UsageError):
         begin.run(tmp_path / "r", [("test", {"data": "/shards", "network": "unet-resnet43", "weights": "none"})])
     assert not (tmp_path / "r").exists()
+
+
+def test_a_network_of_one_size_does_not_train_on_crops():
+    with pytest.raises(UsageError, match="pspnet-vgg16 takes images of one size only.*--set network=unet-vgg16"):
+        preflight.check(settings("network=pspnet-vgg16", "crop=[96,96]"))
 
 
 def test_a_size_of_images_that_the_network_cannot_take_is_refused():

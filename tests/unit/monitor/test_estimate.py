@@ -69,6 +69,8 @@ def test_the_same_number_of_ranks_tells_more_than_a_later_run(tmp_path):
         {"precision": "mixed"},
         {"augment": "none"},
         {"train_images": 100},
+        {"augment_also": ["cutmix"]},
+        {"crop": [32, 32]},
         {"stage": {"frozen": {"train_bn": True}}},
     ],
 )
