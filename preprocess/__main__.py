@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cloudseg.core.errors import run_command
 from cloudseg.data import image_size
+from preprocess.groups import NAMES
 from preprocess.settings import Settings, available_cpus
 
 EXAMPLES = """\
@@ -16,6 +17,8 @@ examples:
   # one shard per task of a job array (sbatch --array=0-63):
   python -m preprocess --csv train.csv --images train_images --out data/320x480 --shards 64 \\
       --shard-index $SLURM_ARRAY_TASK_ID
+  # images of the same clouds in one fold:
+  python -m preprocess --csv train.csv --images train_images --out data/320x480 --groups provenance.csv
   python -m preprocess --verify data/320x480
   python -m preprocess --sheet data/320x480 --out sheet.jpg
 
@@ -79,6 +82,12 @@ def parse() -> argparse.Namespace:
         metavar="S",
         help="seed of folds and order (default: %(default)s)",
     )
+    add(
+        "--groups",
+        metavar="FILE",
+        help="put images of the same day and overlapping regions into one fold; FILE: a table of the columns "
+        f"image,nasa_file, or `{NAMES}` if the images have the names of NASA's files",
+    )
     add("--allow-resize", action="store_true", help="accept images of other sizes; labels are scaled with them")
     add("--strict", action="store_true", help="stop at the first row or image that is rejected")
     args = parser.parse_args()
@@ -115,6 +124,7 @@ def main() -> None:
         folds=args.folds,
         seed=args.seed,
         allow_resize=args.allow_resize,
+        groups=args.groups,
     )
     print(build(settings, args.shard_index, args.workers, args.strict))
 

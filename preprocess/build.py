@@ -40,6 +40,8 @@ def build(settings: Settings, shard_index: int | None, workers: int, strict: boo
     started = time.monotonic()
     plan = make_plan(settings)
     check_fingerprint(settings.out, plan.fingerprint)
+    if plan.groups:
+        print(plan.groups, file=sys.stderr)
     if strict and plan.rejected:
         raise UsageError(strict_text(plan.rejected[0]))
     claim_folder(settings.out, plan.fingerprint)

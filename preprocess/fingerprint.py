@@ -21,8 +21,10 @@ FLAGS = {
     "folds": "--folds",
     "seed": "--seed",
     "allow_resize": "--allow-resize",
+    "groups": "--groups",
+    "groups_sha256": "the grouping of the images",
 }
-"""Entries of a fingerprint, and their names for users."""
+"""Entries of a fingerprint, and their names for users. A data set without groups lacks the last two."""
 
 
 def claim_folder(out: Path, fingerprint: dict[str, Any]) -> None:
@@ -47,7 +49,7 @@ def check_fingerprint(out: Path, fingerprint: dict[str, Any]) -> None:
         differences = [
             _difference(key, recorded.get(key), value)
             for key in FLAGS
-            if recorded.get(key) != (value := fingerprint[key])
+            if recorded.get(key) != (value := fingerprint.get(key))
         ]
         if differences:
             raise UsageError(
@@ -65,4 +67,5 @@ def delete_command(out: Path, *patterns: str) -> str:
 def _difference(key: str, recorded: Any, given: Any) -> str:
     if key.endswith("sha256"):
         return f"{FLAGS[key]} is another"
-    return f"{FLAGS[key]} is {recorded} there, {given} here"
+    there, here = ("not given" if value is None else value for value in (recorded, given))
+    return f"{FLAGS[key]} is {there} there, {here} here"

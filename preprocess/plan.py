@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from cloudseg.core.errors import UsageError
 from cloudseg.data.labels import ImageLabels, Rejection
 from cloudseg.data.shards import FORMAT
+from preprocess.groups import NAMES, Groups, find_groups
 from preprocess.settings import Settings
 
 SHARD_BYTES = 64 << 20
@@ -33,11 +35,12 @@ class PlannedImage:
 @dataclass(frozen=True)
 class Plan:
     """`shards[i]` are the images of shard i in order; `rejected` are rows and images that are rejected without opening
-    images."""
+    images; `groups` are images that are in one fold, if the settings ask for groups."""
 
     fingerprint: dict[str, Any]
     shards: tuple[tuple[PlannedImage, ...], ...]
     rejected: tuple[Rejection, ...]
+    groups: Groups | None = None
 
 
 def make_plan(settings: Settings) -> Plan:
@@ -80,7 +83,16 @@ def make_plan(settings: Settings) -> Plan:
         raise UsageError(
             f"--shards {shards}: a shard is made in memory and should stay small, give at least --shards {least}"
         )
-    fold = assign_folds(images, settings.folds, settings.seed)
+    groups = find_groups([labels.name for labels in images], settings.groups) if settings.groups else None
+    if groups:
+        if settings.folds > len(groups.members):
+            raise UsageError(
+                f"--folds {settings.folds}: the images form only {len(groups.members)} groups, and a group is in one "
+                f"fold; give at most --folds {len(groups.members)}, or leave out --groups"
+            )
+        fold = assign_folds_to_groups(images, groups, settings.folds, settings.seed)
+    else:
+        fold = assign_folds(images, settings.folds, settings.seed)
     ordered = [
         PlannedImage(labels, settings.images / labels.name, fold[labels.name])
         for labels in sorted(images, key=lambda labels: _draw(settings.seed, labels.name))
@@ -96,10 +108,17 @@ def make_plan(settings: Settings) -> Plan:
             "folds": settings.folds,
             "seed": settings.seed,
             "allow_resize": settings.allow_resize,
+            **(_groups_entries(settings, groups) if groups else {}),
         },
         shards=tuple(tuple(ordered[i::shards]) for i in range(shards)),
         rejected=tuple(rejected),
+        groups=groups,
     )
+
+
+def _groups_entries(settings: Settings, groups: Groups) -> dict[str, str]:
+    """Entries of the fingerprint; a data set without groups has none, as before there were groups."""
+    return {"groups": NAMES if settings.groups == NAMES else "table", "groups_sha256": groups.digest}
 
 
 def assign_folds(images: list[ImageLabels], folds: int, seed: int) -> dict[str, int]:
@@ -109,6 +128,30 @@ def assign_folds(images: list[ImageLabels], folds: int, seed: int) -> dict[str, 
     """
     ordered = sorted(images, key=lambda labels: (labels.combination, _draw(seed, labels.name)))
     return {labels.name: place % folds for place, labels in enumerate(ordered)}
+
+
+def assign_folds_to_groups(images: list[ImageLabels], groups: Groups, folds: int, seed: int) -> dict[str, int]:
+    """Assign a fold to each image, by name, so that a group is in one fold and folds have equal numbers of images of
+    each combination of classes, as far as groups allow.
+
+    The largest groups come first. Each goes to the fold in which the sum of the squared numbers of images, by fold and
+    combination, grows least; of equal ones to the smallest fold. Groups of one image, which come last, even out the
+    numbers. With such groups alone, folds differ by at most one image, in total and for each combination.
+    """
+    combination = {labels.name: labels.combination for labels in images}
+
+    def order(group: tuple[str, ...]) -> tuple[int, list[int], bytes]:
+        return -len(group), sorted(combination[name] for name in group), _draw(seed, group[0])
+
+    numbers = [Counter[int]() for _ in range(folds)]
+    assigned: dict[str, int] = {}
+    for group in sorted(groups.members, key=order):
+        own = Counter(combination[name] for name in group)
+        growth = [sum(count * (2 * of_fold[bits] + count) for bits, count in own.items()) for of_fold in numbers]
+        fold = min(range(folds), key=lambda i: (growth[i], numbers[i].total(), i))
+        numbers[fold] += own
+        assigned |= dict.fromkeys(group, fold)
+    return assigned
 
 
 def _draw(seed: int, name: str) -> bytes:

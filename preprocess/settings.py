@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cloudseg.core.errors import UsageError
 from cloudseg.data.labels import LabelTable
+from preprocess.groups import NAMES
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,8 @@ class Settings:
     """Settings that determine the bytes of every shard.
 
     `size` is (height, width) of the stored images. With `shards` None, the number of shards follows from the size of
-    the data. With `allow_resize`, images of other sizes than the competition's are accepted.
+    the data. With `allow_resize`, images of other sizes than the competition's are accepted. `groups` is the path of a
+    table of provenance or `groups.NAMES`, if images that show the same clouds are to be in one fold.
     """
 
     table: LabelTable
@@ -26,6 +28,7 @@ class Settings:
     folds: int = 5
     seed: int = 0
     allow_resize: bool = False
+    groups: str | None = None
 
     def check(self) -> None:
         """Raises UsageError, which says what to type, for invalid settings."""
@@ -40,6 +43,11 @@ class Settings:
             raise UsageError(f"{self.out} is not a folder: give a folder for the shards with --out DATA")
         if self.folds < 2:
             raise UsageError(f"--folds {self.folds}: at least 2 are needed, one of them for validation")
+        if self.groups and self.groups != NAMES and not Path(self.groups).exists():
+            raise UsageError(
+                f"--groups {self.groups} is not there: give a table with the columns image,nasa_file, or --groups "
+                f"{NAMES} if the images have the names of NASA's files"
+            )
         if self.shards is not None and self.shards < 1:
             raise UsageError(f"--shards {self.shards}: at least 1 is needed")
 

@@ -143,18 +143,22 @@ class Manifest:
         return np.flatnonzero((folds == fold) != training)
 
 
-def remake(folder: Path | str, out: Path | str | None = None) -> str:
+def remake(folder: Path | str, out: Path | str | None = None, size: tuple[int, int] | None = None) -> str:
     """The command that makes the shards of `folder` again, there or in `out`, with the settings that its fingerprint or
-    manifest records. Shards of an earlier format are made in a new folder: formats are not mixed."""
+    manifest records, or with another `size` (height, width). Shards of an earlier format are made in a new folder:
+    formats are not mixed."""
     options: list[str] = []
     table = "--csv", "train.csv"
     for file in (FINGERPRINT, MANIFEST):
         try:
             recorded = json.loads((Path(folder) / file).read_bytes())["fingerprint"]
+            changed = {"size": f"{size[0]}x{size[1]}"} if size else {}
             for name in ("size", "shards", "folds", "seed"):
-                options += [f"--{name}", str(recorded[name])]
+                options += [f"--{name}", str(changed.get(name, recorded[name]))]
             if recorded["allow_resize"]:
                 options.append("--allow-resize")
+            if groups := recorded.get("groups"):
+                options += ["--groups", "provenance.csv" if groups == "table" else groups]
             content, _, label_size = recorded.get("labels", "").partition(" of ")
             if content == "boxes":
                 table = "--boxes", "FILE"
