@@ -1,6 +1,6 @@
 """List networks: number of parameters, parameters of the encoder, and the part of the encoder that trains.
 
-  python -m cloudseg.models                        the five networks of the source work
+  python -m cloudseg.models                        the five networks of the source work, and a small one
   python -m cloudseg.models fpn-seresnet18         another network
   python -m cloudseg.models unet-resnet34 --encoder 0.2 --layers     the layers that train at a share of 0.2
 
@@ -17,6 +17,8 @@ from cloudseg.core.errors import UsageError, run_command
 from cloudseg.nets import names
 
 FIVE = ("vanilla", "unet-vgg16", "unet-resnet34", "unet-resnet18", "linknet-efficientnetb1")
+LISTED = (*FIVE, "unet-mobilenetv2")
+"""Networks that are listed by default."""
 SIZE = (64, 96)
 """Image size (height, width) for the model; the number of parameters does not depend on it."""
 
@@ -27,7 +29,7 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("names", nargs="*", default=FIVE, metavar="NETWORK")
+    parser.add_argument("names", nargs="*", default=LISTED, metavar="NETWORK")
     parser.add_argument(
         "--encoder", type=float, default=0.2, help="share of the encoder that trains (default 0.2, as in `partial`)"
     )

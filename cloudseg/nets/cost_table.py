@@ -76,7 +76,7 @@ def layers(
         freeze.Part(str(index), row.parameters + row.statistics, index < len(table.encoder), row.statistics > 0)
         for index, row in enumerate(rows)
     ]
-    _, trains = freeze.choose(parts, share, train_bn)
+    _, trains = freeze.choose(parts, share, train_bn, freeze.block_starts(names.parse(name)[1]))
     return [
         Layer(row.flops(size), row.parameters, row.statistics, trained)
         for row, trained in zip(rows, trains, strict=True)

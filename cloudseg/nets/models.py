@@ -16,7 +16,7 @@ with contextlib.redirect_stdout(None):  # its import prints a line
     import segmentation_models as sm
 from segmentation_models.backbones.backbones_factory import Backbones
 
-from cloudseg.nets import dropout, names, vanilla
+from cloudseg.nets import dropout, freeze, names, vanilla
 
 DECODERS: dict[str, Callable[..., tf.keras.Model]] = {
     "unet": sm.Unet,
@@ -40,6 +40,8 @@ class Network:
     """Names of the encoder layers with weights, in the order of the model."""
     scale: Callable[[tf.Tensor], tf.Tensor]
     """RGB uint8 -> float32, scaled as the encoder expects."""
+    block_starts: frozenset[int] | None = None
+    """See `freeze.block_starts`; indices in `encoder`."""
 
     def logits(self, images: tf.Tensor, training: bool) -> tf.Tensor:
         """Images, uint8 (n, H, W, 3) -> logits, float32 (n, H, W, 4)."""
@@ -75,10 +77,9 @@ def build(name: str, size: Size, pretrained: bool, batchnorm: bool = True, mixed
         if isinstance(layer, tf.keras.layers.BatchNormalization):
             layer.momentum = BATCHNORM_MOMENTUM
     network_layers = tuple(layer.name for layer in model.layers if layer.name in layers and layer.weights)
-    if pretrained:
-        return Network(model, network_layers, _scale(encoder))
     # A random encoder expects no particular scale; -1 to 1 suits its initial weights.
-    return Network(model, network_layers, lambda images: tf.cast(images, tf.float32) / 127.5 - 1.0)
+    scale = _scale(encoder) if pretrained else lambda images: tf.cast(images, tf.float32) / 127.5 - 1.0
+    return Network(model, network_layers, scale, freeze.block_starts(encoder))
 
 
 def _model(decoder: str, encoder: str, size: Size, batchnorm: bool) -> tf.keras.Model:

@@ -68,6 +68,7 @@ def test_all_parameters_are_counted_and_flops_as_by_hand():
         ("linknet-efficientnetb0", [(64, 96)]),
         ("fpn-densenet121", [(64, 96)]),
         ("pspnet-seresnet18", [(96, 144), (288, 480)]),
+        ("unet-mobilenetv2", [(64, 96)]),
     ],
 )
 def test_the_table_says_what_the_networks_say(name, sizes):

@@ -6,12 +6,13 @@ from __future__ import annotations
 import functools
 import json
 import math
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from cloudseg.models import FIVE
+from cloudseg.models import LISTED
 from cloudseg.nets import freeze, models, names
 from tests import processes
 from tests.train.conftest import ROOT, environment, run_ranks
@@ -35,6 +36,7 @@ def built(name: str) -> models.Network:
         ("unet-vgg16", (23.7e6, 23.8e6), (14.7e6, 14.72e6)),
         ("unet-resnet18", (14.3e6, 14.4e6), (11.1e6, 11.2e6)),
         ("linknet-efficientnetb1", (8.6e6, 8.7e6), (6.5e6, 6.6e6)),
+        ("unet-mobilenetv2", (8.0e6, 8.1e6), (2.25e6, 2.26e6)),
     ],
 )
 def test_networks_are_as_large_as_published(name, parameters, encoder):
@@ -43,12 +45,12 @@ def test_networks_are_as_large_as_published(name, parameters, encoder):
     assert encoder[0] < network.encoder_parameters() < encoder[1]
 
 
-@pytest.mark.parametrize("name", FIVE)
+@pytest.mark.parametrize("name", LISTED)
 def test_partial_trains_about_a_fifth_of_the_encoder(name):
     assert 0.15 < freeze.freeze(built(name), 0.2).encoder_share < 0.3
 
 
-@pytest.mark.parametrize("name", FIVE)
+@pytest.mark.parametrize("name", LISTED)
 def test_freezing_leaves_nothing_of_the_encoder_and_all_of_the_decoder(name):
     network = built(name)
     everything = {v.ref() for v in network.model.variables if v.trainable}
@@ -57,6 +59,18 @@ def test_freezing_leaves_nothing_of_the_encoder_and_all_of_the_decoder(name):
     assert {v.ref() for v in network.model.trainable_variables} == everything - encoder
     freeze.freeze(network, 1.0)
     assert {v.ref() for v in network.model.trainable_variables} == everything
+
+
+@pytest.mark.parametrize("decoder", ["unet", "pspnet"])  # pspnet uses only the first layers of an encoder
+def test_mobilenetv2_is_cut_between_inverted_residuals(decoder):
+    network = models.build(f"{decoder}-mobilenetv2", (96, 96), pretrained=False)
+    block_of = {name: re.search(r"Conv1|expanded_conv|block_\d+|Conv_1", name)[0] for name in network.encoder}
+    for share in (0.1, 0.2, 0.4, 0.6, 0.9):
+        plan = freeze.freeze(network, share)
+        trained = {block for name, block in block_of.items() if network.model.get_layer(name).trainable}
+        frozen = {block for name, block in block_of.items() if not network.model.get_layer(name).trainable}
+        assert not trained & frozen
+        assert abs(plan.encoder_share - share) < 0.15
 
 
 def test_batchnorm_of_a_frozen_encoder_trains_if_asked_to():
