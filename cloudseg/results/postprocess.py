@@ -14,7 +14,7 @@ import numpy as np
 from cloudseg.core import config
 from cloudseg.core.errors import UsageError
 from cloudseg.data.labels import CLASSES
-from cloudseg.results.components import CONNECTIVITY, level
+from cloudseg.results.components import drop_small, level
 
 EACH_COMPONENT, IN_TOTAL = "component", "total"
 """Area that is compared with the minimum: of each connected component, or of all pixels of the class in the image."""
@@ -53,10 +53,7 @@ def mask(probability: np.ndarray, rule: Rule) -> np.ndarray:
         if np.count_nonzero(found) < rule.min_area:
             return np.zeros_like(found)
     elif rule.min_area > 1:
-        _, labels, stats, _ = cv2.connectedComponentsWithStats(found.view(np.uint8), connectivity=CONNECTIVITY)
-        kept = stats[:, cv2.CC_STAT_AREA] >= rule.min_area
-        kept[0] = False
-        found = kept[labels]
+        found = drop_small(found, rule.min_area)
     return reshape(found, rule.shape)
 
 
@@ -69,8 +66,24 @@ def reshape(found: np.ndarray, shape: str) -> np.ndarray:
     """Replace each component of a mask, bool (h, w), by its convex hull or its bounding box."""
     if shape == AS_IT_IS or not found.any():
         return found
-    out = np.zeros(found.shape, np.uint8)
-    outlines, _ = cv2.findContours(found.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return _draw(_outlines(found), shape, found.shape)
+
+
+def shapes(found: np.ndarray) -> list[np.ndarray]:
+    """`reshape` of a mask that is not empty, bool (h, w), to each of SHAPES."""
+    outlines = _outlines(found)
+    return [found, *(_draw(outlines, shape, found.shape) for shape in SHAPES[1:])]
+
+
+def _outlines(found: np.ndarray) -> Sequence[np.ndarray]:
+    """Outline of each component that is not inside another one: int32 (points, 1, 2), x and y."""
+    outlines, _ = cv2.findContours(found.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return outlines
+
+
+def _draw(outlines: Sequence[np.ndarray], shape: str, size: tuple[int, ...]) -> np.ndarray:
+    """Draw the convex hull or the bounding box of each outline: bool of `size`."""
+    out = np.zeros(size, np.uint8)
     for outline in outlines:
         if shape == HULL:
             cv2.fillConvexPoly(out, cv2.convexHull(outline), 1)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import cv2
 import numpy as np
 
 from cloudseg.data.bitmask import has_data, unpack
@@ -70,7 +71,7 @@ def score(read: Read, images: int, progressed: Callable[[], None] = lambda: None
     all_components = components.collect(read_image, images, search.THRESHOLDS, threads)
     odd = np.arange(images) % 2 == 1
     subsets = (~odd, odd, np.ones(images, bool))
-    rules = [_search(all_components, subset, progressed) for subset in subsets]
+    rules = _search(all_components, subsets, progressed)
 
     def count(i: int) -> _ImageCounts:
         return _count_image(*read_image(i), rules, other_half=1 - i % 2)
@@ -98,14 +99,17 @@ def score(read: Read, images: int, progressed: Callable[[], None] = lambda: None
 
 
 def _search(
-    all_components: list[list[components.Components]], subset: np.ndarray, progressed: Callable[[], None]
-) -> list[Rule]:
-    """Best rule of each class on a subset of the images, bool (n,)."""
-    rules = []
+    all_components: list[list[components.Components]], subsets: Sequence[np.ndarray], progressed: Callable[[], None]
+) -> list[list[Rule]]:
+    """Best rule of each class on each subset of the images, bool (n,): a list (subsets, C)."""
+    some = [subset for subset in subsets if subset.any()]
+    found: list[list[Rule]] = [[] for _ in some]
     for of_class in all_components:
         progressed()
-        rules.append(search.best([at.of(subset) for at in of_class], search.THRESHOLDS)[0] if subset.any() else Rule())
-    return rules
+        for rules, (rule, _) in zip(found, search.best_of_each(of_class, search.THRESHOLDS, some), strict=True):
+            rules.append(rule)
+    of_some = iter(found)
+    return [next(of_some) if subset.any() else [Rule()] * len(CLASSES) for subset in subsets]
 
 
 def _shape(rule: Rule, counts: np.ndarray) -> Rule:
@@ -136,28 +140,33 @@ class _ImageCounts:
 
 def _count_image(probability: np.ndarray, bits: np.ndarray, rules: list[list[Rule]], other_half: int) -> _ImageCounts:
     truth, valid = unpack(bits), has_data(bits)
-    size = truth.sum(axis=(1, 2))
     counts = np.zeros((len(rules), len(CLASSES), len(SHAPES), 3), np.int64)
-    counts[..., 2] = size[:, None]
     overlap = np.zeros((len(SHAPES), len(CLASSES), len(CLASSES)), np.int64)
-    untuned = np.zeros((len(CLASSES), 3), np.int64)
-    histogram = np.zeros((len(CLASSES), 2, 256), np.int64)
+    histogram = np.stack([_histogram(of_class, mask) for of_class, mask in zip(probability, truth, strict=True)])
+    size = histogram[:, 1].sum(axis=1)
+    counts[..., 2] = size[:, None]
     for c, of_class in enumerate(probability):
-        untuned[c] = _count(postprocess.mask(of_class, Rule()), truth[c])
-        inside = np.bincount(of_class[truth[c]], minlength=256)
-        histogram[c] = np.bincount(of_class.reshape(-1), minlength=256) - inside, inside
         for k, of_rules in enumerate(rules):
             plain = postprocess.mask(of_class, of_rules[c])
-            for s, shape in enumerate(SHAPES):
-                mask = postprocess.reshape(plain, shape) & valid
-                counts[k, c, s] = _count(mask, truth[c])
+            if not plain.any():
+                continue
+            for s, shaped in enumerate(postprocess.shapes(plain)):
+                mask = shaped & valid
+                counts[k, c, s, :2] = np.count_nonzero(mask & truth[c]), np.count_nonzero(mask)
                 if k == other_half:
                     overlap[s, :, c] = [np.count_nonzero(each & mask) for each in truth]
+    above = histogram[:, :, components.level(Rule().threshold) + 1 :].sum(axis=2)
+    untuned = np.stack([above[:, 1], above.sum(axis=1), size], axis=1)
     return _ImageCounts(counts, untuned, overlap, histogram)
 
 
-def _count(mask: np.ndarray, truth: np.ndarray) -> tuple[int, int, int]:
-    return np.count_nonzero(mask & truth), np.count_nonzero(mask), np.count_nonzero(truth)
+def _histogram(probability: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Pixels by probability, uint8 (h, w), outside and inside of `truth`, bool (h, w): int64 (2, 256)."""
+    every, inside = (
+        cv2.calcHist([probability], [0], mask, [256], [0, 256]).reshape(-1).astype(np.int64)  # exact up to 2**24
+        for mask in (None, truth.view(np.uint8))
+    )
+    return np.stack([every - inside, inside])
 
 
 def summary(scored: Scoring, names: Sequence[str]) -> dict[str, Any]:

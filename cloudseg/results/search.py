@@ -30,15 +30,33 @@ class Curve:
     """float64 (m,): mean Dice from each area up to the next."""
 
 
-def curve(components: Components, area_of: str = EACH_COMPONENT, min_peak: float = 0.0) -> Curve:
-    """Mean Dice of a class over its images for every minimum area."""
-    if min_peak:
-        kept = components.peak > level(min_peak)
-        dice_of_others = float((components.truth[~kept] == 0).sum())
-        if not kept.any():
-            return Curve(np.zeros(1, np.int64), np.array([dice_of_others / len(kept)]))
-        of_kept = curve(components.of(kept), area_of)
-        return Curve(of_kept.areas, (of_kept.dice * kept.sum() + dice_of_others) / len(kept))
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """Dice of each of n images as a step function of the minimum area."""
+
+    unfiltered: np.ndarray
+    """float64 (n,): Dice with all components."""
+    empty: np.ndarray
+    """float64 (n,): Dice of an empty mask."""
+    area: np.ndarray
+    """int64 (k,), ascending: area from which on a component is dropped, or all components of an image."""
+    image: np.ndarray
+    """int32 (k,): its image."""
+    change: np.ndarray
+    """float64 (k,): what that adds to the Dice of the image."""
+
+    def curve(self, images: np.ndarray, kept: np.ndarray) -> Curve:
+        """The curve of some of the images, of which those that are not `kept` have empty masks; both bool (n,)."""
+        kept = images & kept
+        chosen = kept[self.image]
+        area, sums = self.area[chosen], np.cumsum(self.change[chosen])
+        last = np.flatnonzero(np.append(area[1:] != area[:-1], True)[: len(area)])
+        first = self.unfiltered[kept].sum() + self.empty[images & ~kept].sum()
+        return Curve(np.append(0, area[last]), (first + np.append(0.0, sums[last])) / np.count_nonzero(images))
+
+
+def steps(components: Components, area_of: str = EACH_COMPONENT) -> Steps:
+    """Dice of each image of a class as a function of the minimum area."""
     images = len(components.truth)
     truth = components.truth.astype(np.float64)
     empty = (components.truth == 0).astype(np.float64)
@@ -46,43 +64,68 @@ def curve(components: Components, area_of: str = EACH_COMPONENT, min_peak: float
     hits = np.bincount(components.image, components.hits, images)
     unfiltered = np.where(total + truth > 0, 2 * hits / np.maximum(total + truth, 1), 1.0)
     if area_of == IN_TOTAL:
-        some = total > 0
-        position, step = total[some].astype(np.int64) + 1, (empty - unfiltered)[some]
+        image = np.flatnonzero(total > 0)
+        area, change = total[image].astype(np.int64) + 1, (empty - unfiltered)[image]
     else:
         # Areas descend within an image: when a component is dropped, the components before it remain.
+        image = components.image
         area_left, hits_left = _sum_of_larger(components, components.area), _sum_of_larger(components, components.hits)
-        image_truth = truth[components.image]
-        without_it = np.where(
-            area_left > 0, 2 * hits_left / np.maximum(area_left + image_truth, 1), empty[components.image]
-        )
-        with_it = 2 * (hits_left + components.hits) / (area_left + components.area + image_truth)
-        position, step = components.area.astype(np.int64) + 1, without_it - with_it
-    areas, where = np.unique(np.concatenate([[0], position]), return_inverse=True)
-    steps = np.bincount(where, np.concatenate([[unfiltered.sum()], step]), len(areas))
-    return Curve(areas, np.cumsum(steps) / images)
+        without_it = np.where(area_left > 0, 2 * hits_left / np.maximum(area_left + truth[image], 1), empty[image])
+        with_it = 2 * (hits_left + components.hits) / (area_left + components.area + truth[image])
+        area, change = components.area.astype(np.int64) + 1, without_it - with_it
+    order = np.argsort(area, kind="stable")
+    return Steps(unfiltered, empty, area[order], image[order].astype(np.int32), change[order])
+
+
+def curve(components: Components, area_of: str = EACH_COMPONENT, min_peak: float = 0.0) -> Curve:
+    """Mean Dice of a class over its images for every minimum area."""
+    every = np.ones(len(components.truth), bool)
+    return steps(components, area_of).curve(every, _above(components, min_peak))
 
 
 def best(at_thresholds: Sequence[Components], thresholds: Sequence[float]) -> tuple[Rule, float]:
-    """Return the rule with the highest mean Dice, and that Dice.
+    """Return the rule with the highest mean Dice over all images, and that Dice; see `best_of_each`."""
+    return best_of_each(at_thresholds, thresholds, [np.ones(len(at_thresholds[0].truth), bool)])[0]
+
+
+def best_of_each(
+    at_thresholds: Sequence[Components], thresholds: Sequence[float], subsets: Sequence[np.ndarray]
+) -> list[tuple[Rule, float]]:
+    """Return, for each subset of the images, bool (n,), the rule with the highest mean Dice, and that Dice.
 
     Of equally good rules it is the one with the lowest `min_peak`, then the threshold nearest to 0.5, then the smaller
     area. The area is the middle of the interval with the same Dice, as it suits other images best.
     """
-    candidates = []
+    candidates: list[list[tuple[float, float, float, float, int, str]]] = [[] for _ in subsets]
     for threshold, components in zip(thresholds, at_thresholds, strict=True):
+        gates = {peak: _above(components, peak) for peak in MIN_PEAKS if not peak or peak > threshold}
         for area_of in (EACH_COMPONENT, IN_TOTAL):
-            for min_peak in MIN_PEAKS:
-                if min_peak and min_peak <= threshold:
-                    continue
-                by_area = curve(components, area_of, min_peak)
-                dice = np.round(by_area.dice, 12)
-                at = int(np.argmax(dice))
-                area = int(by_area.areas[at])
-                if area and at + 1 < len(by_area.areas):
-                    area = (area + int(by_area.areas[at + 1])) // 2
-                candidates.append((-float(dice[at]), min_peak, abs(threshold - 0.5), threshold, area, area_of))
-    negative_dice, min_peak, _, threshold, area, area_of = min(candidates)
+            by_image = steps(components, area_of)
+            for found, images in zip(candidates, subsets, strict=True):
+                for min_peak, kept in gates.items():
+                    dice, area = _maximum(by_image.curve(images, kept))
+                    found.append((-dice, min_peak, abs(threshold - 0.5), threshold, area, area_of))
+    return [_rule(min(found)) for found in candidates]
+
+
+def _rule(candidate: tuple[float, float, float, float, int, str]) -> tuple[Rule, float]:
+    negative_dice, min_peak, _, threshold, area, area_of = candidate
     return Rule(threshold, min_peak, area, area_of), -negative_dice
+
+
+def _maximum(curve: Curve) -> tuple[float, int]:
+    """The highest Dice of a curve, to 12 digits, and the middle of the first interval of areas with that Dice."""
+    dice = np.round(curve.dice, 12)
+    at = int(np.argmax(dice))
+    area = int(curve.areas[at])
+    if area and at + 1 < len(curve.areas):
+        area = (area + int(curve.areas[at + 1])) // 2
+    return float(dice[at]), area
+
+
+def _above(components: Components, min_peak: float) -> np.ndarray:
+    """Images whose peak is above `min_peak`, or all if it is 0: bool (n,)."""
+    return components.peak > level(min_peak) if min_peak else np.ones(len(components.peak), bool)
 
 
 def dice(components: Components, rule: Rule) -> np.ndarray:

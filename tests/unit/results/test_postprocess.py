@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import cv2
+import numpy as np
 import pytest
 
 from cloudseg.core.errors import UsageError
@@ -28,3 +30,23 @@ def test_an_unknown_field_of_a_rule_is_named(tmp_path):
     (tmp_path / "thresholds.json").write_text(json.dumps({name: {"treshold": 0.4} for name in CLASSES}))
     with pytest.raises(UsageError, match="Fish: there is no setting 'treshold'; did you mean 'threshold'"):
         postprocess.load(tmp_path / "thresholds.json")
+
+
+def test_hulls_and_boxes_cover_each_component_and_what_it_encloses():
+    """A ring around a square, and an L."""
+    found = np.zeros((40, 60), bool)
+    found[5:25, 5:30] = True
+    found[8:22, 8:27] = False
+    found[12:15, 12:20] = True
+    found[30:38, 40:44] = found[30:33, 40:55] = True
+    by_shape = dict(zip(postprocess.SHAPES, postprocess.shapes(found), strict=True))
+    boxes = np.zeros_like(found)
+    boxes[5:25, 5:30] = boxes[30:38, 40:55] = True
+    assert np.array_equal(by_shape[postprocess.BOX], boxes)
+    hulls = np.zeros(found.shape, np.uint8)
+    _, labels = cv2.connectedComponents(found.astype(np.uint8), connectivity=8)
+    for label in range(1, labels.max() + 1):
+        cv2.fillConvexPoly(hulls, cv2.convexHull(np.argwhere(labels == label)[:, ::-1].astype(np.int32)), 1)
+    assert np.array_equal(by_shape[postprocess.HULL], hulls.view(bool))
+    for shape, expected in by_shape.items():
+        assert np.array_equal(postprocess.reshape(found, shape), expected)

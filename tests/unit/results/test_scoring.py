@@ -62,6 +62,25 @@ def test_each_image_is_cut_by_the_rules_of_the_other_half(made, found):
             assert found.tuned[i, c].tolist() == [(masks[c] & mask).sum(), masks[c].sum(), mask.sum()]
 
 
+def test_counts_are_those_of_a_plain_loop(made, found):
+    """Over images with no-data pixels, masks, classes and rules, one after the other."""
+    probability, truth = made[0], made[1].copy()
+    truth[:, :, :12] = 128
+    scored = scoring.score(lambda i: (probability[i], truth[i]), IMAGES)
+    histogram = np.zeros((4, 2, 256), int)
+    for i in range(IMAGES):
+        masks, valid = unpack(truth[i]), truth[i] < 128
+        predicted = postprocess.masks(probability[i], scored.half_rules[1 - i % 2]) & valid
+        for c, mask in enumerate(masks):
+            assert scored.tuned[i, c].tolist() == [(predicted[c] & mask).sum(), predicted[c].sum(), mask.sum()]
+            half = probability[i, c] > 127
+            assert scored.untuned[i, c].tolist() == [(half & mask).sum(), half.sum(), mask.sum()]
+            for inside in (0, 1):
+                np.add.at(histogram[c, inside], probability[i, c][mask == inside], 1)
+            assert scored.overlap[i, c].tolist() == [(mask & each).sum() for each in predicted]
+    assert np.array_equal(scored.histogram, histogram)
+
+
 def test_what_one_half_holds_does_not_change_its_own_rules(made, found):
     """Other truths in the odd images change the rules of the odd, and so the scores of the even, and not theirs."""
     probability, truth = made

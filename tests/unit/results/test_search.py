@@ -91,18 +91,10 @@ def test_of_rules_that_score_the_same_the_plainest_is_taken():
     assert search.best(by_threshold(nothing, nothing > 0), THRESHOLDS) == (Rule(), 1.0)
 
 
-def test_some_images_of_all_are_as_if_they_were_alone():
+def test_some_images_of_all_get_the_rule_that_they_get_alone():
     probability, truth = images(3)
     half = np.arange(len(truth)) % 2 == 0
-    rule = Rule(min_area=20)
-    for chosen, alone in zip(
-        by_threshold(probability, truth), by_threshold(probability[half], truth[half]), strict=True
-    ):
-        assert np.array_equal(search.dice(chosen.of(half), rule), search.dice(alone, rule))
-
-
-def test_pixels_that_touch_at_a_corner_are_one_piece():
-    probability = np.zeros((4, 4), np.uint8)
-    probability[0, 0] = probability[1, 1] = 255
-    ((area, hits),) = components.split(probability, probability > 0, (0.5,))
-    assert area.tolist() == hits.tolist() == [2]
+    found = search.best_of_each(by_threshold(probability, truth), THRESHOLDS, [half, ~half])
+    for subset, (rule, dice) in zip((half, ~half), found, strict=True):
+        alone = search.best(by_threshold(probability[subset], truth[subset]), THRESHOLDS)
+        assert (rule, dice) == (alone[0], pytest.approx(alone[1]))
