@@ -1,10 +1,11 @@
 """Download ImageNet weights of encoders on the login node, because compute nodes have no internet.
 
   python -m cloudseg.weights fetch unet-resnet34    for a network; or for encoders: fetch resnet34 vgg16
-  python -m cloudseg.weights list                   list the encoders and whether their weights are present
+  python -m cloudseg.weights list                   list the encoders, and which of their weights are here
 
 The files are stored in $CLOUDSEG_CACHE/weights (default ~/.cache/cloudseg/weights), which compute nodes must see.
-The same command resumes an interrupted download. See docs/weights.md.
+The same command resumes an interrupted download. A file of your own: launch with --set weights=FILE. See
+docs/weights.md.
 """
 
 from __future__ import annotations
@@ -16,7 +17,12 @@ from cloudseg.core.errors import UsageError, run_command
 from cloudseg.nets import names
 from cloudseg.nets.download import fetch
 from cloudseg.nets.imagenet import IMAGENET
-from cloudseg.nets.weights import cached
+from cloudseg.nets.weights import cached, inspect
+
+OWN_FILE = (
+    "A file of your own (HDF5, as Keras's save_weights writes it for the network or its encoder) need not be listed "
+    "here: launch with --set weights=FILE"
+)
 
 
 def encoder_of(name: str) -> str:
@@ -38,11 +44,15 @@ def encoder_of(name: str) -> str:
 
 
 def show() -> None:
-    """Print one line per encoder: name, state of its file, path of the file, URL."""
+    """Print one line per encoder: name, whether its file is there, size, state of its digest, path, URL."""
+    row = "{:17}  {:7}  {:>8}  {:14}  {}  {}".format
+    print(row("encoder", "file", "size", "digest", "path", "published at"))
     for encoder in names.ENCODERS:
-        file, source = cached(encoder), IMAGENET.get(encoder)
-        state = "missing" if not file.exists() else "damaged" if source and not source.matches(file) else "present"
-        print(f"{encoder:17}  {state}  {file}  {source.url if source else '(no digest is published)'}", flush=True)
+        file = inspect(encoder)
+        size = "" if file.bytes is None else f"{file.bytes / 1e6:.1f} MB"
+        source = IMAGENET.get(encoder)
+        print(row(encoder, file.state, size, file.digest, file.path, source.url if source else "-"), flush=True)
+    print(OWN_FILE)
 
 
 def main() -> None:
@@ -54,7 +64,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     fetching = commands.add_parser("fetch", help="download weights of encoders into the cache")
     fetching.add_argument("name", nargs="+", help=f"a network, for example unet-resnet34, or {', '.join(IMAGENET)}")
-    commands.add_parser("list", help="list the encoders and whether their weights are present")
+    commands.add_parser("list", help="list the encoders, and which of their weights are here")
     arguments = parser.parse_args()
     if arguments.command == "list":
         show()

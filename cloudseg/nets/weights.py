@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,35 @@ def cached(encoder: str) -> Path:
     cache = Path(os.environ.get("CLOUDSEG_CACHE") or Path.home() / ".cache" / "cloudseg")
     name = Path(IMAGENET[encoder].url).name if encoder in IMAGENET else f"{encoder}_imagenet_no_top.h5"
     return cache / "weights" / name
+
+
+@dataclasses.dataclass(frozen=True)
+class CachedFile:
+    """What the cache has of an encoder's weights."""
+
+    path: Path
+    state: str
+    """"present", "missing", or "partial" if a download was interrupted."""
+    bytes: int | None
+    """Size; None if missing."""
+    digest: str
+    """"right" or "wrong" if the published digest is known, "none published" if not, "unreadable"; "" unless present."""
+
+
+def inspect(encoder: str) -> CachedFile:
+    """Look into the cache for the weights of `encoder`. Reads the whole file to compute its digest."""
+    file = cached(encoder)
+    partial = file.with_name(f"{file.name}.part")
+    if not file.exists():
+        if partial.exists():
+            return CachedFile(file, "partial", partial.stat().st_size, "")
+        return CachedFile(file, "missing", None, "")
+    try:
+        right = IMAGENET[encoder].matches(file) if encoder in IMAGENET else None
+    except OSError:
+        return CachedFile(file, "present", file.stat().st_size, "unreadable")
+    digest = {True: "right", False: "wrong", None: "none published"}[right]
+    return CachedFile(file, "present", file.stat().st_size, digest)
 
 
 def require(weights: str, encoder: str) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import importlib
 import importlib.util
 import io
+import re
 import socket
 import struct
 import sys
@@ -280,14 +281,21 @@ def test_a_terminal_gets_a_bar(publisher, monkeypatch):
 def test_the_list_says_what_is_here(publisher, monkeypatch, capsys):
     download.fetch("resnet18")
     weights.cached("resnet34").write_bytes(b"damaged")
+    weights.cached("mobilenetv2").write_bytes(b"a file of one's own")
+    weights.cached("vgg19").with_name(f"{weights.cached('vgg19').name}.part").write_bytes(bytes(2_500_000))
     capsys.readouterr()
     run(monkeypatch, "list")
-    rows = {row[0]: row[1:] for row in (line.split(maxsplit=3) for line in capsys.readouterr().out.splitlines())}
+    header, *lines, advice = capsys.readouterr().out.splitlines()
+    rows = {row[0]: row[1:] for row in (re.split(r"  +", line) for line in lines)}
+    assert re.split(r"  +", header) == ["encoder", "file", "size", "digest", "path", "published at"]
     assert tuple(rows) == names.ENCODERS
-    assert rows["resnet18"] == ["present", str(weights.cached("resnet18")), publisher.url]
-    assert rows["resnet34"][0] == "damaged"
-    assert rows["vgg16"][0] == "missing"
-    assert rows["mobilenet"][2] == "(no digest is published)"
+    size = f"{len(publisher.content) / 1e6:.1f} MB"
+    assert rows["resnet18"] == ["present", size, "right", str(weights.cached("resnet18")), publisher.url]
+    assert rows["resnet34"][:3] == ["present", "0.0 MB", "wrong"]
+    assert rows["vgg16"][:2] == ["missing", str(weights.cached("vgg16"))]
+    assert rows["vgg19"][:2] == ["partial", "2.5 MB"]
+    assert rows["mobilenetv2"] == ["present", "0.0 MB", "none published", str(weights.cached("mobilenetv2")), "-"]
+    assert "--set weights=FILE" in advice
 
 
 @pytest.mark.parametrize(
