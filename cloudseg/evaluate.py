@@ -3,10 +3,12 @@
 python -m cloudseg.evaluate --run runs/NAME
 srun --ntasks-per-node=4 python -m cloudseg.evaluate --run runs/NAME --flips
 python -m cloudseg.evaluate --run runs/fold0 --with runs/fold1 runs/fold2 --out runs/ensemble
+python -m cloudseg.evaluate --run runs/NAME --data OTHER
 
 Writes RUN/evaluate/ and RUN/report.html. Probability maps are kept in RUN/probabilities, so that a second call needs no
 GPU. Several runs are scored as an ensemble: the mean of the probability maps of the runs that did not train on the
-image.
+image. With --data, all images of another data set are scored with the rules that the evaluation chose before; results
+go to RUN/other-data/.
 """
 
 from __future__ import annotations
@@ -22,15 +24,30 @@ from cloudseg.training import rank
 
 def main() -> None:
     parser = run.parser("evaluate", __doc__)
+    parser.add_argument("--data", type=Path, metavar="OTHER", help="score all images of this data set instead")
+    parser.add_argument(
+        "--thresholds", type=Path, metavar="FILE", help="with --data: rules (default: RUN/evaluate/thresholds.json)"
+    )
     parser.add_argument("--with", dest="others", nargs="+", type=Path, default=[], metavar="RUN", help="more runs")
     parser.add_argument("--weights", nargs="+", type=float, metavar="W", help="weight of each run (default: 1)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for results of several runs")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for results of several runs, or of --data")
     parser.add_argument("--flips", action="store_true", help="average over the image and its three mirror images")
     args = parser.parse_args()
-    if bool(args.others) != bool(args.out):
+    if (args.others and not args.out) or (args.out and not args.others and not args.data):
         raise UsageError("--with RUN ... and --out DIR go together: results of several runs need a folder")
+    if args.thresholds and not args.data:
+        raise UsageError("--thresholds FILE goes with --data OTHER; without it the rules are chosen anew")
     runs = [run.open_run(path) for path in (args.run, *args.others)]
 
+    if args.data:
+        from cloudseg.results import other_data  # imports OpenCV, which --help does not need
+
+        request = other_data.prepare(runs, args.data, args.thresholds, args.weights, args.flips, args.out)
+        with rank.started(runs[0], stop) as own:
+            from cloudseg.results.evaluation import evaluate_on
+
+            evaluate_on(request, own)
+        return
     with rank.started(runs[0], stop) as own:
         from cloudseg.results.evaluation import evaluate
 

@@ -100,6 +100,10 @@ class Run:
         """Folder of probability maps, see `cloudseg.results.probabilities`."""
         return self.path / "probabilities"
 
+    def other_data(self, name: str, digest: str) -> Path:
+        """Folder of the evaluation on another data set, of this name and sha256 (hex)."""
+        return self.path / "other-data" / f"{name}-{digest[:8]}"
+
     @property
     def report(self) -> Path:
         return self.path / "report.html"

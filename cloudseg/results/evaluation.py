@@ -17,11 +17,11 @@ from cloudseg.core.run import EVALUATE, Run
 from cloudseg.data.labels import CLASSES
 from cloudseg.data.shards import Manifest, Shards
 from cloudseg.nets import scores
-from cloudseg.results import inference, postprocess, report, scoring
+from cloudseg.results import fixed_rules, inference, other_data, postprocess, report, scoring
 from cloudseg.results.ensemble import Ensemble
 from cloudseg.results.probabilities import Store, store_of
 from cloudseg.results.sources import Samples
-from cloudseg.training.build import open_shards
+from cloudseg.training.build import data_of, open_data, open_shards
 from cloudseg.training.log import log_line
 from cloudseg.training.rank import Rank, on_rank_zero
 from cloudseg.training.stage_lease import hold_stage
@@ -56,6 +56,67 @@ def evaluate(
                 _evaluate_run(runs[0], flips, rank, costs)
     else:
         _evaluate_ensemble(runs, weights, out, flips, rank)
+
+
+def evaluate_on(request: other_data.Request, rank: Rank) -> None:
+    """Score runs on all images of another data set, with rules that were chosen before.
+
+    Writes thresholds.json, images.csv, report.html and, last, metrics.json. Every run predicts every image; masks are
+    cut from the mean of the probabilities.
+
+    Raises UsageError if no stage is finished, or the data of a run has changed since it began; Stopped after a signal,
+    with the probabilities so far on disk.
+    """
+    runs, fixed = request.runs, request.fixed
+    stages = [finished(run)[-1] for run in runs]
+    shards = open_data(request.data, rank.comm)
+    source = Samples(shards, np.arange(len(shards)))
+    members = [
+        store_of(run, stage, source, fixed.flips, run.probabilities) for run, stage in zip(runs, stages, strict=True)
+    ]
+    ensemble = Ensemble(members, fixed.weights)
+    seen: list[str] = []
+
+    def find_seen() -> None:
+        if fixed.warning:
+            print(f"warning: {fixed.warning}", file=sys.stderr, flush=True)
+        trained_on = [(data_of(run), run.settings.fold) for run in runs]
+        seen.extend(other_data.seen_in_training(shards, trained_on, rank.heartbeat.progressed))
+        if seen:
+            print(
+                f"warning: {len(seen)} of the {len(shards)} images of {request.data.folder} were training images, for "
+                f"example {seen[0]}; the scores are too high for new images",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    on_rank_zero(rank, find_seen)
+    for run, stage, store in zip(runs, stages, members, strict=True):
+        inference.fill(run, [(stage, store)], source, rank)
+
+    def score_and_write() -> None:
+        log_line(rank.comm, f"scoring {len(shards)} images of {request.data.folder} with the rules of {fixed.source}")
+        scored = _score_with(fixed.rules, ensemble, source, rank)
+        summary = scoring.summary(scored, source.names)
+        del summary["halves"]  # no rule is chosen on a half of these images
+        metrics = {
+            "data": str(request.data.folder.resolve()),
+            "data_sha256": request.data.digest,
+            "rules_from": str(fixed.source),
+            "runs": [str(run.path) for run in runs],
+            "stages": stages,
+            "weights": list(fixed.weights),
+            "weights_sha256": [member.about["weights_sha256"] for member in members],
+            "flips": fixed.flips,
+            "seen_in_training": len(seen),
+            **summary,
+        }
+        _write(request.out, source, {stages[0] if len(runs) == 1 else "ensemble": scored})
+        report.write_on_other_data(request.out / "report.html", metrics, scored, source, ensemble)
+        atomic.write_json(request.out / "metrics.json", metrics)
+        _print_scores(request.out / "metrics.json", metrics)
+
+    on_rank_zero(rank, score_and_write)
 
 
 def finished(run: Run) -> list[str]:
@@ -164,6 +225,16 @@ def _score(ensemble: Ensemble, source: Samples, rank: Rank) -> scoring.Scoring:
         return ensemble.read(source.names[i]), source.truth(i)
 
     return scoring.score(read, len(source.names), rank.heartbeat.progressed)
+
+
+def _score_with(rules: Sequence[postprocess.Rule], ensemble: Ensemble, source: Samples, rank: Rank) -> scoring.Scoring:
+    def read(i: int) -> tuple[np.ndarray, np.ndarray]:
+        return ensemble.read(source.names[i]), source.truth(i)
+
+    def masks(i: int, probability: np.ndarray) -> np.ndarray:
+        return postprocess.masks(probability, rules)
+
+    return fixed_rules.score(read, masks, rules, len(source.names), rank.heartbeat.progressed)
 
 
 def _stage_summary(scored: scoring.Scoring) -> dict[str, Any]:

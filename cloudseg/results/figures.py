@@ -68,8 +68,11 @@ def surfaces(values: np.ndarray, rules: Sequence[Rule]) -> Figure:
     return out
 
 
-def bars(metrics: Mapping[str, Any]) -> Figure:
-    """Draw Dice of each class and overall, with tuned rules and at threshold 0.5; error bars are of tuned rules."""
+def bars(metrics: Mapping[str, Any], rules: str = "tuned on the other half") -> Figure:
+    """Draw Dice of each class and overall, with rules and at threshold 0.5; error bars are of the former.
+
+    `rules` says in the legend where the rules are from.
+    """
     out = Figure(figsize=(7, 3.4), layout="constrained")
     axes = out.subplots()
     labels = [*CLASSES, "all"]
@@ -79,14 +82,14 @@ def bars(metrics: Mapping[str, Any]) -> Figure:
     low, high = np.array(intervals).T
     places = np.arange(len(labels))
     axes.bar(places - 0.2, untuned, 0.38, color="0.8", label="threshold 0.5")
-    axes.bar(places + 0.2, tuned, 0.38, color=[*COLOUR.values(), "0.35"], label="tuned on the other half")
+    axes.bar(places + 0.2, tuned, 0.38, color=[*COLOUR.values(), "0.35"], label=rules)
     error = np.clip([tuned - low, high - tuned], 0, None)
     axes.errorbar(places + 0.2, tuned, error, fmt="none", ecolor="black", capsize=3, linewidth=1)
     all_empty = axes.axhline(
         metrics["dice_all_empty"], color="black", linestyle=":", linewidth=1, label="all masks empty"
     )
     axes.set(xticks=places, xticklabels=labels, ylim=(0, 1), ylabel="Dice", xlim=(-0.6, len(labels) - 0.4))
-    handles = [Patch(color="0.8", label="threshold 0.5"), Patch(color="0.35", label="tuned on the other half, 95 %")]
+    handles = [Patch(color="0.8", label="threshold 0.5"), Patch(color="0.35", label=f"{rules}, 95 %")]
     out.legend(handles=[*handles, all_empty], loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     return out
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import datetime
 import json
@@ -20,6 +19,7 @@ from cloudseg.core.run import Run
 from cloudseg.data.bitmask import has_data, unpack
 from cloudseg.data.labels import CLASSES
 from cloudseg.data.shards import TRUTH_SIZE
+from cloudseg.nets import scores
 from cloudseg.results import figures, postprocess
 from cloudseg.results.ensemble import Ensemble
 from cloudseg.results.postprocess import Rule
@@ -40,7 +40,7 @@ def write(
     """Write report.html of a run. `scored` is the scoring of its last stage, `costs` the rows of
     `monitor.efficiency.tables`."""
     histories = {stage: pd.read_csv(run.history(stage)) for stage in run.settings.stages if run.history(stage).exists()}
-    dice = _mean_dice(run, metrics["stage"])
+    dice = _mean_dice(scored, source)
     page = _render(
         "run.html.jinja",
         name=run.path.name,
@@ -53,15 +53,29 @@ def write(
         attempts=[{"stage": stage, **end} for stage in run.chain for end in run.past_attempts(stage)],
         rules=postprocess.to_table(scored.rules),
         curves=figures.data_uri(curves.figure(histories)),
-        bars=figures.data_uri(figures.bars(metrics)),
-        surfaces=figures.data_uri(figures.surfaces(scored.surfaces, scored.rules)),
-        calibration=figures.data_uri(figures.calibration(metrics)),
-        confusion=figures.data_uri(figures.confusion(metrics)),
+        **_figures(metrics, scored, "tuned on the other half"),
         panels=[_panel(title, name, dice[name], scored, source, ensemble) for title, name in examples(dice)],
         settings_text=(run.path / "run.toml").read_text(),
         made=run.made,
     )
     atomic.write(run.report, page.encode())
+
+
+def write_on_other_data(
+    path: Path, metrics: Mapping[str, Any], scored: Scoring, source: Samples, ensemble: Ensemble
+) -> None:
+    """Write a page with the scores of runs on another data set."""
+    dice = _mean_dice(scored, source)
+    names = ", ".join(Path(run).name for run in metrics["runs"])
+    page = _render(
+        "other_data.html.jinja",
+        name=f"{names} on {Path(metrics['data']).name}",
+        metrics=metrics,
+        rules=postprocess.to_table(scored.rules),
+        **_figures(metrics, scored, "rules chosen before"),
+        panels=[_panel(title, name, dice[name], scored, source, ensemble) for title, name in examples(dice)],
+    )
+    atomic.write(path, page.encode())
 
 
 def write_prediction(
@@ -89,6 +103,17 @@ def write_prediction(
         panels=panels,
     )
     atomic.write(path, page.encode())
+
+
+def _figures(metrics: Mapping[str, Any], scored: Scoring, rules: str) -> dict[str, str]:
+    """The figures of an evaluation as data URIs, by their names in the templates; `rules` says where rules are from."""
+    drawn = {
+        "bars": figures.bars(metrics, rules),
+        "surfaces": figures.surfaces(scored.surfaces, scored.rules),
+        "calibration": figures.calibration(metrics),
+        "confusion": figures.confusion(metrics),
+    }
+    return {name: figures.data_uri(figure) for name, figure in drawn.items()}
 
 
 def _render(template: str, **content: Any) -> str:
@@ -132,11 +157,9 @@ def _recipe(run: Run) -> dict[str, dict[str, Any]]:
     }
 
 
-def _mean_dice(run: Run, stage: str) -> dict[str, float]:
-    """Mean Dice over the classes of each image, from images.csv."""
-    with (run.evaluation / "images.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["stage"] == stage]
-    return {row["image"]: float(np.mean([float(row[f"dice_{name.lower()}"]) for name in CLASSES])) for row in rows}
+def _mean_dice(scored: Scoring, source: Samples) -> dict[str, float]:
+    """Mean Dice over the classes of each image."""
+    return dict(zip(source.names, map(float, scores.dice(scored.tuned).mean(axis=1)), strict=True))
 
 
 def examples(dice: Mapping[str, float]) -> list[tuple[str, str]]:
@@ -150,7 +173,7 @@ def examples(dice: Mapping[str, float]) -> list[tuple[str, str]]:
 def _panel(group: str, name: str, dice: float, scored: Scoring, source: Samples, ensemble: Ensemble) -> dict[str, Any]:
     number = source.names.index(name)
     probability = ensemble.read(name)
-    # As in the scoring: the rules were chosen on the other half of the images.
+    # As in the scoring: unless they are fixed, the rules were chosen on the other half of the images.
     bits = source.truth(number)
     masks = postprocess.masks(probability, scored.half_rules[1 - number % 2]) & has_data(bits)
     drawn = figures.panel(source.image(number), probability, masks, unpack(bits))

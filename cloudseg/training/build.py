@@ -47,15 +47,22 @@ def build_loss(settings: Settings, manifest: Manifest) -> losses.Loss:
 
 
 def open_shards(run: Run, comm: Comm) -> Shards:
-    """Open the data set, from a copy on the node's local disk if CLOUDSEG_NODE_FOLDER names a folder for it.
+    """Open the data set of a run. Raises UsageError as `data_of` does."""
+    return open_data(data_of(run), comm)
 
-    Raises UsageError if it is not the data set that the run began with.
-    """
+
+def data_of(run: Run) -> Manifest:
+    """The data set of a run. Raises UsageError if it is not the one that the run began with."""
     manifest = Manifest.load(run.settings.data)
     if run.made.get("data_sha256", manifest.digest) != manifest.digest:
         raise UsageError(
             f"{run.settings.data} is not what it was when {run.path} began; begin another run: {run.relaunch()}"
         )
+    return manifest
+
+
+def open_data(manifest: Manifest, comm: Comm) -> Shards:
+    """Open a data set, from a copy on the node's local disk if CLOUDSEG_NODE_FOLDER names a folder for it."""
     if node_folder := os.path.expandvars(os.environ.get("CLOUDSEG_NODE_FOLDER", "")):
         if comm.local_rank == 0:
             log_line(comm, staging.copy_to_node(manifest, Path(node_folder)))
