@@ -50,6 +50,7 @@ def check_settings(settings: Settings) -> None:
     _, encoder = names.parse(settings.network)
     for key, value, known in (
         ("loss", settings.loss, names.LOSSES),
+        ("empty_pairs", settings.empty_pairs, names.EMPTY_PAIRS),
         ("precision", settings.precision, names.PRECISIONS),
         ("compression", settings.compression, names.COMPRESSIONS),
         ("augment", settings.augment, PRESETS),
@@ -61,6 +62,8 @@ def check_settings(settings: Settings) -> None:
         raise UsageError(f"weights: {encoder} has no pretrained encoder; type: --set weights=none")
     weights.require(settings.weights, encoder)
     _check_positive_weight(settings)
+    _check_loss_weights(settings)
+    _check_label_smoothing(settings)
     for key, number in (
         ("batch", settings.batch),
         ("checkpoint.every_steps", settings.checkpoint.every_steps),
@@ -95,6 +98,27 @@ def _check_positive_weight(settings: Settings) -> None:
     if len(given) not in (0, 1, len(CLASSES)) or not all(weight > 0 for weight in given):
         raise UsageError(
             f"positive_weight: one number above 0, or one for each of {', '.join(CLASSES)}; not {list(given)}"
+        )
+
+
+def _check_loss_weights(settings: Settings) -> None:
+    given = settings.loss_weights
+    if given and settings.loss not in names.SUMS:
+        raise UsageError(
+            f"loss_weights: loss {settings.loss!r} has no two parts; it must be one of {', '.join(names.SUMS)}"
+        )
+    if len(given) not in (0, 2) or not all(0 < weight < math.inf for weight in given):
+        raise UsageError(f"loss_weights: two finite numbers above 0, as [0.75, 0.25]; not {list(given)}")
+
+
+def _check_label_smoothing(settings: Settings) -> None:
+    share = settings.label_smoothing
+    if not 0 <= share < 1:
+        raise UsageError(f"label_smoothing: must be at least 0 and below 1, not {share:g}")
+    if share and settings.loss not in names.CROSS_ENTROPIES:
+        raise UsageError(
+            f"label_smoothing: loss {settings.loss!r} does not use it; it must be one of "
+            f"{', '.join(names.CROSS_ENTROPIES)}"
         )
 
 

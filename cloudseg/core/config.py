@@ -34,7 +34,10 @@ class Checkpoint:
 class Settings:
     """All settings of a run. With the number of ranks they determine the trained weights."""
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"folds", "compression", "train_images", "augment_also", "crop"})
+    LATER: ClassVar[frozenset[str]] = frozenset(
+        {"folds", "compression", "train_images", "augment_also", "crop"}
+        | {"loss_weights", "label_smoothing", "empty_pairs"}
+    )
     """Fields that were added after the first version; `to_table` omits them at their defaults."""
 
     data: str
@@ -53,6 +56,13 @@ class Settings:
     positive_weight: tuple[float, ...] = ()
     """Weight of positive pixels in the loss weighted_bce; one value for all classes or one per class. Empty: for each
     class the number of negative pixels over the number of positive pixels in the training images."""
+    loss_weights: tuple[float, ...] = ()
+    """Weights of the two parts of the losses bce_dice and bce_lovasz, for example (0.75, 0.25); empty: their plain
+    sum."""
+    label_smoothing: float = 0.0
+    """Share s, 0 to below 1, by which targets t of the cross-entropy are smoothed, to t (1 - s) + s / 2."""
+    empty_pairs: str = "keep"
+    """"keep", or "ignore": an image and class without a true pixel has loss 0."""
     batch: int = 8
     """Images per rank and step; the effective batch is this times `accumulate` of the stage."""
     seed: int = 0

@@ -24,7 +24,13 @@ STRIDE = {"pspnet": 48}
 """Height and width of images are multiples of this, for decoders that need more than the 32 of every network."""
 FIXED_SIZE = ("pspnet",)
 """Decoders whose layers depend on the size of the images: they cannot train on crops and predict whole images."""
-LOSSES = ("bce", "dice", "bce_dice", "weighted_bce")
+LOSSES = ("bce", "dice", "bce_dice", "weighted_bce", "focal", "lovasz", "bce_lovasz")
+SUMS = ("bce_dice", "bce_lovasz")
+"""Losses that are a sum of two parts, of which the first is a cross-entropy."""
+CROSS_ENTROPIES = ("bce", "weighted_bce", *SUMS)
+"""Losses with a cross-entropy, in which labels may be smoothed."""
+EMPTY_PAIRS = ("keep", "ignore")
+"""What a loss does with an image and class without a true pixel."""
 PRECISIONS = ("float32", "mixed")
 COMPRESSIONS = ("none", "fp16")
 

@@ -43,7 +43,13 @@ def build_loss(settings: Settings, manifest: Manifest) -> losses.Loss:
     height, width = manifest.size
     pixels = sum(height * width - sample.no_data for sample in training)
     areas = [sum(sample.areas[i] for sample in training) for i in range(len(CLASSES))]
-    return losses.by_name(settings.loss, settings.positive_weight or losses.balanced(areas, pixels))
+    return losses.by_name(
+        settings.loss,
+        settings.positive_weight or losses.balanced(areas, pixels),
+        settings.loss_weights,
+        settings.label_smoothing,
+        settings.empty_pairs,
+    )
 
 
 def open_shards(run: Run, comm: Comm) -> Shards:

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from cloudseg.data.labels import NO_DATA
-from cloudseg.nets import losses, metrics, scores
+from cloudseg.nets import losses, metrics, names, scores
 from cloudseg.nets.masks import unpack
 
 FAR = 50.0
@@ -85,21 +85,21 @@ def test_soft_dice_loss_is_that_of_its_formula_outside_the_band():
 
 def test_an_empty_prediction_of_an_empty_truth_costs_nothing():
     logits, mask = np.full((1, 4, 4, 4), -FAR, np.float32), np.zeros((1, 4, 4), np.uint8)
-    for name in ("bce", "dice", "bce_dice", "weighted_bce"):
+    for name in names.LOSSES:
         assert float(losses.by_name(name, (2.0,))(logits, *unpack(mask))) == pytest.approx(0, abs=1e-6)
 
 
 def test_what_is_predicted_in_the_band_changes_no_loss():
     logits, mask = random_case()
     other = np.where((mask == NO_DATA)[..., None], -logits, logits)
-    for name in ("bce", "dice", "bce_dice", "weighted_bce"):
+    for name in names.LOSSES:
         loss = losses.by_name(name, (2.0,))
         assert float(loss(logits, *unpack(mask))) == pytest.approx(float(loss(other, *unpack(mask))), rel=1e-6)
 
 
 def test_the_loss_of_a_batch_is_the_mean_of_those_of_its_halves():
     logits, mask = (np.concatenate([part, part[::-1]])[:4] for part in random_case())
-    for name in ("bce", "dice", "bce_dice", "weighted_bce"):
+    for name in names.LOSSES:
         loss = losses.by_name(name, (2.0,))
         halves = [float(loss(logits[i : i + 2], *unpack(mask[i : i + 2]))) for i in (0, 2)]
         assert float(loss(logits, *unpack(mask))) == pytest.approx(np.mean(halves), rel=1e-6)
