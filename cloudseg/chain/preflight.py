@@ -7,7 +7,7 @@ import re
 
 from cloudseg.core.config import Settings, nearest
 from cloudseg.core.errors import UsageError
-from cloudseg.core.recipes import OPTIMIZERS, SCHEDULES, Stage
+from cloudseg.core.recipes import DECAY_ON, OPTIMIZERS, SCHEDULES, Stage
 from cloudseg.data import image_size
 from cloudseg.data.batches import ALSO, PRESETS
 from cloudseg.data.labels import CLASSES
@@ -123,7 +123,7 @@ def _check_label_smoothing(settings: Settings) -> None:
 
 
 def _check_stage(key: str, stage: Stage) -> None:
-    for field, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+    for field, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("decay_on", DECAY_ON)):
         if (value := getattr(stage, field)) not in known:
             raise UsageError(f"{key}.{field}: there is no {value!r}{nearest(value, known)}")
     limits = {
@@ -141,6 +141,7 @@ def _check_stage(key: str, stage: Stage) -> None:
         "ema": (0, 1),
         "momentum": (0, 1),
         "weight_decay": (0, math.inf),
+        "swa": (0, stage.epochs),
     }
     for field, (least, most) in limits.items():
         if not least <= (value := getattr(stage, field)) <= most:
@@ -148,6 +149,18 @@ def _check_stage(key: str, stage: Stage) -> None:
             raise UsageError(f"{key}.{field}: must be at least {least}{upper}, not {value:g}")
         if value == math.inf:
             raise UsageError(f"{key}.{field}: must be finite")
+    if not 0 < stage.encoder_lr <= 1:
+        raise UsageError(f"{key}.encoder_lr: must be above 0 and at most 1, not {stage.encoder_lr:g}")
+    if stage.encoder_lr != 1 and not stage.encoder and not stage.train_bn:
+        raise UsageError(f"{key}.encoder_lr: the encoder does not train; set {key}.encoder above 0, or leave this out")
+    if stage.decay_on != "all" and not stage.weight_decay:
+        raise UsageError(
+            f"{key}.decay_on: there is no weight decay; add --set {key}.optimizer=adamw --set {key}.weight_decay=1e-2"
+        )
+    if stage.swa and stage.early_stop:
+        raise UsageError(
+            f"{key}.swa: early stopping may end the stage before its last epochs; add --set {key}.early_stop=0"
+        )
 
 
 def _check_weight_decay(settings: Settings) -> None:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 OPTIMIZERS = ("adam", "sgd", "adamw")
 SCHEDULES = ("exponential", "cosine", "one-cycle", "plateau")
+DECAY_ON = ("all", "kernels")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Stage:
 
     OLD_NAMES: ClassVar[Mapping[str, str]] = {"hold": "hold_epochs"}
     """Names of fields in files of earlier versions -> current names."""
-    LATER: ClassVar[frozenset[str]] = frozenset()
+    LATER: ClassVar[frozenset[str]] = frozenset({"encoder_lr", "decay_on", "swa"})
     """Fields that were added after the first version; `config.to_table` omits them at their defaults."""
 
     encoder: float
@@ -24,6 +25,8 @@ class Stage:
     epochs: int
     lr: float
     """Peak learning rate."""
+    encoder_lr: float = 1.0
+    """Share of the learning rate, above 0 and at most 1, at which the encoder learns."""
     scale_lr: bool = False
     """Whether `lr` is multiplied by the number of ranks (linear scaling rule, Goyal et al. 2017)."""
     optimizer: str = "adam"
@@ -31,6 +34,8 @@ class Stage:
     """Momentum of sgd."""
     weight_decay: float = 0.0
     """Decoupled weight decay of adamw; each step multiplies weights by 1 - learning rate x weight_decay."""
+    decay_on: str = "all"
+    """"all", or "kernels": weight decay leaves out biases and BatchNorm's scales and shifts."""
     schedule: str = "exponential"
     """Learning-rate schedule: "exponential" or "cosine" decay after `hold_epochs`; "one-cycle" over the whole stage;
     "plateau": multiplied by `factor` when the validation loss has not improved for `patience` epochs."""
@@ -51,6 +56,9 @@ class Stage:
     ema: float = 0.0
     """Decay of the exponential moving average of the weights, for example 0.999; validation and the next stage then use
     the averaged weights. 0 for no averaging."""
+    swa: int = 0
+    """Number of last epochs over whose ends the weights are averaged (stochastic weight averaging, Izmailov et al.
+    2018); the mean is the stage's result if its validation Dice is above that of the best epoch. 0 for no averaging."""
     train_bn: bool = False
     """Whether BatchNorm layers in the frozen part of the encoder train and update their statistics."""
 

@@ -113,6 +113,11 @@ def freeze(network: Network, share: float, train_bn: bool = False) -> Plan:
     return chosen
 
 
+def encoder_variables(network: Network) -> list[tf.Variable]:
+    """Variables of the encoder that train."""
+    return [variable for name in network.encoder for variable in network.model.get_layer(name).trainable_variables]
+
+
 def moving_statistics(model: tf.keras.Model) -> list[tf.Variable]:
     """Moving means and variances of the BatchNorm layers that train."""
     return [variable for layer in model.layers if layer.trainable for variable in layer.non_trainable_variables]

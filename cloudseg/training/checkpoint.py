@@ -23,7 +23,7 @@ from cloudseg.core.errors import CloudsegError, DataError, Lost
 from cloudseg.training import optimizers
 
 Arrays = Mapping[str, np.ndarray]
-"""Arrays by name, in the order of the variables: "model/0012 NAME" and "optimizer/0003 NAME"."""
+"""Arrays by name, in the order of the variables: "model/0012 NAME", "optimizer/0003 NAME" and "swa/0012 NAME"."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,16 +51,18 @@ class Progress:
     weights: str = ""
     """Name of the file of the best weights in the checkpoint's folder; set on rank 0 only."""
     weights_sha256: str = ""
+    swa_dice: float = -1.0
+    """Validation Dice of the mean of the last epochs' weights; -1 before it is validated, and without such a mean."""
 
     @property
     def best_dice(self) -> float:
         """Validation Dice of the best weights; -1 before the first validation."""
-        return self.dices[self.best_epoch - 1] if self.best_epoch else -1.0
+        return max(self.swa_dice, self.dices[self.best_epoch - 1] if self.best_epoch else -1.0)
 
 
-def weights_name(epoch: int) -> str:
-    """File name of the weights of `epoch`, from 1."""
-    return f"epoch-{epoch:04d}.weights.h5"
+def weights_name(epoch: int, first: int = 0) -> str:
+    """File name of the weights of `epoch`, from 1, or of the mean of those of the epochs `first` to `epoch`."""
+    return f"epoch-{first:04d}-{epoch:04d}.weights.h5" if first else f"epoch-{epoch:04d}.weights.h5"
 
 
 def save_weights(path: Path, model: tf.keras.Model, fence: Callable[[], None] = lambda: None) -> str:
@@ -100,25 +102,32 @@ def sha256(path: Path) -> str:
         raise DataError(f"{path} is not there") from None
 
 
-def snapshot(model: tf.keras.Model, optimizer: tf.keras.optimizers.Optimizer, spare: Arrays | None = None) -> Arrays:
-    """Copy all variables of `model` and `optimizer` to host memory.
+def snapshot(
+    model: tf.keras.Model,
+    optimizer: tf.keras.optimizers.Optimizer,
+    spare: Arrays | None = None,
+    swa: Sequence[tf.Variable] = (),
+) -> Arrays:
+    """Copy all variables of `model` and `optimizer`, and those of a mean of weights, `swa`, to host memory.
 
     `spare`, an earlier snapshot that is no longer needed, is overwritten: allocating fresh memory takes several times
     as long as the copy, and training waits for it.
     """
-    variables = _variables(model, optimizer)
+    variables = _variables(model, optimizer, swa)
     arrays = spare or {name: np.empty(v.shape, v.dtype.as_numpy_dtype) for name, v in variables.items()}
     for name, variable in variables.items():
         np.copyto(arrays[name], np.asarray(variable.read_value()))
     return arrays
 
 
-def load(path: Path, model: tf.keras.Model, optimizer: tf.keras.optimizers.Optimizer) -> None:
-    """Load a checkpoint into `model` and `optimizer`.
+def load(
+    path: Path, model: tf.keras.Model, optimizer: tf.keras.optimizers.Optimizer, swa: Sequence[tf.Variable] = ()
+) -> None:
+    """Load a checkpoint into `model`, `optimizer` and the mean of weights `swa`.
 
     Raises DataError if it is of another network or another set of trainable layers.
     """
-    variables = _variables(model, optimizer)
+    variables = _variables(model, optimizer, swa)
     try:
         with np.load(path, allow_pickle=False) as saved:
             if {name: saved[name].shape for name in saved.files} != {n: tuple(v.shape) for n, v in variables.items()}:
@@ -194,15 +203,15 @@ class Saver:
         self._arrays = arrays
         with_retries(lambda: self._write(arrays, progress))
 
-    def save_best(self, epoch: int, model: tf.keras.Model) -> tuple[str, str]:
-        """Write the weights of `model` as those of `epoch`, from 1.
+    def save_best(self, epoch: int, model: tf.keras.Model, first: int = 0) -> tuple[str, str]:
+        """Write the weights of `model` as those of `epoch`, from 1, or as the mean of the epochs `first` to `epoch`.
 
         Returns the file's name and sha256, which the next checkpoints record. Raises CloudsegError if the file cannot
         be written, Lost if another process has taken over.
         """
         self.wait()
         self._remove_unreferenced_weights()  # of an epoch whose checkpoint could not be written
-        name = weights_name(epoch)
+        name = weights_name(epoch, first)
         return name, save_weights(self._folder / name, model, self._fence)
 
     def wait(self) -> None:
@@ -268,6 +277,8 @@ def _check(path: Path, digest: str) -> None:
         raise DataError(f"{path.name} has another sha256 than written")
 
 
-def _variables(model: tf.keras.Model, optimizer: tf.keras.optimizers.Optimizer) -> dict[str, tf.Variable]:
-    parts = {"model": model.variables, "optimizer": optimizers.state(optimizer)}
+def _variables(
+    model: tf.keras.Model, optimizer: tf.keras.optimizers.Optimizer, swa: Sequence[tf.Variable]
+) -> dict[str, tf.Variable]:
+    parts = {"model": model.variables, "optimizer": optimizers.state(optimizer), "swa": swa}
     return {f"{part}/{i:04d} {v.name}": v for part, variables in parts.items() for i, v in enumerate(variables)}

@@ -20,7 +20,7 @@ from cloudseg.core.run import Run
 from cloudseg.data.labels import CLASSES
 from cloudseg.data.sample_order import epoch_order, rank_share
 from cloudseg.nets import freeze, scores
-from cloudseg.training import build, checkpoint, history, optimizers, placement, restore, schedule
+from cloudseg.training import averaging, build, checkpoint, history, optimizers, placement, restore, schedule
 from cloudseg.training.events import Events
 from cloudseg.training.log import log_line, with_progress
 from cloudseg.training.rank import Rank
@@ -47,6 +47,7 @@ def train_stage(run: Run, stage: str, rank: Rank) -> None:
                 while not trainer.finished():
                     trainer.train_epoch()
                     trainer.validate_epoch()
+                trainer.validate_mean()
             trainer.write_done()
 
 
@@ -72,11 +73,16 @@ class Trainer:
         self.origin = restore.load_initial_weights(run, stage, self.network)
         self.plan = freeze.freeze(self.network, self.recipe.encoder, self.recipe.train_bn)
         self.trainable = self.network.model.trainable_variables
-        self.optimizer = optimizers.build(self.recipe, self.trainable, self.settings.precision == "mixed")
+        self.optimizer = optimizers.build(
+            self.recipe, self.trainable, self.settings.precision == "mixed", freeze.encoder_variables(self.network)
+        )
+        self._mean = averaging.EpochMean(self.recipe, self.network.model)
         digest = self.shards.manifest.digest
         restore.check_agreement(run, stage, self.comm, digest, self.trainable, ranks)
-        self.progress = restore.resume(run, stage, self.comm, self.network.model, self.optimizer, ranks)
-        self.comm.broadcast([*self.network.model.variables, *optimizers.state(self.optimizer)])
+        self.progress = restore.resume(
+            run, stage, self.comm, self.network.model, self.optimizer, ranks, self._mean.variables
+        )
+        self.comm.broadcast([*self.network.model.variables, *optimizers.state(self.optimizer), *self._mean.variables])
 
         loss = build.build_loss(self.settings, self.shards.manifest)
         compressed = self.settings.compression == "fp16"
@@ -186,7 +192,10 @@ class Trainer:
             validation_s = time.monotonic() - began
             row = self._history_row(epoch, validation)
             self._saving_s = 0.0
-            best = self._save_best(epoch) if row["dice"] > self.progress.best_dice else {}
+            best = {}
+            if row["dice"] > self.progress.best_dice:
+                best = {"best_epoch": epoch, **self._save_best(epoch)}
+            self._mean.add(epoch)
         self.progress = dataclasses.replace(
             self.progress,
             epoch=epoch,
@@ -211,6 +220,24 @@ class Trainer:
         ):
             log_line(self.comm, warning)
 
+    def validate_mean(self) -> None:
+        """Validate the mean of the last `swa` epochs, save it if it is the best, and save a checkpoint."""
+        if not self.recipe.swa or self.progress.swa_dice >= 0:
+            return
+        self.rank.heartbeat.report_step("validation of averaged weights", self.progress.step)
+        epochs = self.recipe.epochs
+        with self._save_if_stopped(), self._mean.held():
+            dice = float(scores.dice(self._validate().counts[:, :, 0]).mean(axis=0).mean())
+            better = dice > self.progress.best_dice
+            best = self._save_best(epochs, epochs - self.recipe.swa + 1) if better else {}
+        self.progress = dataclasses.replace(self.progress, swa_dice=dice, **best)
+        self._save_checkpoint()
+        log_line(
+            self.comm,
+            f"{self.stage}: the mean of the last {self.recipe.swa} epochs has dice {dice:.4f}, "
+            f"{'above' if better else 'not above'} the best epoch's",
+        )
+
     def _history_row(self, epoch: int, validation: Validation) -> dict[str, float]:
         """The row of history.csv of an epoch, see `history.COLUMNS`."""
         counts = validation.counts[:, :, 0]
@@ -231,13 +258,14 @@ class Trainer:
             "saving_s": self._saving_s,
         }
 
-    def _save_best(self, epoch: int) -> dict[str, Any]:
-        """Write the weights of `epoch`, from 1; returns the fields of Progress that name them."""
+    def _save_best(self, epoch: int, first: int = 0) -> dict[str, Any]:
+        """Write the weights of `epoch`, from 1, or the mean of the epochs `first` to `epoch`; returns the fields of
+        Progress that name them."""
         saver, name, digest = self._saver, "", ""
         if saver is not None:
             with self._count_saving_time():
-                name, digest = with_retries(lambda: saver.save_best(epoch, self.network.model))
-        return {"best_epoch": epoch, "weights": name, "weights_sha256": digest}
+                name, digest = with_retries(lambda: saver.save_best(epoch, self.network.model, first))
+        return {"weights": name, "weights_sha256": digest}
 
     def _draw_curves(self, row: dict[str, float]) -> None:
         """Write TensorBoard events and curves.png; print a warning if they cannot be written."""
@@ -258,7 +286,7 @@ class Trainer:
                 self._saver.start(self._snapshot(self._saver), self.progress)
 
     def _snapshot(self, saver: checkpoint.Saver) -> checkpoint.Arrays:
-        return checkpoint.snapshot(self.network.model, self.optimizer, saver.spare())
+        return checkpoint.snapshot(self.network.model, self.optimizer, saver.spare(), self._mean.variables)
 
     @contextmanager
     def _count_saving_time(self) -> Iterator[None]:
@@ -292,6 +320,7 @@ class Trainer:
                 "stage": self.stage,
                 "dice": self.progress.best_dice,
                 "best_epoch": self.progress.best_epoch,
+                **({"swa": self.recipe.swa, "swa_dice": self.progress.swa_dice} if self.recipe.swa else {}),
                 "epochs": self.progress.epoch,
                 "steps": self.progress.step,
                 "ranks": self.progress.ranks,

@@ -3,35 +3,93 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import tensorflow as tf
 
 from cloudseg.core.recipes import Stage
+from cloudseg.training import averaging
 
 
-def build(stage: Stage, variables: list[tf.Variable], mixed: bool) -> tf.keras.optimizers.Optimizer:
+def build(
+    stage: Stage, variables: list[tf.Variable], mixed: bool, encoder: Sequence[tf.Variable] = ()
+) -> tf.keras.optimizers.Optimizer:
     """Build the optimizer of a stage with slots for `variables`.
 
-    With `mixed` it scales the loss, so that small gradients do not underflow in float16, and skips steps whose
-    gradients overflow.
+    Those of them that are in `encoder` learn at `stage.encoder_lr` times the learning rate. With `mixed` it scales the
+    loss, so that small gradients do not underflow in float16, and skips steps whose gradients overflow.
     """
-    options = {
+    options: dict[str, Any] = {
         "global_clipnorm": stage.clip or None,
         "use_ema": stage.ema > 0,
         "ema_momentum": stage.ema,
         "jit_compile": False,  # XLA does not compile every layer
     }
+    kind = {"sgd": tf.keras.optimizers.SGD, "adamw": tf.keras.optimizers.AdamW, "adam": tf.keras.optimizers.Adam}[
+        stage.optimizer
+    ]
     if stage.optimizer == "sgd":
-        optimizer = tf.keras.optimizers.SGD(stage.lr, momentum=stage.momentum, **options)
-    elif stage.optimizer == "adamw":
-        optimizer = tf.keras.optimizers.AdamW(stage.lr, weight_decay=stage.weight_decay, **options)
+        options["momentum"] = stage.momentum
+    if stage.optimizer == "adamw":
+        options["weight_decay"] = stage.weight_decay
+    if stage.encoder_lr == 1.0:
+        optimizer = kind(stage.lr, **options)
     else:
-        optimizer = tf.keras.optimizers.Adam(stage.lr, **options)
+        optimizer = type(kind.__name__, (_SlowEncoder, kind), {})(stage.lr, **options)
+        optimizer.slow_down(encoder, stage.encoder_lr)
+    if stage.decay_on == "kernels":
+        optimizer.exclude_from_weight_decay([variable for variable in variables if not is_kernel(variable)])
     if mixed:
         optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
     optimizer.build(variables)
     return optimizer
+
+
+class _SlowEncoder(tf.keras.optimizers.Optimizer):
+    """Mixin for a Keras optimizer in which some variables learn at a share of the learning rate.
+
+    Keras 2.15 reads `learning_rate` for each variable anew, in `update_step` and in `_apply_weight_decay`. All else,
+    such as clipping by the norm of all gradients, is Keras's, and so are the variables of the state.
+    """
+
+    _slow: frozenset[Any] = frozenset()
+    """Keras's keys of the variables that learn at `_share` of the learning rate."""
+    _share = 1.0
+    _updating_slow = False
+
+    def slow_down(self, variables: Sequence[tf.Variable], share: float) -> None:
+        """From the next step on, `variables` learn at `share` of the learning rate."""
+        self._slow, self._share = frozenset(map(self._var_key, variables)), share
+
+    @tf.keras.optimizers.Optimizer.learning_rate.getter  # keeps the setter
+    def learning_rate(self) -> Any:
+        """Keras's variable; while a slow variable is updated, its share of it."""
+        rate = super().learning_rate
+        return rate * self._share if self._updating_slow else rate
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+        with self._rate_of(variable):
+            super().update_step(gradient, variable)
+
+    def _apply_weight_decay(self, variables: Sequence[tf.Variable]) -> None:
+        for variable in variables:
+            with self._rate_of(variable):
+                super()._apply_weight_decay([variable])
+
+    @contextlib.contextmanager
+    def _rate_of(self, variable: tf.Variable) -> Iterator[None]:
+        """Context in which `learning_rate` is that of `variable`."""
+        self._updating_slow = self._var_key(variable) in self._slow
+        try:
+            yield
+        finally:
+            self._updating_slow = False
+
+
+def is_kernel(variable: tf.Variable) -> bool:
+    """Whether a variable is a kernel, not a bias or BatchNorm's scale or shift, which have one dimension."""
+    return variable.shape.rank > 1
 
 
 def state(optimizer: tf.keras.optimizers.Optimizer) -> list[tf.Variable]:
@@ -74,14 +132,8 @@ def averaged(optimizer: tf.keras.optimizers.Optimizer, variables: list[tf.Variab
     if not inner.use_ema:
         yield
         return
-    trained = [variable.numpy() for variable in variables]
-    for variable, average in zip(variables, inner._model_variables_moving_average, strict=True):
-        variable.assign(average)
-    try:
+    with averaging.holding(variables, inner._model_variables_moving_average):
         yield
-    finally:
-        for variable, value in zip(variables, trained, strict=True):
-            variable.assign(value)
 
 
 def scales(optimizer: tf.keras.optimizers.Optimizer) -> bool:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,11 +97,17 @@ def check_agreement(run: Run, stage: str, comm: Comm, data: str, trainable: list
 
 
 def resume(
-    run: Run, stage: str, comm: Comm, model: tf.keras.Model, optimizer: tf.keras.optimizers.Optimizer, ranks: int
+    run: Run,
+    stage: str,
+    comm: Comm,
+    model: tf.keras.Model,
+    optimizer: tf.keras.optimizers.Optimizer,
+    ranks: int,
+    swa: Sequence[tf.Variable] = (),
 ) -> Progress:
     """Load the newest checkpoint of `stage` on rank 0; returns its progress on all ranks.
 
-    Only rank 0's `model` and `optimizer` are loaded: broadcast them.
+    Only rank 0's `model`, `optimizer` and mean of weights `swa` are loaded: broadcast them.
     Raises UsageError on every rank if the checkpoint is of another number of ranks than `ranks`.
     """
     progress = Progress(stage=stage, epoch=0, step=0, seed=run.settings.seed, ranks=ranks)
@@ -109,7 +116,7 @@ def resume(
         if found is not None:
             path, progress = found
             if progress.ranks == ranks:
-                checkpoint.load(path, model, optimizer)
+                checkpoint.load(path, model, optimizer, swa)
                 progress = _with_best(run, stage, path.with_suffix(".json"), progress)
     progress = Progress(**comm.gather(dataclasses.asdict(progress))[0])
     if progress.ranks != ranks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +13,12 @@ import tensorflow as tf
 
 from cloudseg.core.errors import CloudsegError
 from cloudseg.core.recipes import Stage
-from cloudseg.nets import losses, models
-from cloudseg.training import optimizers
+from cloudseg.nets import freeze, losses, models
+from cloudseg.training import averaging, optimizers
 from cloudseg.training.comm import Solo
 from cloudseg.training.step import Step
 from tests import processes
-from tests.train.conftest import ROOT, environment
+from tests.train.conftest import ROOT, assert_identical, environment
 
 SIZE = (32, 32)
 
@@ -115,6 +116,91 @@ def test_every_optimizer_learns_at_the_rate_it_is_given(comm, name, decay):
     found = [step(iter([same]), 1e-4, number, stop=False).loss for number in range(3)]
     assert found[0] > found[2]
     assert float(optimizer.learning_rate) == pytest.approx(1e-4)
+
+
+RATE, SHARE = 1e-2, 0.1
+
+
+def after_three_steps(stage: Stage, mixed: bool, rate: tf.Tensor, encoder: bool) -> dict[str, np.ndarray]:
+    """Variables and state of the optimizer by name; with `encoder` it is told which variables are the encoder's."""
+    random = np.random.default_rng(0)
+    shapes = {"encoder/kernel": (3, 3, 3, 8), "encoder/bias": (8,), "decoder/kernel": (1, 1, 8, 4)}
+    variables = [tf.Variable(random.normal(size=s), dtype=tf.float32, name=name) for name, s in shapes.items()]
+    optimizer = optimizers.build(stage, variables, mixed, variables[:2] if encoder else ())
+
+    @tf.function(autograph=False)
+    def step(*gradients: tf.Tensor) -> None:
+        scale = optimizer.loss_scale if mixed else 1.0
+        optimizers.apply(optimizer, [gradient * scale for gradient in gradients], variables, rate)
+
+    for _ in range(3):
+        step(*(tf.constant(random.normal(size=shape), tf.float32) for shape in shapes.values()))
+    assert float(optimizer.learning_rate) == float(rate)
+    found = {f"{i} {v.name}": v.numpy() for i, v in enumerate(variables)}
+    return found | {f"{i} {v.name}": v.numpy() for i, v in enumerate(optimizers.state(optimizer), len(found))}
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize(
+    "stage",
+    [
+        Stage(1.0, 1, RATE, optimizer="adam", clip=1.0),
+        Stage(1.0, 1, RATE, optimizer="adamw", weight_decay=0.1, ema=0.9),
+        Stage(1.0, 1, RATE, optimizer="sgd", clip=1.0, ema=0.9),
+    ],
+    ids=lambda stage: stage.optimizer,
+)
+def test_the_encoder_learns_at_its_share_of_the_rate_and_the_rest_at_the_rate_to_the_last_bit(stage, mixed):
+    found = after_three_steps(dataclasses.replace(stage, encoder_lr=SHARE), mixed, tf.constant(RATE), True)
+    slow, fast = (after_three_steps(stage, mixed, tf.constant(RATE) * share, False) for share in (SHARE, 1.0))
+    assert found.keys() == slow.keys()  # a checkpoint has the same form
+    assert_identical(found, {name: (slow if "encoder" in name else fast)[name] for name in found})
+    assert not np.array_equal(slow["0 encoder/kernel:0"], fast["0 encoder/kernel:0"])
+
+
+def test_an_encoder_at_the_full_rate_needs_no_optimizer_of_our_own():
+    variables = [tf.Variable(tf.zeros((2, 2)))]
+    assert type(optimizers.build(Stage(1.0, 1, RATE), variables, False, variables)) is tf.keras.optimizers.Adam
+
+
+@pytest.mark.parametrize("share", [1.0, SHARE])
+def test_weight_decay_leaves_out_what_is_no_kernel_if_it_is_told_to(share):
+    variables = [tf.Variable(tf.ones(shape)) for shape in ((3, 3, 3, 8), (8,))]
+    found = {}
+    for on in ("all", "kernels"):
+        stage = Stage(1.0, 1, RATE, optimizer="adamw", weight_decay=0.5, decay_on=on, encoder_lr=share)
+        given = [tf.Variable(variable) for variable in variables]
+        optimizer = optimizers.build(stage, given, False, given)
+        optimizers.apply(optimizer, [tf.zeros_like(variable) for variable in given], given, tf.constant(RATE))
+        found[on] = [float(tf.reduce_max(variable)) for variable in given]
+    decayed = pytest.approx(1 - RATE * share * 0.5, abs=1e-7)
+    assert found == {"all": [decayed, decayed], "kernels": [decayed, 1.0]}
+
+
+def test_a_network_names_the_variables_of_its_encoder_that_train():
+    network = models.build("vanilla", SIZE, pretrained=False)
+    freeze.freeze(network, 0.2)
+    assert [v.name for v in freeze.encoder_variables(network)] == [
+        "down4_conv2/kernel:0",
+        "down4_bn2/gamma:0",
+        "down4_bn2/beta:0",
+    ]
+
+
+def test_the_mean_of_the_last_epochs_is_that_of_their_ends_and_leaves_again(comm):
+    network, _, _ = build(comm, Stage(1.0, 1, 0.1))
+    mean = averaging.EpochMean(Stage(1.0, epochs=5, lr=0.1, swa=3), network.model)
+    random, seen = np.random.default_rng(0), []
+    for epoch in range(1, 6):
+        for variable in network.model.variables:
+            variable.assign(random.normal(size=variable.shape))
+        seen.append([variable.numpy() for variable in network.model.variables])
+        mean.add(epoch)
+    with mean.held():
+        held = [variable.numpy() for variable in network.model.variables]
+    for found, ends, last in zip(held, zip(*seen[2:], strict=True), network.model.variables, strict=True):
+        np.testing.assert_allclose(found, np.mean(ends, axis=0), rtol=1e-6, atol=1e-7)
+        np.testing.assert_array_equal(last.numpy(), ends[-1])
 
 
 class OutOfStep(Counting):

@@ -56,6 +56,19 @@ def test_what_can_work_passes():
         ("stage.full.lr=inf", "stage.full.lr: must be finite"),
         ("stage.full.weight_decay=0.1", "adam does not use it; add --set stage.full.optimizer=adamw"),
         ("positive_weight=[2.0]", "loss 'bce_dice' does not use it"),
+        ("loss=lovas", "did you mean 'lovasz'"),
+        ("empty_pairs=ignored", "empty_pairs: there is no 'ignored'; did you mean 'ignore'"),
+        ("loss_weights=[0.75]", r"two finite numbers above 0, as \[0.75, 0.25\]; not \[0.75\]"),
+        ("loss_weights=[1, 0]", r"two finite numbers above 0, as \[0.75, 0.25\]; not \[1.0, 0.0\]"),
+        ("loss_weights=[1, inf]", "two finite numbers above 0"),
+        ("label_smoothing=1", "label_smoothing: must be at least 0 and below 1, not 1"),
+        ("label_smoothing=nan", "label_smoothing: must be at least 0 and below 1, not nan"),
+        ("stage.full.encoder_lr=0", "stage.full.encoder_lr: must be above 0 and at most 1, not 0"),
+        ("stage.full.encoder_lr=2", "stage.full.encoder_lr: must be above 0 and at most 1, not 2"),
+        ("stage.frozen.encoder_lr=0.1", "the encoder does not train; set stage.frozen.encoder above 0"),
+        ("stage.full.decay_on=kernel", "stage.full.decay_on: there is no 'kernel'; did you mean 'kernels'"),
+        ("stage.full.decay_on=kernels", "no weight decay; add --set stage.full.optimizer=adamw"),
+        ("stage.full.swa=6", "stage.full.swa: must be at least 0 and at most 5, not 6"),
         ("fold=1", "has no image to validate"),
         ("train_images=4", "fold 0 of /shards has 3 images to train, not 4; type at most: --set train_images=3"),
         ("augment=strongly", "augment: there is no 'strongly'; did you mean 'strong'"),
@@ -77,6 +90,32 @@ def test_weights_of_positives_are_one_or_one_a_class():
     preflight.check(settings("loss=weighted_bce", "positive_weight=[2.0]"))
     with pytest.raises(UsageError, match="one number above 0, or one for each of Fish, Flower, Gravel, Sugar"):
         preflight.check(settings("loss=weighted_bce", "positive_weight=[2.0, 3.0]"))
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (("loss=bce", "loss_weights=[1, 2]"), "loss 'bce' has no two parts; it must be one of bce_dice, bce_lovasz"),
+        (
+            ("loss=dice", "label_smoothing=0.1"),
+            "loss 'dice' does not use it; it must be one of bce, weighted_bce",
+        ),
+        (("stage.full.swa=2", "stage.full.early_stop=3"), "add --set stage.full.early_stop=0"),
+    ],
+)
+def test_settings_that_do_not_go_together_say_so(texts, said):
+    with pytest.raises(UsageError, match=said):
+        preflight.check(settings(*texts))
+
+
+def test_settings_of_losses_and_stages_that_go_together_pass():
+    preflight.check(
+        settings(
+            "loss=bce_lovasz", "loss_weights=[0.75, 0.25]", "label_smoothing=0.1", "empty_pairs=ignore",
+            "stage.full.encoder_lr=0.1", "stage.full.optimizer=adamw", "stage.full.weight_decay=0.01",
+            "stage.full.decay_on=kernels", "stage.full.swa=5",
+        )
+    )  # fmt: skip
 
 
 def test_vanilla_has_no_weights_to_start_from():
