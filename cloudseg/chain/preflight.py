@@ -64,6 +64,7 @@ def check_settings(settings: Settings) -> None:
     _check_positive_weight(settings)
     _check_loss_weights(settings)
     _check_label_smoothing(settings)
+    _check_presence_weight(settings)
     for key, number in (
         ("batch", settings.batch),
         ("checkpoint.every_steps", settings.checkpoint.every_steps),
@@ -120,6 +121,14 @@ def _check_label_smoothing(settings: Settings) -> None:
             f"label_smoothing: loss {settings.loss!r} does not use it; it must be one of "
             f"{', '.join(names.CROSS_ENTROPIES)}"
         )
+
+
+def _check_presence_weight(settings: Settings) -> None:
+    weight = settings.presence_weight
+    if weight != Settings.presence_weight and not settings.presence_head:
+        raise UsageError("presence_weight: the network has no presence head; add --set presence_head=true")
+    if not 0 < weight < math.inf:
+        raise UsageError(f"presence_weight: must be above 0 and finite, not {weight:g}")
 
 
 def _check_stage(key: str, stage: Stage) -> None:

@@ -36,7 +36,7 @@ class Settings:
 
     LATER: ClassVar[frozenset[str]] = frozenset(
         {"folds", "compression", "train_images", "augment_also", "crop"}
-        | {"loss_weights", "label_smoothing", "empty_pairs"}
+        | {"loss_weights", "label_smoothing", "empty_pairs", "presence_head", "presence_weight"}
     )
     """Fields that were added after the first version; `to_table` omits them at their defaults."""
 
@@ -63,6 +63,10 @@ class Settings:
     """Share s, 0 to below 1, by which targets t of the cross-entropy are smoothed, to t (1 - s) + s / 2."""
     empty_pairs: str = "keep"
     """"keep", or "ignore": an image and class without a true pixel has loss 0."""
+    presence_head: bool = False
+    """Whether the network also predicts, from the encoder's last feature map, which classes are in an image."""
+    presence_weight: float = 0.1
+    """Weight of the loss of the presence head, which is added to `loss`."""
     batch: int = 8
     """Images per rank and step; the effective batch is this times `accumulate` of the stage."""
     seed: int = 0

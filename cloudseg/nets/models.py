@@ -16,7 +16,7 @@ with contextlib.redirect_stdout(None):  # its import prints a line
     import segmentation_models as sm
 from segmentation_models.backbones.backbones_factory import Backbones
 
-from cloudseg.nets import dropout, freeze, names, vanilla
+from cloudseg.nets import dropout, freeze, names, presence, vanilla
 
 DECODERS: dict[str, Callable[..., tf.keras.Model]] = {
     "unet": sm.Unet,
@@ -35,7 +35,7 @@ class Network:
     """A Keras model and the scaling of its input."""
 
     model: tf.keras.Model
-    """Scaled images, float32 (n, H, W, 3) -> logits (n, H, W, 4)."""
+    """Scaled images, float32 (n, H, W, 3) -> logits (n, H, W, 4), and logits (n, 4) if it has a presence head."""
     encoder: tuple[str, ...]
     """Names of the encoder layers with weights, in the order of the model."""
     scale: Callable[[tf.Tensor], tf.Tensor]
@@ -43,9 +43,21 @@ class Network:
     block_starts: frozenset[int] | None = None
     """See `freeze.block_starts`; indices in `encoder`."""
 
+    @property
+    def classes(self) -> int:
+        """Number of classes, C."""
+        return int(self.model.outputs[0].shape[-1])
+
+    def outputs(self, images: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Images, uint8 (n, H, W, 3) -> logits of the masks, float32 (n, H, W, C), and of the presence head, float32
+        (n, C), or None without it."""
+        out = self.model(self.scale(images), training=training)
+        masks, present = (out, None) if len(self.model.outputs) == 1 else out
+        return tf.cast(masks, tf.float32), present
+
     def logits(self, images: tf.Tensor, training: bool) -> tf.Tensor:
-        """Images, uint8 (n, H, W, 3) -> logits, float32 (n, H, W, 4)."""
-        return tf.cast(self.model(self.scale(images), training=training), tf.float32)
+        """Images, uint8 (n, H, W, 3) -> logits of the masks, float32 (n, H, W, C)."""
+        return self.outputs(images, training)[0]
 
     def seed_dropout(self, *numbers: int) -> None:
         """See `dropout.seed`."""
@@ -60,19 +72,28 @@ Size = tuple[int, int] | tuple[None, None]
 """Height and width of images; None for any."""
 
 
-def build(name: str, size: Size, pretrained: bool, batchnorm: bool = True, mixed: bool = False) -> Network:
+def build(
+    name: str,
+    size: Size,
+    pretrained: bool,
+    batchnorm: bool = True,
+    mixed: bool = False,
+    presence_head: bool = False,
+) -> Network:
     """Build the network `name` for images of `size`, with random weights from TensorFlow's seed.
 
     The weights do not depend on `size`. A decoder of `names.FIXED_SIZE` needs numbers for it. With `pretrained` the
     input is scaled as the encoder's published weights expect; the caller loads the weights. `batchnorm` says whether
-    the decoder has BatchNorm. With `mixed` most layers compute in float16; weights and logits are float32. Raises
-    UsageError for an unknown name.
+    the decoder has BatchNorm. With `mixed` most layers compute in float16; weights and logits are float32.
+    `presence_head` adds the output of `presence.add_head`. Raises UsageError for an unknown name.
     """
     decoder, encoder = names.parse(name)
     layers = OWN[encoder].ENCODER if encoder in OWN else _encoder_layers(encoder, size)
     tf.keras.backend.reset_uids()
     with _policy("mixed_float16" if mixed else "float32"):
         model = _model(decoder, encoder, size, batchnorm)
+        if presence_head:
+            model = presence.add_head(model, layers, NUMBER_OF_CLASSES)
     for layer in model.layers:
         if isinstance(layer, tf.keras.layers.BatchNormalization):
             layer.momentum = BATCHNORM_MOMENTUM

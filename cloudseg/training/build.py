@@ -28,7 +28,12 @@ def build_network(settings: Settings, manifest: Manifest) -> models.Network:
     """
     size: models.Size = (None, None) if settings.crop else manifest.size
     return models.build(
-        settings.network, size, settings.weights != "none", settings.batchnorm, settings.precision == "mixed"
+        settings.network,
+        size,
+        settings.weights != "none",
+        settings.batchnorm,
+        settings.precision == "mixed",
+        settings.presence_head,
     )
 
 

@@ -86,10 +86,13 @@ class Trainer:
 
         loss = build.build_loss(self.settings, self.shards.manifest)
         compressed = self.settings.compression == "fp16"
-        self._step = Step(self.network, self.optimizer, loss, self.comm, self._micro_batches, compressed)
+        self._step = Step(
+            self.network, self.optimizer, loss, self.comm, self._micro_batches, compressed,
+            self.settings.presence_weight,
+        )  # fmt: skip
         self._validate = Validator(
             self.network, loss, self.shards, validation_samples, self.settings.batch, self.comm, [0.5],
-            rank.heartbeat.progressed, rank.stop.received,
+            rank.heartbeat.progressed, rank.stop.received, self.settings.presence_weight,
         )  # fmt: skip
         self._speed, self._events = Speed(), Events(run.events(stage))
         self._saving_s = 0.0

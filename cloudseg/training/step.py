@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from cloudseg.core.errors import CloudsegError
-from cloudseg.nets import freeze
+from cloudseg.nets import freeze, presence
 from cloudseg.nets.losses import Loss
 from cloudseg.nets.masks import unpack
 from cloudseg.nets.metrics import pooled_sums
@@ -40,7 +40,8 @@ class Step:
     Gradients, moving statistics of BatchNorm, loss, sums and stop flag are averaged together, so all ranks hold the
     same state after every step, and a checkpoint of rank 0 is valid for all. With `compressed`, gradients are sent as
     float16. Each micro-batch starts from the moving statistics before the step, so that several micro-batches on one
-    rank give the same result as one micro-batch on each of several ranks.
+    rank give the same result as one micro-batch on each of several ranks. `presence_weight` is the weight of the loss
+    of the network's presence head, if it has one.
     """
 
     def __init__(
@@ -51,14 +52,14 @@ class Step:
         comm: Comm,
         micro_batches: int = 1,
         compressed: bool = False,
+        presence_weight: float = 0.0,
     ) -> None:
         self._network, self._optimizer, self._loss, self._comm = network, optimizer, loss, comm
-        self._micro_batches, self._compressed = micro_batches, compressed
+        self._micro_batches, self._compressed, self._presence_weight = micro_batches, compressed, presence_weight
         self._variables = network.model.trainable_variables
         self._statistics = freeze.moving_statistics(network.model)
-        classes = network.model.output_shape[-1]
         shapes = [v.shape for v in (*self._variables, *self._statistics)]
-        shapes[len(self._variables) : len(self._variables)] = [(), (classes, 2, 3)]
+        shapes[len(self._variables) : len(self._variables)] = [(), (network.classes, 2, 3)]
         self._sums = [tf.Variable(tf.zeros(shape), trainable=False) for shape in shapes if micro_batches > 1]
         """Sums of what `_gradients` returns over the micro-batches of this step so far."""
         self._before = [tf.Variable(s, trainable=False) for s in self._statistics if micro_batches > 1]
@@ -129,8 +130,8 @@ class Step:
             variable.assign(value)
         targets, valid = unpack(masks)
         with tf.GradientTape() as tape:
-            logits = self._network.logits(images, training=True)
-            loss = self._loss(logits, targets, valid)
+            logits, present = self._network.outputs(images, training=True)
+            loss = presence.add_loss(self._loss(logits, targets, valid), self._presence_weight, present, targets, valid)
             scaled = optimizers.scaled(self._optimizer, loss)
         gradients = tape.gradient(scaled, self._variables)
         return [*gradients, loss, pooled_sums(logits, targets, valid), *(s.read_value() for s in self._statistics)]

@@ -13,6 +13,7 @@ import tensorflow as tf
 from cloudseg.core.errors import Stopped
 from cloudseg.data.feed import validation_batches
 from cloudseg.data.shards import Shards
+from cloudseg.nets import presence
 from cloudseg.nets.losses import Loss
 from cloudseg.nets.masks import unpack
 from cloudseg.nets.metrics import pooled_sums
@@ -30,7 +31,7 @@ class Validation:
     """Loss and counts of the validation images, the same on all ranks."""
 
     loss: float
-    """Mean loss of the images."""
+    """Mean loss of the images, with that of the presence head."""
     counts: np.ndarray
     """`scores.pixel_counts`, int64 (n, classes, thresholds, 3), in the order of the samples."""
     sums: np.ndarray
@@ -40,7 +41,8 @@ class Validation:
 class Validator:
     """Validates a network on fixed `samples`, indices in the data set, int (n,). Traced once.
 
-    Calls `progressed` after every batch. A call raises Stopped, on all ranks, if `stopping` returns True on any rank.
+    `presence_weight` is that of `Step`. Calls `progressed` after every batch. A call raises Stopped, on all ranks, if
+    `stopping` returns True on any rank.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Validator:
         thresholds: Sequence[float],
         progressed: Callable[[], None] = lambda: None,
         stopping: Callable[[], bool] = lambda: False,
+        presence_weight: float = 0.0,
     ) -> None:
         # Ranks take whole batches, which are the same for any number of ranks: the last bit of an image's logits may
         # depend on the other images of its batch.
@@ -63,10 +66,11 @@ class Validator:
 
         @tf.function(autograph=False, reduce_retracing=True)
         def measure(images: tf.Tensor, masks: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            logits = network.logits(images, training=False)
+            logits, present = network.outputs(images, training=False)
             targets, valid = unpack(masks)
             probabilities = tf.transpose(tf.sigmoid(logits), (0, 3, 1, 2))
-            return loss(logits, targets, valid), pooled_sums(logits, targets, valid), probabilities
+            mean_loss = presence.add_loss(loss(logits, targets, valid), presence_weight, present, targets, valid)
+            return mean_loss, pooled_sums(logits, targets, valid), probabilities
 
         self._measure = measure
 

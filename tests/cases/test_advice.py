@@ -163,6 +163,7 @@ ROWS: dict[str, tuple[str, Follow, str]] = {
     "other-settings-another": (f"{LAUNCH} --stages all --set seed=1", added("start another: (--run .*)"), ""),
     "own-network": (f"{LAUNCH} --stages all --set weights=imagenet", added("type: (--set .*)"), ""),
     "positive-weight": (f"{LAUNCH} --stages all --set positive_weight=[2.0]", added("add (--set .*)"), ""),
+    "presence-weight": (f"{LAUNCH} --stages all --set presence_weight=0.2", added("add (--set .*)"), ""),
     "weight-decay": (
         f"{LAUNCH} --stages all --set stage.full.weight_decay=0.1 --set stage.frozen.weight_decay=0.1",
         added("add (--set .*)"), "",
@@ -257,6 +258,7 @@ COVERED = {
     "sbatch takes no blanks": "blanks-for-sbatch",
     "has no pretrained encoder; type": "own-network",
     "positive_weight: loss": "positive-weight",
+    "presence_weight: the network": "presence-weight",
     "weight_decay: ": "weight-decay",
     "jobs do not download": "no-weights",
     "begin a new run from another": "no-weights-file",

@@ -69,6 +69,8 @@ def test_what_can_work_passes():
         ("stage.full.decay_on=kernel", "stage.full.decay_on: there is no 'kernel'; did you mean 'kernels'"),
         ("stage.full.decay_on=kernels", "no weight decay; add --set stage.full.optimizer=adamw"),
         ("stage.full.swa=6", "stage.full.swa: must be at least 0 and at most 5, not 6"),
+        ("presence_weight=0.2", "the network has no presence head; add --set presence_head=true"),
+        ("presence_weight=inf", "the network has no presence head"),
         ("fold=1", "has no image to validate"),
         ("train_images=4", "fold 0 of /shards has 3 images to train, not 4; type at most: --set train_images=3"),
         ("augment=strongly", "augment: there is no 'strongly'; did you mean 'strong'"),
@@ -116,6 +118,13 @@ def test_settings_of_losses_and_stages_that_go_together_pass():
             "stage.full.decay_on=kernels", "stage.full.swa=5",
         )
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("weight", ["0.0", "-1.0", "inf", "nan"])
+def test_a_presence_head_with_a_weight_that_cannot_train_it_is_refused(weight):
+    preflight.check(settings("presence_head=true", "presence_weight=0.2"))
+    with pytest.raises(UsageError, match="presence_weight: must be above 0 and finite"):
+        preflight.check(settings("presence_head=true", f"presence_weight={weight}"))
 
 
 def test_vanilla_has_no_weights_to_start_from():
