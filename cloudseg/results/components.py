@@ -26,40 +26,53 @@ class Components:
     """int32 (k,): pixels, descending within an image."""
     hits: np.ndarray
     """int32 (k,): pixels that are in the ground truth too."""
+    mass: np.ndarray
+    """int32 (k,): sum of the probabilities of the pixels, 255 for 1."""
     truth: np.ndarray
     """int64 (n,): pixels of the ground truth of each image."""
     peak: np.ndarray
     """uint8 (n,): highest probability of each image, 255 for 1."""
+    image_mass: np.ndarray
+    """int64 (n,): sum of the probabilities of all pixels of each image, 255 for 1."""
+    presence: np.ndarray | None
+    """float64 (n,): probability of the presence head; None without it."""
 
 
-def split(
-    probability: np.ndarray, truth: np.ndarray, thresholds: Sequence[float]
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Areas, descending, and hits of the components of one image and class, for each threshold.
+Parts = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Areas, descending, hits and masses of the components of one image and class, each int32 (k,)."""
+
+
+def split(probability: np.ndarray, truth: np.ndarray, thresholds: Sequence[float]) -> list[Parts]:
+    """Components of one image and class, for each threshold.
 
     probability uint8 (h, w), 255 for 1; truth bool (h, w); thresholds ascending. A pixel is predicted if its
     probability is above the threshold.
     """
     width = probability.shape[1] + 2  # with a column of zeros on both sides, a run of pixels ends in its row
     exceeded = np.searchsorted([level(threshold) for threshold in thresholds], np.arange(256)).astype(np.uint8)
-    number = cv2.LUT(_with_margins(probability), exceeded).reshape(-1)
+    pixels = _with_margins(probability)
+    number = cv2.LUT(pixels, exceeded).reshape(-1)
     """Number of thresholds that each pixel exceeds."""
     runs = _find_runs(number)
-    first, last = runs.start, runs.end
-    before = cv2.integral(_with_margins(truth.view(np.uint8)).reshape(1, -1))[1]
-    """Number of true pixels before each pixel."""
     root = _roots(runs, width)
     component = np.flatnonzero(root == np.arange(len(root)))
-    area = np.bincount(root, last - first, len(root))[component].astype(np.int32)
-    hits = np.bincount(root, before[last] - before[first], len(root))[component].astype(np.int32)
+
+    def sums(lengths: np.ndarray) -> np.ndarray:
+        """Sum over the runs of each component."""
+        return np.bincount(root, lengths, len(root))[component].astype(np.int32)
+
+    area = sums(runs.end - runs.start)
+    hits, mass = (
+        sums(before[runs.end] - before[runs.start]) for before in map(_sums_before, (_with_margins(truth), pixels))
+    )
     order = np.lexsort((-area, runs.threshold[component]))
     bounds = np.searchsorted(runs.threshold[component], np.arange(1, len(thresholds)))
-    return list(zip(np.split(area[order], bounds), np.split(hits[order], bounds), strict=True))
+    return list(zip(*(np.split(values[order], bounds) for values in (area, hits, mass)), strict=True))
 
 
 def drop_small(mask: np.ndarray, min_area: int) -> np.ndarray:
     """`mask`, bool (h, w), without the components of fewer than `min_area` pixels."""
-    number = _with_margins(mask.view(np.uint8))
+    number = _with_margins(mask)
     runs = _find_runs(number.reshape(-1))
     root = _roots(runs, number.shape[1])
     length = runs.end - runs.start
@@ -127,45 +140,55 @@ def _ranges(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _with_margins(pixels: np.ndarray) -> np.ndarray:
-    """`pixels`, uint8 (h, w), with a column of zeros on both sides."""
-    return cv2.copyMakeBorder(pixels, 0, 0, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    """`pixels`, bool or uint8 (h, w), with a column of zeros on both sides: uint8 (h, w + 2)."""
+    return cv2.copyMakeBorder(pixels.view(np.uint8), 0, 0, 1, 1, cv2.BORDER_CONSTANT, value=0)
+
+
+def _sums_before(pixels: np.ndarray) -> np.ndarray:
+    """Sum of the pixels, uint8 (h, w), before each pixel, and of all: int32 (h * w + 1,)."""
+    return cv2.integral(pixels.reshape(1, -1))[1]
 
 
 def collect(
-    read: Callable[[int], tuple[np.ndarray, np.ndarray]], images: int, thresholds: Sequence[float], threads: int
+    read: Callable[[int], tuple[np.ndarray, np.ndarray]],
+    images: int,
+    thresholds: Sequence[float],
+    threads: int,
+    presence: np.ndarray | None = None,
 ) -> list[list[Components]]:
     """Components of every class at every threshold, in one pass over the images: a list (C, thresholds).
 
     `read` returns for image i the probabilities, uint8 (C, h, w), 255 for 1, and the packed ground truth, uint8 (h, w).
+    `presence`, float32 (n, C), are the probabilities of the presence head.
     """
 
-    def split_image(i: int) -> list[tuple[list[tuple[np.ndarray, np.ndarray]], int, int]]:
+    def split_image(i: int) -> list[tuple[list[Parts], int, np.uint8, float]]:
         probabilities, truth = read(i)
         return [
-            (split(each, mask, thresholds), int(mask.sum()), int(each.max()))
+            (split(each, mask, thresholds), np.count_nonzero(mask), each.max(), cv2.sumElems(each)[0])
             for each, mask in zip(probabilities, unpack(truth)[: len(probabilities)], strict=True)
         ]
 
-    with ThreadPoolExecutor(threads) as pool:  # OpenCV releases the interpreter lock
+    with ThreadPoolExecutor(threads) as pool:  # OpenCV and numpy release the interpreter lock
         per_image = list(pool.map(split_image, range(images)))
     out = []
-    for of_class in zip(*per_image, strict=True):
-        parts, truth, peak = zip(*of_class, strict=True)
-        per_class = np.array(truth, np.int64), np.array(peak, np.uint8)
-        out.append([join(at_threshold, *per_class) for at_threshold in zip(*parts, strict=True)])
+    for c, of_class in enumerate(zip(*per_image, strict=True)):
+        parts, truth, peak, mass = zip(*of_class, strict=True)
+        per_class = np.array(truth, np.int64), np.array(peak, np.uint8), np.array(mass, np.int64)
+        chance = None if presence is None else presence[:, c].astype(np.float64)
+        out.append([Components(_owners(at), *_join(at), *per_class, chance) for at in zip(*parts, strict=True)])
     return out
 
 
-def join(parts: Sequence[tuple[np.ndarray, np.ndarray]], truth: np.ndarray, peak: np.ndarray) -> Components:
-    """Join the results of `split` of several images, at one threshold."""
-    counts = [len(area) for area, _ in parts]
-    return Components(
-        np.repeat(np.arange(len(parts), dtype=np.int32), counts),
-        np.concatenate([np.empty(0, np.int32), *(area for area, _ in parts)]),
-        np.concatenate([np.empty(0, np.int32), *(hits for _, hits in parts)]),
-        truth,
-        peak,
-    )
+def _owners(parts: Sequence[Parts]) -> np.ndarray:
+    """Index of the image of each component of several images, int32 (k,)."""
+    return np.repeat(np.arange(len(parts), dtype=np.int32), [len(area) for area, *_ in parts])
+
+
+def _join(parts: Sequence[Parts]) -> Parts:
+    """The components of several images, one after the other."""
+    area, hits, mass = (np.concatenate([np.empty(0, np.int32), *each]) for each in zip(*parts, strict=True))
+    return area, hits, mass
 
 
 def level(threshold: float) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cloudseg.core.errors import UsageError
-from cloudseg.results.probabilities import Store
+from cloudseg.results.probabilities import Store, stack
 
 
 class Ensemble:
@@ -36,6 +36,15 @@ class Ensemble:
             return store.read(number)
         total = sum(weight * store.read(number).astype(np.float32) for store, number, weight in stores)
         return np.round(total / sum(weight for *_, weight in stores)).astype(np.uint8)
+
+    def presence(self, name: str) -> np.ndarray | None:
+        """Probability of each class in an image by the presence heads, float32 (C,); None if a network has none.
+        Raises DataError as `read` does."""
+        stores = self._stores[name]
+        each = stack(store.presence(number) for store, number, _ in stores)
+        if each is None:
+            return None
+        return np.average(each, axis=0, weights=[weight for *_, weight in stores]).astype(np.float32)
 
     def valid(self, name: str) -> np.ndarray:
         """Pixels of an image with data, bool (350, 525). Raises DataError as `read` does."""

@@ -19,7 +19,7 @@ from cloudseg.data.shards import Manifest, Shards
 from cloudseg.nets import scores
 from cloudseg.results import fixed_rules, inference, other_data, postprocess, report, scoring
 from cloudseg.results.ensemble import Ensemble
-from cloudseg.results.probabilities import Store, store_of
+from cloudseg.results.probabilities import Store, stack, store_of
 from cloudseg.results.sources import Samples
 from cloudseg.training.build import data_of, open_data, open_shards
 from cloudseg.training.log import log_line
@@ -224,7 +224,8 @@ def _score(ensemble: Ensemble, source: Samples, rank: Rank) -> scoring.Scoring:
     def read(i: int) -> tuple[np.ndarray, np.ndarray]:
         return ensemble.read(source.names[i]), source.truth(i)
 
-    return scoring.score(read, len(source.names), rank.heartbeat.progressed)
+    presence = stack(ensemble.presence(name) for name in source.names)
+    return scoring.score(read, len(source.names), rank.heartbeat.progressed, presence)
 
 
 def _score_with(rules: Sequence[postprocess.Rule], ensemble: Ensemble, source: Samples, rank: Rank) -> scoring.Scoring:
@@ -232,7 +233,7 @@ def _score_with(rules: Sequence[postprocess.Rule], ensemble: Ensemble, source: S
         return ensemble.read(source.names[i]), source.truth(i)
 
     def masks(i: int, probability: np.ndarray) -> np.ndarray:
-        return postprocess.masks(probability, rules)
+        return postprocess.masks(probability, rules, ensemble.presence(source.names[i]))
 
     return fixed_rules.score(read, masks, rules, len(source.names), rank.heartbeat.progressed)
 

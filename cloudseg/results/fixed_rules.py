@@ -35,7 +35,7 @@ def score(
         return _count_image(probability, bits, masks(i, probability))
 
     surfaces = [
-        [_surface(search.curve(at)) for at in of_class]
+        [_surface(search.curve(at, Rule())) for at in of_class]
         for of_class in components.collect(read_image, images, search.THRESHOLDS, threads)
     ]
     with ThreadPoolExecutor(threads) as pool:

@@ -52,42 +52,51 @@ def fill(run: Run, wanted: Sequence[tuple[str, Store]], source: Source, rank: Ra
         batch = min(settings.batch, PART)
         for index in with_progress(comm, f"{stage} images", len(parts), len(parts)):
             numbers = store.parts()[parts[index]]
-            probabilities: list[np.ndarray] = []
+            predicted: list[tuple[np.ndarray, np.ndarray | None]] = []
             read: list[Prepared] = []
             for images in _batches(source, numbers, batch, manifest.size):
                 if rank.stop.requested:
                     raise Stopped(f"stopped while predicting {stage}; the same command resumes from here")
                 pixels, valid = [each.image for each in images], [each.valid for each in images]
-                probabilities.append(predict(np.stack(pixels), np.stack(valid)))
+                predicted.append(predict(np.stack(pixels), np.stack(valid)))
                 read += images
                 rank.heartbeat.progressed()
-            store.write(parts[index], np.concatenate(probabilities), read)
+            probability, presence = zip(*predicted, strict=True)
+            with_head = None if presence[0] is None else np.concatenate(presence)
+            store.write(parts[index], np.concatenate(probability), read, with_head)
     comm.barrier()
 
 
-def predictor(network: Network, flips: Iterable[tuple[int, ...]]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Return a function that predicts probabilities, uint8 (n, C, 350, 525), 255 for 1.
+def predictor(
+    network: Network, flips: Iterable[tuple[int, ...]]
+) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray | None]]:
+    """Return a function that predicts probabilities, uint8 (n, C, 350, 525), 255 for 1, and those of the presence head,
+    float32 (n, C), or None without it.
 
     Its arguments are images, uint8 (n, H, W, 3), and their pixels with data, bool (n, 350, 525). Probabilities are the
-    mean over `flips`, resized bilinearly, and 0 without data.
+    mean over `flips`; those of pixels are resized bilinearly, and 0 without data.
     """
     ways = tuple(flips)
 
     @tf.function(autograph=False, reduce_retracing=True)
-    def graph(images: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
-        total = 0.0
+    def graph(images: tf.Tensor, valid: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
+        total, presence = 0.0, []
         for axes in ways:
             flipped = tf.reverse(images, axes) if axes else images
-            probability = tf.sigmoid(network.logits(flipped, training=False))
+            masks, present = network.outputs(flipped, training=False)
+            probability = tf.sigmoid(masks)
             total += tf.reverse(probability, axes) if axes else probability
+            if present is not None:
+                presence.append(tf.sigmoid(present))
         resized = tf.image.resize(total / len(ways), TRUTH_SIZE) * tf.cast(valid, tf.float32)[..., None]
-        return tf.transpose(tf.cast(tf.round(255 * resized), tf.uint8), (0, 3, 1, 2))
+        pixels = tf.transpose(tf.cast(tf.round(255 * resized), tf.uint8), (0, 3, 1, 2))
+        return pixels, tf.add_n(presence) / len(ways) if presence else None
 
-    def predict(images: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        probability: np.ndarray = graph(tf.constant(images), tf.constant(valid)).numpy()
-        if probability.shape[1] != len(CLASSES):
-            raise ValueError(f"the network has {probability.shape[1]} classes, not {len(CLASSES)}")
-        return probability
+    def predict(images: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        pixels, presence = graph(tf.constant(images), tf.constant(valid))
+        if pixels.shape[1] != len(CLASSES):
+            raise ValueError(f"the network has {pixels.shape[1]} classes, not {len(CLASSES)}")
+        return pixels.numpy(), None if presence is None else presence.numpy()
 
     return predict
 

@@ -63,6 +63,7 @@ def prepare(
         _check_size(member, manifest)
     out = (out or runs[0].other_data(data.resolve().name, manifest.digest)).resolve()
     fixed = _fixed(runs, members, thresholds, weights, flips, data)
+    postprocess.check_head(fixed.rules, all(member.settings.presence_head for member in members))
     _check_folder(out, runs, members, manifest)
     return Request(members, manifest, fixed, out)
 

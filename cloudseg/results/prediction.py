@@ -39,9 +39,10 @@ def predict(
     With `form` csv, `out` is a submission in the order of `sample`; with png or geojson, a folder with one file per
     picture, at the picture's size. `page` is an HTML file that shows some of the pictures.
 
-    Raises UsageError if no stage is finished, DataError for a picture that cannot be read or that changes meanwhile,
-    Stopped after a signal, with the probabilities so far on disk.
+    Raises UsageError if no stage is finished, or a rule needs a presence head that a run lacks; DataError for a picture
+    that cannot be read or that changes meanwhile; Stopped after a signal, with the probabilities so far on disk.
     """
+    postprocess.check_head(rules, all(run.settings.presence_head for run in runs))
     inference.find_digests(source, rank)
     members = []
     for run in runs:
@@ -69,7 +70,7 @@ def _write_csv(
     @functools.lru_cache(maxsize=1)  # the rows of an image are consecutive
     def image_masks(name: str) -> np.ndarray:
         rank.heartbeat.progressed()
-        return postprocess.masks(ensemble.read(name), rules) & ensemble.valid(name)
+        return postprocess.masks(ensemble.read(name), rules, ensemble.presence(name)) & ensemble.valid(name)
 
     rows = submission.names(sample) if sample else ((name, label) for name in ensemble.names for label in CLASSES)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +88,7 @@ def _write_files(ensemble: Ensemble, rules: Sequence[postprocess.Rule], out: Pat
     write = export.geojson if form == "geojson" else lambda name, masks, probability, size: export.png(masks, size)
     for i in with_progress(rank.comm, "masks", len(names), len(names)):
         probability = ensemble.read(names[i])
-        masks = postprocess.masks(probability, rules) & ensemble.valid(names[i])
+        masks = postprocess.masks(probability, rules, ensemble.presence(names[i])) & ensemble.valid(names[i])
         content = write(names[i], masks, probability, ensemble.size(names[i]))
         # The picture's suffix is kept, as there may be a.jpg and a.png.
         atomic.write(out / f"{names[i]}.{form}", content, sync=False)

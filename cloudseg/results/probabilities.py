@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,8 @@ class Store:
     If an image changes, its file gets another name, and the other files are kept. about.json records the images and the
     weights. Datasets of a file: `probability`, uint8 (n, C, 350, 525), 255 for 1 and 0 without data; `name`; `valid`,
     uint8 (n, 350, 525), 1 with data; `size`, int32 (n, 2), height and width of the image; `skipped`, uint8 (n,), 1 if
-    it could not be read. Files of versions without digests have the first two only.
+    it could not be read; `presence`, float32 (n, C), the probabilities of the network's presence head, if it has one.
+    Files of versions without digests have the first two only.
 
     Files are written atomically, and do not depend on the rank that writes them.
     """
@@ -71,9 +72,11 @@ class Store:
             raise DataError(f"{self.folder} cannot be made: {error.strerror}") from error
         atomic.write_json(self.folder / "about.json", {**self.about, "images": len(self)})
 
-    def write(self, part: int, probability: np.ndarray, images: Sequence[Prepared]) -> None:
-        """Write the file `part`, with `probability`, uint8 (n, C, 350, 525), of `images`. Raises CloudsegError if it
-        cannot be written."""
+    def write(
+        self, part: int, probability: np.ndarray, images: Sequence[Prepared], presence: np.ndarray | None = None
+    ) -> None:
+        """Write the file `part`, with `probability`, uint8 (n, C, 350, 525), and `presence`, float32 (n, C), of
+        `images`. Raises CloudsegError if it cannot be written."""
         names = [self.names[i] for i in self.parts()[part]]
         shape = (len(names), len(CLASSES), *TRUTH_SIZE)
         if probability.shape != shape or probability.dtype != np.uint8:
@@ -86,12 +89,20 @@ class Store:
             file.create_dataset("valid", data=valid, chunks=(1, *TRUTH_SIZE), compression=1, fletcher32=True)
             file.create_dataset("size", data=np.array([image.size for image in images], np.int32))
             file.create_dataset("skipped", data=np.array([image.skipped for image in images], np.uint8))
+            if presence is not None:
+                file.create_dataset("presence", data=presence.astype(np.float32))
         atomic.write(self._file(part), content.getvalue())
 
     def read(self, number: int) -> np.ndarray:
         """Probabilities of an image, uint8 (C, 350, 525), 255 for 1. Raises DataError if its file cannot be read."""
         with self._opened(number // PART) as file:
             return file["probability"][number % PART]
+
+    def presence(self, number: int) -> np.ndarray | None:
+        """Probability of each class in an image by the presence head, float32 (C,); None without a head. Raises
+        DataError as `read` does."""
+        with self._opened(number // PART) as file:
+            return file["presence"][number % PART] if "presence" in file else None
 
     def valid(self, number: int) -> np.ndarray:
         """Pixels of an image with data, bool (350, 525). Raises DataError as `read` does."""
@@ -127,6 +138,16 @@ class Store:
             return self.folder / f"{part:05d}.h5"
         content = _digest([self._digests[i] for i in self.parts()[part]])
         return self.folder / f"{part:05d}-{content[:32]}.h5"
+
+
+def stack(rows: Iterable[np.ndarray | None]) -> np.ndarray | None:
+    """The results of `Store.presence` of n images, float32 (n, C); None if an image has none."""
+    found = []
+    for row in rows:
+        if row is None:
+            return None
+        found.append(row)
+    return np.stack(found) if found else None
 
 
 def _digest(content: Any) -> str:

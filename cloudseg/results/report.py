@@ -87,7 +87,7 @@ def write_prediction(
     step = max(1, len(ensemble.names) // MAX_PICTURES)
     for number, name in enumerate(ensemble.names):
         probability = ensemble.read(name)
-        masks = postprocess.masks(probability, rules) & ensemble.valid(name)
+        masks = postprocess.masks(probability, rules, ensemble.presence(name)) & ensemble.valid(name)
         rows.append((name, [float(share) for share in masks.mean(axis=(1, 2))]))
         if number % step == 0 and len(panels) < MAX_PICTURES:
             drawn = figures.panel(source.read(number, TRUTH_SIZE).image, probability, masks, None)
@@ -175,7 +175,7 @@ def _panel(group: str, name: str, dice: float, scored: Scoring, source: Samples,
     probability = ensemble.read(name)
     # As in the scoring: unless they are fixed, the rules were chosen on the other half of the images.
     bits = source.truth(number)
-    masks = postprocess.masks(probability, scored.half_rules[1 - number % 2]) & has_data(bits)
+    masks = postprocess.masks(probability, scored.half_rules[1 - number % 2], ensemble.presence(name)) & has_data(bits)
     drawn = figures.panel(source.image(number), probability, masks, unpack(bits))
     return {"name": name, "title": f"{group}, Dice {dice:.3f}", "picture": figures.data_uri(drawn, "jpeg")}
 

@@ -57,10 +57,13 @@ AREAS = tuple(range(0, 30_001, 500))
 """Minimum areas of the surfaces, in pixels."""
 
 
-def score(read: Read, images: int, progressed: Callable[[], None] = lambda: None) -> Scoring:
+def score(
+    read: Read, images: int, progressed: Callable[[], None] = lambda: None, presence: np.ndarray | None = None
+) -> Scoring:
     """Search the rules, and score each image with rules that were chosen on other images.
 
-    There are two passes over the images: one finds all components, one makes masks. Calls `progressed` repeatedly.
+    `presence`, float32 (n, C), are the probabilities of the presence head; None without it. There are two passes over
+    the images: one finds all components, one makes masks. Calls `progressed` repeatedly.
     """
     threads = len(os.sched_getaffinity(0))
 
@@ -68,13 +71,13 @@ def score(read: Read, images: int, progressed: Callable[[], None] = lambda: None
         progressed()
         return read(i)
 
-    all_components = components.collect(read_image, images, search.THRESHOLDS, threads)
+    all_components = components.collect(read_image, images, search.THRESHOLDS, threads, presence)
     odd = np.arange(images) % 2 == 1
     subsets = (~odd, odd, np.ones(images, bool))
     rules = _search(all_components, subsets, progressed)
 
     def count(i: int) -> _ImageCounts:
-        return _count_image(*read_image(i), rules, other_half=1 - i % 2)
+        return _count_image(*read_image(i), None if presence is None else presence[i], rules, other_half=1 - i % 2)
 
     with ThreadPoolExecutor(threads) as pool:
         per_image = list(pool.map(count, range(images)))
@@ -94,7 +97,7 @@ def score(read: Read, images: int, progressed: Callable[[], None] = lambda: None
         np.stack([each.untuned for each in per_image]),
         overlap,
         np.sum([each.histogram for each in per_image], axis=0),
-        np.array([[_surface(search.curve(at)) for at in of_class] for of_class in all_components]),
+        np.array([[_surface(search.curve(at, Rule())) for at in of_class] for of_class in all_components]),
     )
 
 
@@ -138,7 +141,9 @@ class _ImageCounts:
     """int64 (C, 2, 256)."""
 
 
-def _count_image(probability: np.ndarray, bits: np.ndarray, rules: list[list[Rule]], other_half: int) -> _ImageCounts:
+def _count_image(
+    probability: np.ndarray, bits: np.ndarray, presence: np.ndarray | None, rules: list[list[Rule]], other_half: int
+) -> _ImageCounts:
     truth, valid = unpack(bits), has_data(bits)
     counts = np.zeros((len(rules), len(CLASSES), len(SHAPES), 3), np.int64)
     overlap = np.zeros((len(SHAPES), len(CLASSES), len(CLASSES)), np.int64)
@@ -147,7 +152,7 @@ def _count_image(probability: np.ndarray, bits: np.ndarray, rules: list[list[Rul
     counts[..., 2] = size[:, None]
     for c, of_class in enumerate(probability):
         for k, of_rules in enumerate(rules):
-            plain = postprocess.mask(of_class, of_rules[c])
+            plain = postprocess.mask(of_class, of_rules[c], None if presence is None else presence[c])
             if not plain.any():
                 continue
             for s, shaped in enumerate(postprocess.shapes(plain)):

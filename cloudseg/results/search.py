@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from cloudseg.results import expected_dice
 from cloudseg.results.components import Components, level
-from cloudseg.results.postprocess import EACH_COMPONENT, IN_TOTAL, Rule
+from cloudseg.results.postprocess import EACH_COMPONENT, EXPECTED_DICE, HEAD, IN_TOTAL, LIMITS, PEAK, Rule
 
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 20))
 """Candidates of `Rule.threshold`."""
-MIN_PEAKS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9)
-"""Candidates of `Rule.min_peak`."""
+MIN_PEAKS = (0.5, 0.6, 0.7, 0.8, 0.9)
+"""Candidates of `Rule.min_peak`, beside 0."""
+MIN_PRESENCES = tuple(round(0.1 * i, 1) for i in range(1, 10))
+"""Candidates of `Rule.min_presence`, beside 0."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,32 +59,46 @@ class Steps:
         return Curve(np.append(0, area[last]), (first + np.append(0.0, sums[last])) / np.count_nonzero(images))
 
 
-def steps(components: Components, area_of: str = EACH_COMPONENT) -> Steps:
-    """Dice of each image of a class as a function of the minimum area."""
-    images = len(components.truth)
-    truth = components.truth.astype(np.float64)
+def steps(components: Components, area_of: str = EACH_COMPONENT, chance: np.ndarray | None = None) -> Steps:
+    """Dice of each image of a class as a function of the minimum area.
+
+    With `chance`, float64 (n,), the probability that the class is in each image, masks are empty unless
+    `expected_dice.is_better`.
+    """
+    images, truth = len(components.truth), components.truth.astype(np.float64)
     empty = (components.truth == 0).astype(np.float64)
-    total = np.bincount(components.image, components.area, images)
-    hits = np.bincount(components.image, components.hits, images)
-    unfiltered = np.where(total + truth > 0, 2 * hits / np.maximum(total + truth, 1), 1.0)
+
+    def dice(image: np.ndarray, area: np.ndarray, hits: np.ndarray, mass: np.ndarray) -> np.ndarray:
+        """Dice of masks of `area` pixels."""
+        total = area + truth[image]
+        found = np.where(total > 0, 2 * hits / np.maximum(total, 1), 1.0)
+        if chance is None:
+            return found
+        image_mass = components.image_mass[image] / 255
+        return np.where(expected_dice.is_better(chance[image], mass / 255, image_mass, area), found, empty[image])
+
+    values = components.area, components.hits, components.mass
+    unfiltered = dice(np.arange(images), *(np.bincount(components.image, each, images) for each in values))
     if area_of == IN_TOTAL:
+        total = np.bincount(components.image, components.area, images)
         image = np.flatnonzero(total > 0)
         area, change = total[image].astype(np.int64) + 1, (empty - unfiltered)[image]
     else:
         # Areas descend within an image: when a component is dropped, the components before it remain.
         image = components.image
-        area_left, hits_left = _sum_of_larger(components, components.area), _sum_of_larger(components, components.hits)
-        without_it = np.where(area_left > 0, 2 * hits_left / np.maximum(area_left + truth[image], 1), empty[image])
-        with_it = 2 * (hits_left + components.hits) / (area_left + components.area + truth[image])
-        area, change = components.area.astype(np.int64) + 1, without_it - with_it
+        left = [_sum_of_larger(components, each) for each in values]
+        with_it = [before + each for before, each in zip(left, values, strict=True)]
+        area, change = components.area.astype(np.int64) + 1, dice(image, *left) - dice(image, *with_it)
     order = np.argsort(area, kind="stable")
     return Steps(unfiltered, empty, area[order], image[order].astype(np.int32), change[order])
 
 
-def curve(components: Components, area_of: str = EACH_COMPONENT, min_peak: float = 0.0) -> Curve:
-    """Mean Dice of a class over its images for every minimum area."""
+def curve(components: Components, rule: Rule) -> Curve:
+    """Mean Dice of a class over its images for every minimum area, with the other fields of `rule` but `shape`;
+    `components` are those at its threshold."""
+    chance = _chance(components, rule) if rule.decide == EXPECTED_DICE else None
     every = np.ones(len(components.truth), bool)
-    return steps(components, area_of).curve(every, _above(components, min_peak))
+    return steps(components, rule.area_of, chance).curve(every, _within_limits(components, rule))
 
 
 def best(at_thresholds: Sequence[Components], thresholds: Sequence[float]) -> tuple[Rule, float]:
@@ -93,54 +111,88 @@ def best_of_each(
 ) -> list[tuple[Rule, float]]:
     """Return, for each subset of the images, bool (n,), the rule with the highest mean Dice, and that Dice.
 
-    Of equally good rules it is the one with the lowest `min_peak`, then the threshold nearest to 0.5, then the smaller
-    area. The area is the middle of the interval with the same Dice, as it suits other images best.
+    A rule has at most one of `min_peak`, `min_presence` and the expected Dice. Of equally good rules it is one without
+    the expected Dice, then the one with the lowest limits, then the threshold nearest to 0.5, then the smaller area.
+    The area is the middle of the interval with the same Dice, as it suits other images best.
     """
-    candidates: list[list[tuple[float, float, float, float, int, str]]] = [[] for _ in subsets]
+    first = at_thresholds[0]
+    limits = [(rule, _within_limits(first, rule)) for rule in _limits(first)]
+    expected = [[(rule, _chance(first, rule)) for rule in _calibrated(first, images)] for images in subsets]
+    every = np.ones(len(first.truth), bool)
+    candidates: list[list[tuple[Any, ...]]] = [[] for _ in subsets]
     for threshold, components in zip(thresholds, at_thresholds, strict=True):
-        gates = {peak: _above(components, peak) for peak in MIN_PEAKS if not peak or peak > threshold}
         for area_of in (EACH_COMPONENT, IN_TOTAL):
-            by_image = steps(components, area_of)
-            for found, images in zip(candidates, subsets, strict=True):
-                for min_peak, kept in gates.items():
-                    dice, area = _maximum(by_image.curve(images, kept))
-                    found.append((-dice, min_peak, abs(threshold - 0.5), threshold, area, area_of))
-    return [_rule(min(found)) for found in candidates]
+            plain = steps(components, area_of)
+            for found, images, calibrated in zip(candidates, subsets, expected, strict=True):
+                curves = [
+                    (rule, plain.curve(images, kept))
+                    for rule, kept in limits
+                    if not rule.min_peak or rule.min_peak > threshold
+                ]
+                curves += [
+                    (rule, steps(components, area_of, chance).curve(images, every)) for rule, chance in calibrated
+                ]
+                found += [
+                    _candidate(by_area, dataclasses.replace(rule, threshold=threshold, area_of=area_of))
+                    for rule, by_area in curves
+                ]
+    chosen = [min(found, key=lambda candidate: candidate[:-1]) for found in candidates]
+    return [(rule, -negative_dice) for negative_dice, *_, rule in chosen]
 
 
-def _rule(candidate: tuple[float, float, float, float, int, str]) -> tuple[Rule, float]:
-    negative_dice, min_peak, _, threshold, area, area_of = candidate
-    return Rule(threshold, min_peak, area, area_of), -negative_dice
-
-
-def _maximum(curve: Curve) -> tuple[float, int]:
-    """The highest Dice of a curve, to 12 digits, and the middle of the first interval of areas with that Dice."""
+def _candidate(curve: Curve, rule: Rule) -> tuple[Any, ...]:
+    """A tuple, smaller for a better rule: the highest Dice of `curve`, to 12 digits, negative; what orders equally good
+    rules; and `rule` with the middle of the first interval of areas that have that Dice."""
     dice = np.round(curve.dice, 12)
     at = int(np.argmax(dice))
     area = int(curve.areas[at])
     if area and at + 1 < len(curve.areas):
         area = (area + int(curve.areas[at + 1])) // 2
-    return float(dice[at]), area
+    order = (
+        rule.decide != LIMITS, rule.min_presence, rule.min_peak, abs(rule.threshold - 0.5), rule.threshold, area,
+        rule.area_of, rule.evidence,
+    )  # fmt: skip
+    return -float(dice[at]), *order, dataclasses.replace(rule, min_area=area)
 
 
-def _above(components: Components, min_peak: float) -> np.ndarray:
-    """Images whose peak is above `min_peak`, or all if it is 0: bool (n,)."""
-    return components.peak > level(min_peak) if min_peak else np.ones(len(components.peak), bool)
+def _limits(components: Components) -> list[Rule]:
+    """Rules with at most one limit on peak or presence."""
+    presences = MIN_PRESENCES if components.presence is not None else ()
+    return [Rule(), *(Rule(min_peak=peak) for peak in MIN_PEAKS), *(Rule(min_presence=limit) for limit in presences)]
 
 
-def dice(components: Components, rule: Rule) -> np.ndarray:
-    """Dice of each image with a rule without a shape, float64 (n,); `components` are those at the rule's threshold."""
-    images = len(components.truth)
-    if rule.area_of == IN_TOTAL:
-        kept = np.bincount(components.image, components.area, images)[components.image] >= rule.min_area
-    else:
-        kept = components.area >= rule.min_area
+def _within_limits(components: Components, rule: Rule) -> np.ndarray:
+    """Images above the rule's limits on peak and presence: bool (n,)."""
+    above = np.ones(len(components.peak), bool)
     if rule.min_peak:
-        kept &= (components.peak > level(rule.min_peak))[components.image]
-    area = np.bincount(components.image[kept], components.area[kept], images)
-    hits = np.bincount(components.image[kept], components.hits[kept], images)
-    total = area + components.truth
-    return np.where(total > 0, 2 * hits / np.maximum(total, 1), 1.0)
+        above &= components.peak > level(rule.min_peak)
+    if rule.min_presence:
+        above &= _evidence(components, HEAD) > rule.min_presence
+    return above
+
+
+def _calibrated(components: Components, images: np.ndarray) -> list[Rule]:
+    """Rules by expected Dice, one for each kind of evidence, calibrated on `images`, bool (n,)."""
+    present = components.truth[images] > 0
+    rules = []
+    for name in (PEAK,) if components.presence is None else (PEAK, HEAD):
+        slope, intercept = expected_dice.fit(_evidence(components, name)[images], present)
+        rules.append(Rule(decide=EXPECTED_DICE, evidence=name, slope=slope, intercept=intercept))
+    return rules
+
+
+def _chance(components: Components, rule: Rule) -> np.ndarray:
+    """Probability that the class is in each image by a rule by expected Dice, float64 (n,)."""
+    return expected_dice.presence(_evidence(components, rule.evidence), rule.slope, rule.intercept)
+
+
+def _evidence(components: Components, name: str) -> np.ndarray:
+    """PEAK or HEAD of each image, float64 (n,), 0 to 1. Raises ValueError for HEAD without a presence head."""
+    if name == PEAK:
+        return components.peak / 255
+    if components.presence is None:
+        raise ValueError("the rule needs the probability of a presence head")
+    return components.presence
 
 
 def _sum_of_larger(components: Components, values: np.ndarray) -> np.ndarray:

@@ -57,6 +57,10 @@ class Evaluated:
         """Probabilities of an image, uint8 (C, 350, 525), 255 for 1. Raises DataError if the file is damaged."""
         return self.stores[stage].read(self.samples.names.index(image))
 
+    def presence(self, image: str, stage: str) -> np.ndarray | None:
+        """Probabilities of the presence head, float32 (C,); None without it. Raises DataError as `probability`."""
+        return self.stores[stage].presence(self.samples.names.index(image))
+
     def truth(self, image: str) -> np.ndarray:
         """Packed ground truth, uint8 (350, 525). Raises DataError if the shard is damaged."""
         return self.samples.truth(self.samples.names.index(image))

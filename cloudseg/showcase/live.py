@@ -31,8 +31,9 @@ def dice(predicted: np.ndarray, bits: np.ndarray) -> np.ndarray:
 class Means:
     """Mean Dice of each class over many images for any rules, with a cache of images and of results."""
 
-    def __init__(self, read: Read, images: int, memory: int = MEMORY) -> None:
-        self._read, self._images = read, images
+    def __init__(self, read: Read, images: int, memory: int = MEMORY, presence: np.ndarray | None = None) -> None:
+        """`presence`, float32 (n, C), are the probabilities of the presence head; None without it."""
+        self._read, self._images, self._presence = read, images, presence
         self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._free = memory
         self._means: dict[tuple[int, Rule], float] = {}
@@ -51,8 +52,12 @@ class Means:
 
         def score(i: int) -> list[float]:
             probability, bits = self._get(i)
+            masks = (
+                postprocess.mask(probability[c], rule, None if self._presence is None else self._presence[i, c])
+                for c, rule in wanted
+            )
             return [
-                _dice(postprocess.mask(probability[c], rule) & has_data(bits), bits >> c & 1 == 1) for c, rule in wanted
+                _dice(mask & has_data(bits), bits >> c & 1 == 1) for mask, (c, _) in zip(masks, wanted, strict=True)
             ]
 
         scored: list[list[float]] = []

@@ -81,7 +81,8 @@ def _side_by_side(runs: dict[str, Evaluated], names: list[str]) -> None:
     with st.container(horizontal=True):
         for title in wanted:
             each, stage = offered[title]
-            predicted = postprocess.masks(each.probability(name, stage), each.rules) & has_data(bits)
+            probability, presence = each.probability(name, stage), each.presence(name, stage)
+            predicted = postprocess.masks(probability, each.rules, presence) & has_data(bits)
             with st.container(width=380):
                 st.image(
                     drawing.draw(each.picture(name), predicted, unpack(bits)), width="stretch", output_format="JPEG"

@@ -12,6 +12,7 @@ from cloudseg.data.bitmask import has_data, unpack
 from cloudseg.data.labels import CLASSES
 from cloudseg.results import postprocess
 from cloudseg.results.postprocess import Rule
+from cloudseg.results.probabilities import stack
 from cloudseg.showcase import browsing, drawing, live, sliders
 from cloudseg.showcase.evaluated import Evaluated
 
@@ -23,7 +24,8 @@ WORST, BEST = "Worst first", "Best first"
 def means(_shown: Evaluated, key: str) -> live.Means:
     """Mean scores over the validation images of a run; `key` is `Evaluated.key`, for the cache."""
     store = _shown.stores[_shown.stage]
-    return live.Means(lambda i: (store.read(i), _shown.samples.truth(i)), len(store))
+    presence = stack(store.presence(i) for i in range(len(store)))
+    return live.Means(lambda i: (store.read(i), _shown.samples.truth(i)), len(store), presence=presence)
 
 
 def show(runs: list[Evaluated]) -> None:
@@ -38,7 +40,7 @@ def show(runs: list[Evaluated]) -> None:
         rules = sliders.rules(str(shown.run.path), shown.rules)
         scored = st.container()
     probability, bits = shown.probability(name, shown.stage), shown.truth(name)
-    predicted = postprocess.masks(probability, rules) & has_data(bits)
+    predicted = postprocess.masks(probability, rules, shown.presence(name, shown.stage)) & has_data(bits)
     with picture:
         _show_masks(shown.picture(name), predicted, unpack(bits))
     with scored:

@@ -25,9 +25,10 @@ def segmenter(_shown: Evaluated, key: str) -> upload.Segmenter:
 @st.cache_data(max_entries=8, show_spinner="Segmenting")
 def segmented(
     _shown: Evaluated, _content: bytes, key: str, digest: str
-) -> tuple[np.ndarray, tuple[int, int], np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, tuple[int, int], np.ndarray, np.ndarray | None, np.ndarray]:
     """Segment a picture. Returns the picture at the size drawing.SIZE, its original size, its probabilities, uint8
-    (C, 350, 525), and its pixels with data, bool (350, 525). Raises ImageError."""
+    (C, 350, 525), those of the presence head, float32 (C,), or None without it, and its pixels with data, bool
+    (350, 525). Raises ImageError."""
     picture = upload.decode(_content)
     return resized(picture.pixels, drawing.SIZE), picture.size, *segmenter(_shown, key).predict(picture)
 
@@ -62,12 +63,13 @@ def _show_result(
     picture: np.ndarray,
     size: tuple[int, int],
     probability: np.ndarray,
+    presence: np.ndarray | None,
     valid: np.ndarray,
 ) -> None:
     left, right = st.columns([3, 2], gap="medium")
     with right:
         rules = sliders.rules(str(shown.run.path), shown.rules)
-        predicted = postprocess.masks(probability, rules) & valid
+        predicted = postprocess.masks(probability, rules, presence) & valid
         areas = [live.percent(np.count_nonzero(mask)) for mask in predicted]
         highest = [f"{each.max() / 255:.2f}" for each in probability]
         st.table(pd.DataFrame({"Area": areas, "Highest probability": highest}, index=list(CLASSES)))

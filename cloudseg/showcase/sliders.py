@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from cloudseg.data.labels import CLASSES
-from cloudseg.results.postprocess import AS_IT_IS, IN_TOTAL, Rule
+from cloudseg.results.postprocess import AS_IT_IS, EXPECTED_DICE, IN_TOTAL, Rule
 from cloudseg.results.search import THRESHOLDS
 
 AREAS = (*range(0, 5_000, 250), *range(5_000, 20_000, 1_000), *range(20_000, 60_001, 2_500))
@@ -52,6 +52,10 @@ def describe(rule: Rule) -> str:
     parts = [f"Tuned: probability above {rule.threshold:g}, at least {rule.min_area:,} pixels"]
     if rule.min_peak:
         parts.append(f"empty unless some pixel is above {rule.min_peak:g}")
+    if rule.min_presence:
+        parts.append(f"empty unless the probability that the class is in the image is above {rule.min_presence:g}")
+    if rule.decide == EXPECTED_DICE:
+        parts.append("empty unless the expected Dice is higher with the mask")
     if rule.shape != AS_IT_IS:
         parts.append(f"each component replaced by its {'convex hull' if rule.shape == 'hull' else 'bounding box'}")
     return "; ".join(parts) + "."

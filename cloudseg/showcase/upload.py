@@ -41,8 +41,10 @@ class Segmenter:
         self._size = manifest.size
         self._lock = threading.Lock()
 
-    def predict(self, picture: Picture) -> tuple[np.ndarray, np.ndarray]:
-        """Predict probabilities, uint8 (C, 350, 525), 255 for 1; also returns the pixels with data, bool (350, 525)."""
+    def predict(self, picture: Picture) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+        """Predict probabilities, uint8 (C, 350, 525), 255 for 1, and those of the presence head, float32 (C,), or None
+        without it; also returns the pixels with data, bool (350, 525)."""
         image, valid = pictures.prepare(picture, self._size)
         with self._lock:
-            return self._predict(image[None], valid[None])[0], valid
+            probability, presence = self._predict(image[None], valid[None])
+        return probability[0], None if presence is None else presence[0], valid

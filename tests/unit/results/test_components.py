@@ -28,14 +28,17 @@ def made(size: tuple[int, int], blur: float) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("blur", [0, 2])
-def test_areas_and_hits_are_those_of_the_labels_of_each_threshold(size, blur):
+def test_areas_hits_and_masses_are_those_of_the_labels_of_each_threshold(size, blur):
     probability, truth = made(size, blur)
     found = components.split(probability, truth, THRESHOLDS)
     assert len(found) == len(THRESHOLDS)
-    for threshold, (area, hits) in zip(THRESHOLDS, found, strict=True):
+    for threshold, (area, hits, mass) in zip(THRESHOLDS, found, strict=True):
         labels, areas = labelled(probability > int(threshold * 255))
-        expected = [(areas[label], (truth & (labels == label)).sum()) for label in range(1, len(areas))]
-        assert sorted(zip(area, hits, strict=True)) == sorted(expected)
+        expected = [
+            (areas[label], (truth & (labels == label)).sum(), probability[labels == label].sum())
+            for label in range(1, len(areas))
+        ]
+        assert sorted(zip(area, hits, mass, strict=True)) == sorted(expected)
         assert (np.diff(area) <= 0).all()
 
 
@@ -54,7 +57,8 @@ def test_small_components_are_dropped_and_no_other_pixel(size, blur, min_area):
 @pytest.mark.parametrize("value", [0, 255])
 def test_masks_without_a_pixel_or_without_a_border_are_no_error(value):
     found = components.split(np.full((4, 6), value, np.uint8), np.ones((4, 6), bool), (0.05, 0.95))
-    assert [(area.tolist(), hits.tolist()) for area, hits in found] == [([24], [24])] * 2 if value else [([], [])] * 2
+    expected = ([24], [24], [24 * 255]) if value else ([], [], [])
+    assert [tuple(map(list, each)) for each in found] == [expected] * 2
 
 
 def test_long_winding_components_are_one():
@@ -71,19 +75,19 @@ def test_long_winding_components_are_one():
     combs[0, :] = combs[:17, ::4] = combs[19, :] = combs[3:, 2::4] = True
     for mask, count in ((spiral, 1), (combs, 2)):
         probability = np.where(mask, 200, 0).astype(np.uint8)
-        ((area, _),) = components.split(probability, mask, (0.5,))
+        ((area, *_),) = components.split(probability, mask, (0.5,))
         assert len(area) == count and area.sum() == mask.sum()
 
 
 def test_pixels_that_touch_at_a_corner_are_one_component():
     probability = np.zeros((4, 4), np.uint8)
     probability[0, 0] = probability[1, 1] = probability[2, 0] = 255
-    ((area, hits),) = components.split(probability, probability > 0, (0.5,))
+    ((area, hits, _),) = components.split(probability, probability > 0, (0.5,))
     assert area.tolist() == hits.tolist() == [3]
 
 
 def test_runs_at_the_end_of_a_row_and_at_the_start_of_the_next_are_apart():
     probability = np.zeros((2, 3), np.uint8)
     probability[0, 2] = probability[1, 0] = 255
-    ((area, _),) = components.split(probability, probability > 0, (0.5,))
+    ((area, *_),) = components.split(probability, probability > 0, (0.5,))
     assert area.tolist() == [1, 1]

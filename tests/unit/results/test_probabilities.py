@@ -10,7 +10,7 @@ import pytest
 
 from cloudseg.core.errors import DataError, UsageError
 from cloudseg.results.ensemble import Ensemble
-from cloudseg.results.probabilities import PART, Store
+from cloudseg.results.probabilities import PART, Store, stack
 from cloudseg.results.sources import Prepared
 
 SHAPE = (4, 350, 525)
@@ -91,6 +91,42 @@ def test_an_ensemble_is_the_weighted_mean(tmp_path):
         two.write(part, probabilities(two, part) + 100, images(two, part))
     assert int(Ensemble([one, two]).read("4.jpg")[0, 0, 0]) == 54
     assert int(Ensemble([one, two], [3, 1]).read("4.jpg")[0, 0, 0]) == 29
+
+
+def with_head(store: Store) -> Store:
+    """Presence of image number i: i / 100 for the first class, more by a tenth for each other."""
+    for part in store.missing():
+        numbers = np.array(store.parts()[part])
+        presence = (numbers[:, None] / 100 + np.arange(4) / 10).astype(np.float32)
+        store.write(part, probabilities(store, part), images(store, part), presence)
+    return store
+
+
+def test_presence_is_read_as_it_was_written_and_absent_without_a_head(tmp_path):
+    store, without = with_head(store_of(tmp_path)), full(store_of(tmp_path, weights="v"))
+    found = store.presence(PART + 1)
+    assert found.dtype == np.float32 and found == pytest.approx([0.17, 0.27, 0.37, 0.47])
+    assert without.presence(0) is None
+    with h5py.File(without.folder / "00000.h5") as file:
+        assert set(file) == {"probability", "name", "valid", "size", "skipped"}
+
+
+def test_presence_of_many_images_is_there_if_all_have_it(tmp_path):
+    store = with_head(store_of(tmp_path))
+    assert stack(store.presence(i) for i in range(len(store))).shape == (PART + 2, 4)
+    assert stack([store.presence(0), None]) is None
+    assert stack([]) is None
+
+
+def test_an_ensemble_has_the_weighted_mean_of_presence_if_all_its_runs_have_a_head(tmp_path):
+    one, two = with_head(store_of(tmp_path, weights="1")), with_head(store_of(tmp_path, weights="2", first=3))
+    without = full(store_of(tmp_path, weights="3"))
+    ensemble = Ensemble([one, two], [3, 1])
+    assert ensemble.presence("2.jpg") == pytest.approx(one.presence(2))
+    mean = ensemble.presence("4.jpg")  # number 4 of the first, number 1 of the second
+    assert mean.dtype == np.float32 and mean == pytest.approx([0.0325, 0.1325, 0.2325, 0.3325])
+    assert Ensemble([one, without]).presence("4.jpg") is None
+    assert Ensemble([without]).presence("4.jpg") is None
 
 
 def test_each_image_is_seen_by_the_runs_that_hold_it(tmp_path):

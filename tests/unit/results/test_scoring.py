@@ -122,6 +122,23 @@ def test_untuned_is_one_half_and_nothing_else(made, summary):
     assert summary["dice_all_empty"] == pytest.approx(empty)
 
 
+def test_presence_of_the_other_half_cuts_the_masks():
+    """Each image has a square, which is true where the presence head says so and where nothing else does."""
+    probability, truth = np.zeros((12, 4, 70, 105), np.uint8), np.zeros((12, 70, 105), np.uint8)
+    probability[:, :, 10:40, 20:80] = 200
+    presence = np.where(np.random.default_rng(0).random((12, 4)) < 0.5, 0.85, 0.15).astype(np.float32)
+    for i, c in np.argwhere(presence > 0.5):
+        truth[i, 10:40, 20:80] |= 1 << c
+
+    def read(i: int) -> tuple[np.ndarray, np.ndarray]:
+        return probability[i], truth[i]
+
+    found = scoring.score(read, 12, presence=presence)
+    assert scores.dice(found.tuned).min() == 1
+    assert all(rule.needs_head for rule in found.rules)
+    assert scores.dice(scoring.score(read, 12).tuned).mean() < 0.8
+
+
 def test_boxes_are_told_by_their_shape():
     """Where probabilities leave notches in boxes, boxes are what scores best, on the other half too."""
     truth, probability = np.zeros((8, 70, 105), np.uint8), np.zeros((8, 4, 70, 105), np.uint8)

@@ -196,6 +196,18 @@ def test_means_are_those_of_every_image_by_itself(memory):
     np.testing.assert_allclose(means.of(RULES), expected)
 
 
+def test_means_follow_the_presence_of_each_image():
+    given, rules = images(5), (Rule(min_presence=0.5), *RULES[1:])
+    presence = np.linspace(0, 1, 20).reshape(5, 4)
+    means = live.Means(given.__getitem__, len(given), presence=presence)
+    list(means.compute(rules))
+    dice = [
+        live.dice(postprocess.masks(probability, rules, chances), bits)
+        for (probability, bits), chances in zip(given, presence, strict=True)
+    ]
+    np.testing.assert_allclose(means.of(rules), np.mean(dice, axis=0))
+
+
 def test_a_mean_is_computed_once():
     given, read = images(3), []
     means = live.Means(lambda i: (read.append(i), given[i])[1], len(given), memory=0)
