@@ -3,6 +3,7 @@
 python -m cloudseg.evaluate --run runs/NAME
 srun --ntasks-per-node=4 python -m cloudseg.evaluate --run runs/NAME --flips
 python -m cloudseg.evaluate --run runs/fold0 --with runs/fold1 runs/fold2 --out runs/ensemble
+python -m cloudseg.evaluate --run runs/a --with runs/b --choose-weights --out runs/ab
 python -m cloudseg.evaluate --run runs/NAME --data OTHER
 
 Writes RUN/evaluate/ and RUN/report.html. Probability maps are kept in RUN/probabilities, so that a second call needs no
@@ -13,6 +14,7 @@ go to RUN/other-data/.
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from cloudseg.core import run
@@ -30,6 +32,11 @@ def main() -> None:
     )
     parser.add_argument("--with", dest="others", nargs="+", type=Path, default=[], metavar="RUN", help="more runs")
     parser.add_argument("--weights", nargs="+", type=float, metavar="W", help="weight of each run (default: 1)")
+    parser.add_argument(
+        "--choose-weights",
+        action="store_true",
+        help="choose the weights of runs on the validation images that they share",
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for results of several runs, or of --data")
     parser.add_argument("--flips", action="store_true", help="average over the image and its three mirror images")
     args = parser.parse_args()
@@ -37,6 +44,8 @@ def main() -> None:
         raise UsageError("--with RUN ... and --out DIR go together: results of several runs need a folder")
     if args.thresholds and not args.data:
         raise UsageError("--thresholds FILE goes with --data OTHER; without it the rules are chosen anew")
+    if args.choose_weights and (args.weights or args.data or not args.others):
+        raise UsageError("--choose-weights goes with --with RUN ..., without --weights and --data")
     runs = [run.open_run(path) for path in (args.run, *args.others)]
 
     if args.data:
@@ -51,7 +60,8 @@ def main() -> None:
     with rank.started(runs[0], stop) as own:
         from cloudseg.results.evaluation import evaluate
 
-        evaluate(runs, args.weights, args.out, args.flips, own, lambda: efficiency.tables(runs[0]))
+        costs = functools.partial(efficiency.tables, runs[0])
+        evaluate(runs, args.weights, args.out, args.flips, own, costs, args.choose_weights)
 
 
 if __name__ == "__main__":

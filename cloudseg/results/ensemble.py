@@ -28,6 +28,10 @@ class Ensemble:
                 self._stores.setdefault(name, []).append((store, number, weight))
         self.names = list(self._stores)
 
+    def read_each(self, name: str) -> list[np.ndarray]:
+        """Probabilities of an image by each of its stores, as `read`."""
+        return [store.read(number) for store, number, _ in self._stores[name]]
+
     def read(self, name: str) -> np.ndarray:
         """Probabilities of an image, uint8 (C, 350, 525), 255 for 1. Raises DataError if a file is damaged."""
         stores = self._stores[name]

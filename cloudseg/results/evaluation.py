@@ -17,7 +17,7 @@ from cloudseg.core.run import EVALUATE, Run
 from cloudseg.data.labels import CLASSES
 from cloudseg.data.shards import Manifest, Shards
 from cloudseg.nets import scores
-from cloudseg.results import fixed_rules, inference, other_data, postprocess, report, scoring
+from cloudseg.results import fixed_rules, inference, mixture, other_data, postprocess, report, scoring
 from cloudseg.results.ensemble import Ensemble
 from cloudseg.results.probabilities import Store, stack, store_of
 from cloudseg.results.sources import Samples
@@ -37,12 +37,14 @@ def evaluate(
     flips: bool,
     rank: Rank,
     costs: Callable[[], Sequence[report.Table]],
+    choose_weights: bool = False,
 ) -> None:
     """Write thresholds.json, images.csv, figures, report.html and, last, metrics.json.
 
     One run is evaluated stage by stage, into its folder; several runs as an ensemble, into `out`; a cross-validation as
-    the ensemble of its folds, into its folder. Each image is scored with the runs that did not train on it. `costs`
-    returns, on rank 0, the rows of the report's table of costs.
+    the ensemble of its folds, into its folder. Each image is scored with the runs that did not train on it. `weights`
+    are those of the runs; with `choose_weights`, `mixture.choose` chooses them. `costs` returns, on rank 0, the rows of
+    the report's table of costs.
 
     Raises UsageError if no stage is finished, if runs cannot be combined, or if others evaluate the run at the same
     time; Stopped after a signal, with the probabilities so far on disk.
@@ -55,7 +57,7 @@ def evaluate(
             else:
                 _evaluate_run(runs[0], flips, rank, costs)
     else:
-        _evaluate_ensemble(runs, weights, out, flips, rank)
+        _evaluate_ensemble(runs, weights, out, flips, rank, choose_weights)
 
 
 def evaluate_on(request: other_data.Request, rank: Rank) -> None:
@@ -167,25 +169,34 @@ def _evaluate_run(run: Run, flips: bool, rank: Rank, costs: Callable[[], Sequenc
 
 
 def _evaluate_ensemble(
-    runs: Sequence[Run], weights: Sequence[float] | None, out: Path, flips: bool, rank: Rank
+    runs: Sequence[Run],
+    weights: Sequence[float] | None,
+    out: Path,
+    flips: bool,
+    rank: Rank,
+    choose_weights: bool = False,
 ) -> None:
     _check_compatible(runs)
+    if choose_weights:
+        _check_same_fold(runs)
     shards = open_shards(runs[0], rank.comm)
     members = []
     for run in runs:
         last, source = finished(run)[-1], validation(run, shards)
         members.append(store_of(run, last, source, flips, run.probabilities))
         inference.fill(run, [(last, members[-1])], source, rank)
-    ensemble = Ensemble(members, weights)
+    names = Ensemble(members).names
     numbers = {shards.name(number): number for run in runs for number in validation(run, shards).numbers}
-    samples = Samples(shards, np.array([numbers[name] for name in ensemble.names]))
+    samples = Samples(shards, np.array([numbers[name] for name in names]))
 
     def score_and_write() -> None:
-        log_line(rank.comm, f"{len(runs)} runs: scoring {len(ensemble.names)} images")
+        used = _chosen_weights(members, samples, rank) if choose_weights else weights or [1.0] * len(runs)
+        ensemble = Ensemble(members, used)
+        log_line(rank.comm, f"{len(runs)} runs: scoring {len(names)} images")
         scored = _score(ensemble, samples, rank)
         metrics = {
             "runs": [str(run.path) for run in runs],
-            "weights": list(weights or [1.0] * len(runs)),
+            "weights": list(used),
             "folds": [run.settings.fold for run in runs],
             "weights_sha256": [member.about["weights_sha256"] for member in members],
             "flips": flips,
@@ -196,6 +207,28 @@ def _evaluate_ensemble(
         _print_scores(out / "metrics.json", metrics)
 
     on_rank_zero(rank, score_and_write)
+
+
+def _chosen_weights(members: Sequence[Store], samples: Samples, rank: Rank) -> Sequence[float]:
+    equal = Ensemble(members)
+
+    def read(i: int) -> tuple[Sequence[np.ndarray], np.ndarray]:
+        rank.heartbeat.progressed()
+        return equal.read_each(samples.names[i]), samples.truth(i)
+
+    chosen = mixture.choose(read, len(samples.names))
+    log_line(rank.comm, f"chosen weights: {' '.join(f'{weight:g}' for weight in chosen)}")
+    return chosen
+
+
+def _check_same_fold(runs: Sequence[Run]) -> None:
+    """Raises UsageError unless all runs have the same validation fold."""
+    folds = [run.settings.fold for run in runs]
+    if len(set(folds)) > 1:
+        raise UsageError(
+            f"--choose-weights: the runs validate on folds {folds}, and weights are chosen on images that all of them "
+            "predict; give runs of one fold, or leave it out"
+        )
 
 
 def _check_same_stage(folds: Sequence[Run]) -> None:

@@ -172,6 +172,9 @@ def test_a_run_and_itself_are_the_run(chain, tmp_path):
     type_("evaluate", "--run", chain, "--with", chain, "--weights", 2, 1, "--out", tmp_path / "both")
     found = json.loads((tmp_path / "both" / "metrics.json").read_text())
     assert found["dice"] == metrics(chain)["dice"]
+    said = type_("evaluate", "--run", chain, "--with", chain, "--choose-weights", "--out", tmp_path / "chosen")
+    assert "chosen weights: 0.5 0.5" in said
+    assert json.loads((tmp_path / "chosen" / "metrics.json").read_text())["weights"] == [0.5, 0.5]
 
 
 def test_a_submission_from_one_rank_and_from_two_is_the_same(copy, chain, data, tmp_path):
