@@ -24,7 +24,7 @@ gathered, gather = [], comm.gather
 comm.gather = lambda value: gathered.append(value) or gather(value)
 shards = Shards(Manifest.load(sys.argv[1]))
 tf.keras.utils.set_random_seed(0)
-network = models.build("unet-resnet18", shards.manifest.size, pretrained=False)
+network = models.build("vanilla", shards.manifest.size, pretrained=False)
 found = Validator(network, losses.bce_dice, shards, np.arange(len(shards)), 2, comm, (0.3, 0.5))()
 if comm.rank == 0:
     dice = scores.dice(found.counts).mean(axis=(0, 1)).tolist()
