@@ -75,7 +75,7 @@ def test_the_score_agrees_with_one_computed_by_other_means(chain, data):
     from cloudseg.nets import models
     from cloudseg.training import checkpoint
 
-    network = models.build("unet-resnet18", (64, 96), pretrained=False)
+    network = models.build("vanilla", (64, 96), pretrained=False)
     checkpoint.load_weights(stage_folder(chain, "full") / "best.weights.h5", network.model)
     shards = Shards(Manifest.load(data))
     dice = []
@@ -149,8 +149,8 @@ def test_a_signal_stops_it_with_the_exit_code_of_work_left(copy):
     assert "the same command resumes from here" in said
 
 
-def test_flips_are_another_prediction(copy):
-    type_("evaluate", "--run", copy)
+def test_flips_are_another_prediction(chain, tmp_path):
+    copy = shutil.copytree(chain, tmp_path / "run")
     plain = metrics(copy)
     assert "flipped in four ways" in type_("evaluate", "--run", copy, "--flips")
     assert (plain["flips"], metrics(copy)["flips"]) == (False, True)

@@ -22,7 +22,7 @@ def weights(chain):
     from cloudseg.training import checkpoint
 
     tf.keras.utils.set_random_seed(0)
-    network = models.build("unet-resnet18", (64, 96), pretrained=False)
+    network = models.build("vanilla", (64, 96), pretrained=False)
 
     def by_layer():
         return {
