@@ -18,7 +18,7 @@ SIZE = 64
 
 @pytest.fixture(scope="module", params=FIVE)
 def found(request, tmp_path_factory) -> dict:
-    (outcome,) = outcomes(tmp_path_factory.mktemp("mixed"), "mixed", SIZE, (request.param,), ("bce_dice",)).values()
+    (outcome,) = outcomes(tmp_path_factory.mktemp("mixed"), "mixed", SIZE, {request.param: ("bce_dice",)}).values()
     return outcome
 
 

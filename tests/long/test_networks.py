@@ -11,7 +11,7 @@ from tests.train.test_networks import falls, outcomes
 
 @pytest.fixture(scope="module", params=FIVE)
 def found(request, tmp_path_factory) -> dict[str, dict]:
-    return outcomes(tmp_path_factory.mktemp("plain"), "float32", 64, (request.param,), names.LOSSES)
+    return outcomes(tmp_path_factory.mktemp("plain"), "float32", 64, {request.param: names.LOSSES})
 
 
 def test_a_network_learns_with_every_loss(found):

@@ -1,7 +1,9 @@
-"""On each rank: three steps on one batch with every network and loss, in float32 or mixed precision, the last of them
-twice from the same checkpoint. Rank N writes OUT/rank-N.json: name -> what came out.
+"""On each rank: three steps on one batch with each network and its losses, in float32 or mixed precision, the last of
+them twice from the same checkpoint. Rank N writes OUT/rank-N.json: name -> what came out.
 
-    networks_of_ranks.py OUT PRECISION SIZE NETWORK,NETWORK LOSS,LOSS
+    networks_of_ranks.py OUT PRECISION SIZE WIDTHS NETWORK:LOSS,LOSS...
+
+WIDTHS are the channels of the levels of vanilla, as 8,16; "-" leaves them as they are.
 """
 
 from __future__ import annotations
@@ -14,14 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-out, precision, size = Path(sys.argv[1]), sys.argv[2], (int(sys.argv[3]),) * 2
+out, precision, size, widths = Path(sys.argv[1]), sys.argv[2], (int(sys.argv[3]),) * 2, sys.argv[4]
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 import tensorflow as tf  # noqa: E402
 
 from cloudseg.core import attempt  # noqa: E402
 from cloudseg.core.recipes import Stage  # noqa: E402
-from cloudseg.nets import losses, models  # noqa: E402
+from cloudseg.nets import losses, models, vanilla  # noqa: E402
 from cloudseg.training import checkpoint, optimizers  # noqa: E402
 from cloudseg.training import comm as ranks  # noqa: E402
 from cloudseg.training.step import Step  # noqa: E402
@@ -80,13 +82,16 @@ def outcome(network: models.Network, loss: str) -> dict[str, object]:
     return found
 
 
+if widths != "-":
+    vanilla.WIDTHS = tuple(map(int, widths.split(",")))
 found = {}
-for name in sys.argv[4].split(","):
+for word in sys.argv[5:]:
+    name, _, its_losses = word.partition(":")
     tf.keras.backend.clear_session()
     tf.keras.utils.set_random_seed(1)
     network = models.build(name, size, pretrained=False, mixed=precision == "mixed")
     initial = network.model.get_weights()
-    for loss in sys.argv[5].split(","):
+    for loss in its_losses.split(","):
         network.model.set_weights(initial)
         found[f"{name} {loss}"] = outcome(network, loss)
 (out / f"rank-{comm.rank}.json").write_text(json.dumps(found))

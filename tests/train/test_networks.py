@@ -20,6 +20,8 @@ from tests.train.conftest import ROOT, environment, run_ranks
 SIZE = (64, 64)
 OURS, THEIRS = "vanilla", "unet-resnet18"
 """The network that we build, and one of segmentation_models."""
+FLAT = "8,16,16"
+"""Channels of three levels of ours, which is all that its two convolutions, its ways down, up and across need here."""
 
 
 @functools.cache
@@ -102,10 +104,11 @@ def test_a_network_for_any_size_is_that_for_one_size(name):
 
 
 def outcomes(
-    folder: Path, precision: str, size: int, networks: tuple[str, ...], losses: tuple[str, ...]
+    folder: Path, precision: str, size: int, losses: dict[str, tuple[str, ...]], widths: str = "-"
 ) -> dict[str, dict]:
-    """What rank 0 of two found, after a look that rank 1 found the same."""
-    run_ranks("networks_of_ranks.py", 2, folder, precision, size, ",".join(networks), ",".join(losses))
+    """What rank 0 of two found with each network and its `losses`, after a look that rank 1 found the same."""
+    words = [f"{network}:{','.join(names)}" for network, names in losses.items()]
+    run_ranks("networks_of_ranks.py", 2, folder, precision, size, widths, *words)
     first, second = (json.loads((folder / f"rank-{rank}.json").read_text()) for rank in (0, 1))
     assert first == second
     return first
@@ -132,14 +135,14 @@ def assert_leaves_out_an_overflow_and_recovers(found: dict) -> None:
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory) -> dict[str, dict]:
     """One network with one loss, the other with every loss."""
-    found = outcomes(tmp_path_factory.mktemp("networks"), "float32", 64, (THEIRS,), ("bce_dice",))
-    return found | outcomes(tmp_path_factory.mktemp("losses"), "float32", 64, (OURS,), names.LOSSES)
+    losses = {THEIRS: ("bce_dice",), OURS: names.LOSSES}
+    return outcomes(tmp_path_factory.mktemp("plain"), "float32", 64, losses, FLAT)
 
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory) -> dict:
-    """CPUs emulate float16, which takes a minute."""
-    (found,) = outcomes(tmp_path_factory.mktemp("mixed"), "mixed", 32, (OURS,), ("bce_dice",)).values()
+    """CPUs emulate float16, slowly."""
+    (found,) = outcomes(tmp_path_factory.mktemp("mixed"), "mixed", 32, {OURS: ("bce_dice",)}, FLAT).values()
     return found
 
 
