@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import logging
 import os
 import traceback
@@ -46,9 +47,10 @@ def started(run: Run, stop: StopFlag) -> Iterator[Rank]:
     with stopping.propagated(own, number, stop):
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
-        import tensorflow as tf
+        with _imports():
+            import tensorflow as tf
 
-        from cloudseg.training import comm
+            from cloudseg.training import comm
 
         try:
             yield Rank(comm.start(own), stop, heartbeat, own)
@@ -81,6 +83,20 @@ def started(run: Run, stop: StopFlag) -> Iterator[Rank]:
                 own.remove()  # no launcher reads it
         finally:
             heartbeat.stop()
+
+
+@contextlib.contextmanager
+def _imports() -> Iterator[None]:
+    """Context for imports. No garbage collection examines the objects that they create, within it or later.
+
+    These are several hundred thousand, all kept until the process ends.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def on_rank_zero(rank: Rank, work: Callable[[], None]) -> None:

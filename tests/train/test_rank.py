@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 import tensorflow as tf
 
@@ -32,3 +34,13 @@ def test_a_fault_of_the_machine_is_worth_another_try_and_one_of_the_program_is_n
     with pytest.raises(type(error)), rank.started(run, StopFlag()) as own:
         raise error
     assert [end.how for end in own.attempt.ends()] == [how]
+
+
+def test_what_a_rank_imports_is_never_searched_for_garbage(tmp_path, monkeypatch):
+    run = Run(tmp_path, Settings(data="d"))
+    monkeypatch.setenv("CLOUDSEG_ATTEMPT", Attempt.of(run.jobs, "try").key)
+    monkeypatch.setattr(comm, "start", lambda own: None)
+    gc.unfreeze()
+    with rank.started(run, StopFlag()):
+        assert gc.isenabled()
+        assert not any(each is tf for each in gc.get_objects())
