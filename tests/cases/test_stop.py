@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import processes
 from tests.cases.conftest import ONE_EPOCH, ROOT, TINY, clean_environment, settings
 
 LONG = (*TINY, "stage.frozen.epochs=100000", "checkpoint.every_steps=1")
@@ -29,21 +30,23 @@ Begin = Callable[..., subprocess.Popen[bytes]]
 @pytest.fixture
 def begin(tmp_path: Path) -> Iterator[Begin]:
     """Start `python -m WORDS` in a process group of its own, of which nothing is left after the test; it prints to the
-    file `said`."""
+    file `said`. `fresh` as in `processes`: a signal may come while modules are imported."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def begin_command(*words: object, **environ: str) -> subprocess.Popen[bytes]:
+    def begin_command(*words: object, fresh: bool = True, **environ: str) -> subprocess.Popen[bytes]:
         with (tmp_path / "said").open("wb") as said:
             started.append(
-                subprocess.Popen(
+                processes.Popen(
                     [sys.executable, "-m", *map(str, words)],
+                    fresh=fresh,
                     cwd=ROOT,
                     env={**clean_environment(), "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", **environ},
                     stdin=subprocess.DEVNULL,
                     stdout=said,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
-                    preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # tests may run under nohup
+                    # Tests may run under nohup. The server of processes sees to it by itself.
+                    preexec_fn=(lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)) if fresh else None,
                 )
             )
         return started[-1]
@@ -172,7 +175,7 @@ def opened_to_read(fifo: Path) -> bool:
 def test_a_stop_between_two_stages_begins_no_other(begin, data, tmp_path):
     once = [f"stage.{stage}.epochs=1" for stage in ("frozen", "partial")]
     words = launch(tmp_path / "run", data, *TINY, *once, stages="frozen,partial")
-    process = begin(*words, CLOUDSEG_HOOK="kill -TERM $PPID; sleep 600")
+    process = begin(*words, fresh=False, CLOUDSEG_HOOK="kill -TERM $PPID; sleep 600")
     assert process.wait(240) == 75, (tmp_path / "said").read_text()
     assert not (tmp_path / "run" / "2-partial").exists()
     assert (tmp_path / "run" / "1-frozen" / "DONE.json").exists()
@@ -219,18 +222,20 @@ def test_stopped_at_random_moments_from_its_first_line_on_it_ends_soon(begin, da
     """CLOUDSEG_STOP_MOMENTS of them, drawn from CLOUDSEG_STOP_SEED. Each launch goes on where the one before ended."""
     draw, number, took = random.Random(SEED), 0, []
 
-    def start() -> subprocess.Popen[bytes]:
-        return begin(*launch(tmp_path / f"run{number}", data, *TINY, *ONE_EPOCH, stages="frozen,evaluate"))
+    def start(fresh: bool) -> subprocess.Popen[bytes]:
+        words = launch(tmp_path / f"run{number}", data, *TINY, *ONE_EPOCH, stages="frozen,evaluate")
+        return begin(*words, fresh=fresh)
 
     began = time.monotonic()
-    assert start().wait(600) == 0, (tmp_path / "said").read_text()
+    assert start(fresh=False).wait(600) == 0, (tmp_path / "said").read_text()
     whole_s = time.monotonic() - began
     for moment in range(MOMENTS):
         number += not moment or took[-1][0] == 0
-        process = start()
+        at_any_time = moment % 3 == 0
+        process = start(fresh=not at_any_time)
         wait_for(lambda process=process: takes_signals(process.pid), process)
-        # Two thirds of them while it starts, some within its first milliseconds.
-        after_s = whole_s * (draw.random() if moment % 3 == 0 else 0.2 * draw.random() ** 2)
+        # Two thirds of them while it starts, and imports its modules, some within its first milliseconds.
+        after_s = whole_s * (draw.random() if at_any_time else 0.4 * draw.random() ** 2)
         time.sleep(after_s)
         sent = time.monotonic()
         process.terminate()
