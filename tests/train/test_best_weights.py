@@ -23,6 +23,7 @@ def train_stage(run: Path, data: Path, *ends: str, ranks: int = 1, kill: object 
     """Train the stage of `run` on `ranks` with epochs that end as `ends` says, until it is killed."""
     options = [option for setting in SETTINGS for option in ("--set", setting)]
     arguments = ["--run", run, "--stage", "frozen", "--data", data, *options]
+    environ = {"CLOUDSEG_FEED_WORKERS": "0", **environ}  # a process for each costs a second
     run_ranks("training_of_ranks.py", ranks, ",".join(ends), kill, *arguments, killed=kill != "never", **environ)
 
 
