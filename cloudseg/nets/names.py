@@ -22,6 +22,8 @@ ENCODERS = (
 )  # fmt: skip
 STRIDE = {"pspnet": 48}
 """Height and width of images are multiples of this, for decoders that need more than the 32 of every network."""
+LEAST_SIDE = {"inceptionv3": 75, "inceptionresnetv2": 75}
+"""Minimum height and width of images, for encoders that need more than 32 (as Keras has it)."""
 FIXED_SIZE = ("pspnet",)
 """Decoders whose layers depend on the size of the images: they cannot train on crops and predict whole images."""
 LOSSES = ("bce", "dice", "bce_dice", "weighted_bce", "focal", "lovasz", "bce_lovasz")
@@ -63,6 +65,13 @@ def require_size(name: str, size: tuple[int, int]) -> None:
             f"network: {name} takes images whose height and width are multiples of {stride}, not {size[0]}x{size[1]}; "
             f"make the shards at another size: --size {nearest_size}, or choose another network, as: "
             f"--set network=unet-{encoder}"
+        )
+    if min(size) < (least := LEAST_SIDE.get(encoder, 0)):
+        larger = "x".join(str(image_size.STRIDE * math.ceil(max(side, least) / image_size.STRIDE)) for side in size)
+        raise UsageError(
+            f"network: the encoder of {name} takes images of at least {least}x{least}, not {size[0]}x{size[1]}; make "
+            f"the shards at another size: --size {larger}, or choose another network, as: "
+            f"--set network={decoder}-resnet34"
         )
 
 

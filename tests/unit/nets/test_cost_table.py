@@ -37,6 +37,8 @@ def test_a_size_that_a_network_cannot_have_says_which_it_can():
     with pytest.raises(UsageError, match=r"multiples of 48, not 320x480; .* --size 288x480"):
         cost_table.layers("pspnet-resnet34", SIZE)
     assert cost_table.layers("pspnet-resnet34", (288, 480))
+    with pytest.raises(UsageError, match=r"at least 75x75, not 64x96; .* --size 96x96"):
+        cost_table.layers("unet-inceptionv3", (64, 96))
 
 
 def test_flops_follow_the_pixels_but_for_what_sees_pooled_numbers():
