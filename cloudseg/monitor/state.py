@@ -50,6 +50,18 @@ class StageState:
         return f"{self.run.name} {self.stage}" if self.run.name.startswith("fold-") else self.stage
 
 
+@dataclasses.dataclass(frozen=True)
+class _Slurm:
+    """What Slurm tells about the jobs of a run."""
+
+    jobs: Mapping[str, QueuedJob] | None
+    """Jobs that the controller knows; None if it does not answer."""
+    accounts: Mapping[str, Sequence[AccountingRecord]]
+    """Accounting records by job id."""
+    names: Mapping[str, str]
+    """Names of jobs in explanations, by job id."""
+
+
 def all_stages(run: Run) -> list[tuple[Run, str]]:
     """Pairs of (run, stage) in the order in which they run.
 
@@ -72,10 +84,10 @@ def query(run: Run) -> tuple[list[StageState], list[str]]:
         remarks.append("there is no accounting (sacct): GPU hours and time in the queue are not known")
     # A dependency on an array has the id of the array, without the task.
     names = {part: stage for _, stage, ids in stages if ids for part in (ids[-1], ids[-1].split("_")[0])}
-    states = []
+    slurm, states = _Slurm(jobs, accounts or {}, names), []
     for member, stage, ids in stages:
         state_of = _preprocessing_state if stage == PREPROCESS else _stage_state
-        found = state_of(member, stage, ids, jobs, accounts or {}, names)
+        found = state_of(member, stage, ids, slurm)
         states.append(dataclasses.replace(found, **_costs(accounts, ids)))
     return states, remarks
 
@@ -91,20 +103,9 @@ def job_ids(run: Run, stage: str) -> list[str]:
     return sorted(numbers, key=lambda number: [int(part) for part in number.split("_")])
 
 
-def _stage_state(
-    run: Run,
-    stage: str,
-    ids: Sequence[str],
-    jobs: Mapping[str, QueuedJob] | None,
-    accounts: Mapping[str, Sequence[AccountingRecord]],
-    names: dict[str, str],
-) -> StageState:
-    """The state of a stage or of the evaluation.
-
-    `ids`: its job ids; `jobs`: jobs that the controller knows, None if it does not answer; `accounts`: accounting
-    records by job id; `names`: names of jobs in explanations, by job id.
-    """
-    attempts, job_id = run.past_attempts(stage), _current_job(ids, jobs or {})
+def _stage_state(run: Run, stage: str, ids: Sequence[str], slurm: _Slurm) -> StageState:
+    """The state of a stage or of the evaluation; `ids` are its job ids."""
+    attempts, job_id = run.past_attempts(stage), _current_job(ids, slurm.jobs or {})
     at = None if stage == EVALUATE else progress.read(run, stage)
     restarts = sum(end["how"] != "done" for end in attempts)
     found = StageState(run.path, stage, TO_COME, job=job_id, restarts=restarts, progress=at)
@@ -114,19 +115,20 @@ def _stage_state(
 
     if run.done(stage) is not None:
         return state(DONE)
-    job = (jobs or {}).get(job_id or "")
+    job = (slurm.jobs or {}).get(job_id or "")
     if job and job.running:
         return state(RUNNING, queue.remark(job), nodes=job.nodes, walltime_left=job.left)
     if job and job.waiting:
         has_run = any(end.get("job") == job_id for end in attempts)
-        return state(REQUEUED if has_run else QUEUED, queue.reason(job, names))
+        return state(REQUEUED if has_run else QUEUED, queue.reason(job, slurm.names))
     holder = lock.owner(run.lock(stage))
     if holder and not holder.job and holder.has_ended() is False:
         return state(RUNNING, nodes=holder.host)
     last = attempts[-1] if attempts else None
     if last and last["how"] == attempt.FAILED and (last.get("job") == job_id or job_id is None):
         return state(FAILED, last["reason"])
-    ended = job.state if job else accounts[job_id][-1].state if job_id and accounts.get(job_id) else ""
+    records = slurm.accounts.get(job_id or "", ())
+    ended = job.state if job else records[-1].state if records else ""
     if ended == "CANCELLED":
         return state(CANCELLED, "cancelled, or a job that it depends on failed")
     if ended == "COMPLETED" and run.done_file(stage).exists():
@@ -135,7 +137,7 @@ def _stage_state(
         return state(FAILED, "its job ended without finishing the stage")
     if ended in queue.ENDED:
         return state(FAILED, f"Slurm ended its job: {ended}")
-    if job_id and jobs is not None:
+    if job_id and slurm.jobs is not None:
         return state(LOST, "Slurm does not know its job any more, and the stage is not done")
     if last:
         return state(STOPPED, last["reason"] or "its state is saved")
@@ -148,27 +150,20 @@ def _current_job(ids: Sequence[str], jobs: Mapping[str, QueuedJob]) -> str | Non
     return running[-1] if running else ids[-1] if ids else None
 
 
-def _preprocessing_state(
-    run: Run,
-    stage: str,
-    ids: Sequence[str],
-    jobs: Mapping[str, QueuedJob] | None,
-    accounts: Mapping[str, Sequence[AccountingRecord]],
-    names: dict[str, str],
-) -> StageState:
-    """The state of the preprocessing array; arguments as for `_stage_state`."""
+def _preprocessing_state(run: Run, stage: str, ids: Sequence[str], slurm: _Slurm) -> StageState:
+    """The state of the preprocessing array; `ids` are its job ids."""
     array = ids[-1]
     found = StageState(run.path, stage, LOST, job=array)
     if run.has_data():
         return dataclasses.replace(found, state=DONE)
-    tasks = {number: job for number, job in (jobs or {}).items() if number.split("_")[0] == array}
+    tasks = {number: job for number, job in (slurm.jobs or {}).items() if number.split("_")[0] == array}
     active = [job for job in tasks.values() if job.active]
     if running := [job for job in active if job.running]:
         why = f"{len(running)} tasks are running, {len(active) - len(running)} are waiting"
         return dataclasses.replace(found, state=RUNNING, why=why)
     if active:
-        return dataclasses.replace(found, state=QUEUED, why=queue.reason(active[0], names))
-    ended = {number: records[-1].state for number, records in accounts.items() if number.split("_")[0] == array}
+        return dataclasses.replace(found, state=QUEUED, why=queue.reason(active[0], slurm.names))
+    ended = {number: records[-1].state for number, records in slurm.accounts.items() if number.split("_")[0] == array}
     ended |= {number: job.state for number, job in tasks.items()}
     if failed := sorted(number.partition("_")[2] for number, how in ended.items() if how != "COMPLETED"):
         return dataclasses.replace(found, state=FAILED, why=f"tasks {', '.join(failed)} failed")

@@ -167,7 +167,7 @@ def remark(job: QueuedJob) -> str:
     return RUNNING.get(job.state, f"its job is in the Slurm state {job.state}")
 
 
-def reason(job: QueuedJob, names: dict[str, str]) -> str:
+def reason(job: QueuedJob, names: Mapping[str, str]) -> str:
     """Explanation why a job waits. `names`: job id -> name of the job in the explanation."""
     key = job.reason.partition("(")[0].strip()
     if key == "Dependency":
