@@ -36,6 +36,8 @@ class Chain:
     data: Path
     run: str
     settings: str = ""
+    feed_workers: str = "0"
+    """CLOUDSEG_FEED_WORKERS; "" for the default, a process beside each rank."""
     ids: dict[str, str] = dataclasses.field(default_factory=dict)
     _tries_before: dict[str, int] = dataclasses.field(default_factory=dict)
     """Of each stage, before it was launched last."""
@@ -53,6 +55,7 @@ class Chain:
         said = self.shell(
             f"python -m cloudseg.launch --stages {stages} --data {self.data} --run {self.run} {options} {sets}",
             CLOUDSEG_SILENCE_S=f"{silence_s:.0f}",
+            CLOUDSEG_FEED_WORKERS=self.feed_workers,
         ).stdout
         self.ids = dict(re.findall(r"^(\w+) +job (\d+):", said, re.MULTILINE))
         assert self.ids, said

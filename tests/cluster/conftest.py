@@ -54,6 +54,7 @@ def shell(project: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def type_(command: str, expect: int | None = 0, **environ: str) -> subprocess.CompletedProcess[str]:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("CLOUDSEG_", "SLURM_", "SBATCH_"))}
+        clean["CLOUDSEG_FEED_WORKERS"] = "0"  # a process for each rank costs a second; chains to be struck have them
         process = subprocess.run(
             ["bash", "-c", command],
             cwd=project,

@@ -55,8 +55,8 @@ def disk(mounts):
 def long_stage(shell, project, data) -> Callable[..., Chain]:
     """Makes runs of one stage that are the same but for their name."""
 
-    def make(run: object, settings: str = "") -> Chain:
-        return Chain(shell, project, data, str(run), f"stage.frozen.epochs={EPOCHS} {settings}")
+    def make(run: object, settings: str = "", feed_workers: str = "0") -> Chain:
+        return Chain(shell, project, data, str(run), f"stage.frozen.epochs={EPOCHS} {settings}", feed_workers)
 
     return make
 
@@ -94,7 +94,7 @@ class Struck:
 @pytest.fixture(scope="module")
 def struck(long_stage, disk) -> Iterator[Struck]:
     def start(number: int) -> Chain:
-        run = long_stage(disk / f"struck-{number}")
+        run = long_stage(disk / f"struck-{number}", feed_workers="")
         run.launch("frozen", f"{TWO_NODES} --partition low")
         return run
 

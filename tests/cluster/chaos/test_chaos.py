@@ -43,7 +43,7 @@ def disk(mounts):
 
 @pytest.fixture(scope="module")
 def make(shell, project, data, disk):
-    return lambda name: Chain(shell, project, data, str(disk / name), f"{CHAIN} checkpoint.keep=2")
+    return lambda name: Chain(shell, project, data, str(disk / name), f"{CHAIN} checkpoint.keep=2", feed_workers="")
 
 
 @pytest.fixture(scope="module")
