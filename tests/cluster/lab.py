@@ -13,14 +13,14 @@ LAB_STATE = Path(os.environ.get("CLOUDSEG_LAB_DIR", "/var/lib/cloudseg-lab"))
 SMALL = "network=vanilla weights=none recipe=demo batch=1 checkpoint.every_steps=4"
 """Two ranks train some ten steps a second."""
 ONE_EPOCH = "stage.frozen.epochs=1 stage.partial.epochs=1 stage.full.epochs=1 stage.full.hold_epochs=0"
-IMAGES = 30
+IMAGES = 45
 """A fifth of them is for validation. An epoch costs more than its steps (curves, best weights), so they are few, and of
 more steps."""
-EPOCH_STEPS = 12
+EPOCH_STEPS = 18
 """Of two ranks."""
-CHAIN = "stage.frozen.epochs=3 stage.partial.epochs=3 stage.full.epochs=3 stage.full.hold_epochs=0"
+CHAIN = "stage.frozen.epochs=2 stage.partial.epochs=2 stage.full.epochs=2 stage.full.hold_epochs=0"
 """Of the chain that nothing happens to, and of those that are compared with it."""
-CHAIN_STEPS = 3 * EPOCH_STEPS
+CHAIN_STEPS = 2 * EPOCH_STEPS
 """Of each of its stages."""
 PATIENCE_S = 900
 

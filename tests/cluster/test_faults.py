@@ -35,7 +35,7 @@ from tests.cluster.chain import (
 )
 from tests.cluster.lab import CHAIN, CHAIN_STEPS, EPOCH_STEPS, ONE_EPOCH, accounts, lab
 
-EPOCHS = 10
+EPOCHS = 7
 STEPS = EPOCHS * EPOCH_STEPS
 SHARD = "shard-00000-of-00003.h5"
 ROOM = 36
