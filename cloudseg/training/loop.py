@@ -29,6 +29,9 @@ from cloudseg.training.stage_lease import hold_stage
 from cloudseg.training.step import Batch, Outcome, Step
 from cloudseg.training.validation import Validation, Validator
 
+CURVES_S = 30.0
+"""Minimum seconds between two drawings of the curves in a stage, as all ranks wait for rank 0 to draw."""
+
 
 def train_stage(run: Run, stage: str, rank: Rank) -> None:
     """Train `stage` of `run` from its last checkpoint to its end, and write DONE.json.
@@ -58,7 +61,7 @@ class Trainer:
     """
 
     def __init__(self, run: Run, stage: str, rank: Rank, fence: Callable[[], None] = lambda: None) -> None:
-        self._started = self._last_save = time.monotonic()
+        self._started = self._last_save = self._curves_drawn = time.monotonic()
         self.run, self.stage, self.comm, self.rank = run, stage, rank.comm, rank
         self.settings, self.recipe = run.settings, run.settings.stage[stage]
         self.shards = build.open_shards(run, self.comm)
@@ -211,7 +214,9 @@ class Trainer:
         if self.comm.rank == 0:
             self._fence()
             with_retries(lambda: history.append(self.run.history(self.stage), row))
-            self._draw_curves(row)
+            self._add_events(row)
+            if time.monotonic() - self._curves_drawn > CURVES_S:
+                self._draw_curves()
         self._save_checkpoint()
         log_line(
             self.comm,
@@ -270,16 +275,23 @@ class Trainer:
                 name, digest = with_retries(lambda: saver.save_best(epoch, self.network.model, first))
         return {"weights": name, "weights_sha256": digest}
 
-    def _draw_curves(self, row: dict[str, float]) -> None:
-        """Write TensorBoard events and curves.png; print a warning if they cannot be written."""
+    def _add_events(self, row: dict[str, float]) -> None:
+        """Write TensorBoard events; print a warning if they cannot be written."""
+        try:
+            self._events.add(row)
+        except (CloudsegError, OSError, tf.errors.OpError) as error:
+            log_line(self.comm, f"warning: no events of epoch {row['epoch']}: {error}")
+
+    def _draw_curves(self) -> None:
+        """Write curves.png; print a warning if they cannot be written."""
         # Only rank 0 imports matplotlib: hundreds of imports at once load the shared file system.
         from cloudseg.training import curves
 
         try:
-            self._events.add(row)
             curves.draw(self.run, self.stage)
-        except (CloudsegError, OSError, tf.errors.OpError) as error:
-            log_line(self.comm, f"warning: no curves of epoch {row['epoch']}: {error}")
+        except (CloudsegError, OSError) as error:
+            log_line(self.comm, f"warning: no curves: {error}")
+        self._curves_drawn = time.monotonic()
 
     def _save_checkpoint(self) -> None:
         """Start to write a checkpoint in the background."""
@@ -318,6 +330,7 @@ class Trainer:
         """Publish the best weights and write DONE.json."""
         if self._saver is not None:
             self._saver.wait()
+            self._draw_curves()
             best = self._publish_best_weights()
             table = {
                 "stage": self.stage,
