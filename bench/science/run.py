@@ -36,5 +36,7 @@ def run(
     report.figures = {
         name: figure([list(each.tuned.values())[-1] for each in of_run], "tuned Dice") for name, of_run in found.items()
     }
-    report.notes.append(f"validation images: {len(done.names)}; tables and figure: {out}/table.md, figure.png")
+    report.notes.append(
+        f"validation images: {len(next(iter(done.dice.values())))}; tables and figure: {out}/table.md, figure.png"
+    )
     return report

@@ -29,7 +29,7 @@ def score(results: Sequence[Result], stage: int = -1) -> Mean:
 
 def difference(first: Sequence[Result], second: Sequence[Result]) -> Mean:
     """Tuned Dice after the last stage of the first run minus that of the second, seed by seed and image by image."""
-    if any(a.names != b.names for a, b in zip(first, second, strict=True)):
+    if any(a.images != b.images for a, b in zip(first, second, strict=True)):
         raise ValueError("runs with different validation images cannot be compared image by image")
     return _mean(_dice(first, -1) - _dice(second, -1))
 

@@ -26,8 +26,8 @@ class Result:
 
     settings: str
     """Digest of the settings and of the data set: a result with another digest is made anew."""
-    names: list[str]
-    """Names of the validation images."""
+    images: str
+    """Digest of the names of the validation images, in their order."""
     dice: dict[str, list[float]]
     """Stage -> tuned Dice of each image, the mean of its classes."""
     tuned: dict[str, float]
@@ -80,7 +80,7 @@ def _read(run: Run, digest: str) -> Result:
     stages: Mapping[str, dict[str, Any]] = metrics["per_stage"]
     dice = {
         stage: [
-            round(sum(float(row[f"dice_{name.lower()}"]) for name in CLASSES) / len(CLASSES), 6)
+            round(sum(float(row[f"dice_{name.lower()}"]) for name in CLASSES) / len(CLASSES), 4)
             for row in rows
             if row["stage"] == stage
         ]
@@ -90,7 +90,9 @@ def _read(run: Run, digest: str) -> Result:
     batch = run.settings.batch
     return Result(
         digest,
-        [row["image"] for row in rows if row["stage"] == metrics["stage"]],
+        hashlib.sha256(
+            "\n".join(row["image"] for row in rows if row["stage"] == metrics["stage"]).encode()
+        ).hexdigest(),
         dice,
         {stage: each["dice"] for stage, each in stages.items()},
         {stage: each["dice_untuned"] for stage, each in stages.items()},
