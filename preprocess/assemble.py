@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,31 +12,34 @@ from cloudseg.core.atomic import replacing
 from cloudseg.core.errors import UsageError
 from cloudseg.data.labels import CLASSES, Rejection
 from cloudseg.data.shards import FORMAT, MANIFEST, TRUTH_SIZE
-from preprocess.plan import Plan
 from preprocess.write import read_record
 
 REJECTED = "rejected.csv"
 
 
-def assemble(out: Path, plan: Plan, size: tuple[int, int]) -> dict[str, Any] | None:
+def assemble(
+    out: Path, fingerprint: dict[str, Any], size: tuple[int, int], rejected: Sequence[Rejection] = ()
+) -> dict[str, Any] | None:
     """Write rejected.csv and then manifest.json if all shards exist; returns the manifest's content, or None.
 
+    `rejected` are the rejections that are in no record of a shard.
     Several processes may do this at the same time, as they write the same bytes. Raises UsageError, after writing
     rejected.csv, if all images are rejected.
     """
-    records = [record for i in range(len(plan.shards)) if (record := read_record(out, i, plan.fingerprint))]
-    if len(records) < len(plan.shards):
+    count = fingerprint["shards"]
+    records = [record for i in range(count) if (record := read_record(out, i, fingerprint))]
+    if len(records) < count:
         return None
-    rejected = [*plan.rejected, *(Rejection(**entry) for record in records for entry in record["rejected"])]
+    rejected = [*rejected, *(Rejection(**entry) for record in records for entry in record["rejected"])]
     write_rejected(out / REJECTED, rejected)
     manifest = {
         "format": FORMAT,
         "classes": CLASSES,
         "size": size,
         "truth_size": TRUTH_SIZE,
-        "folds": plan.fingerprint["folds"],
-        "seed": plan.fingerprint["seed"],
-        "fingerprint": plan.fingerprint,
+        "folds": fingerprint["folds"],
+        "seed": fingerprint["seed"],
+        "fingerprint": fingerprint,
         "rejected": len(rejected),
         "shards": [record["file"] for record in records],
         "samples": [sample for record in records for sample in record["samples"]],

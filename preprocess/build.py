@@ -154,7 +154,7 @@ def _start_worker(parent: int) -> None:
 
 def _summary(settings: Settings, plan: Plan, images: int, seconds: float) -> str:
     speed = f"{images} images read in {seconds:.1f} s, {images / max(seconds, 1e-9):.1f} images/s"
-    manifest = assemble(settings.out, plan, settings.size)
+    manifest = assemble(settings.out, plan.fingerprint, settings.size, plan.rejected)
     if manifest is None:
         finished = _count(read_record(settings.out, i, plan.fingerprint) for i in range(len(plan.shards)))
         return (

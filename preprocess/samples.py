@@ -9,7 +9,7 @@ import numpy as np
 from isal.isal_zlib import crc32
 
 from cloudseg.data.labels import CLASSES, HEADER, NO_DATA, SOURCE_SIZE, LabelTable, Rejection, RowError
-from cloudseg.data.shards import TRUTH_SIZE
+from cloudseg.data.shards import TABLE, TRUTH_SIZE
 from preprocess import native
 from preprocess.area import resized
 from preprocess.images import HALF_SIZE, ImageError, black_band, decode_image, read_file
@@ -19,13 +19,15 @@ from preprocess.plan import PlannedImage
 @dataclass(frozen=True)
 class MadeSample:
     """The arrays of one sample: `image`, RGB uint8 (H, W, 3); `mask`, packed uint8 (H, W); `truth`, packed uint8
-    (350, 525)."""
+    (350, 525). `weight` and `label_source` are those of `shards.Sample`."""
 
     name: str
     fold: int
     image: np.ndarray
     mask: np.ndarray
     truth: np.ndarray
+    weight: float = 1.0
+    label_source: str = TABLE
 
     @property
     def crc32(self) -> int:

@@ -61,7 +61,7 @@ def _disagreement(manifest: Manifest, index: int) -> list[str]:
     record = read_record(manifest.folder, index, manifest.fingerprint)
     if record is None:
         return []
-    samples = [asdict(sample) for sample in manifest.samples if sample.shard == index]
+    samples = [sample.entry() for sample in manifest.samples if sample.shard == index]
     expected = {"file": asdict(manifest.shards[index]), "samples": samples}
     if json.loads(json.dumps(expected)) == {key: record[key] for key in expected}:
         return []

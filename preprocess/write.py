@@ -27,23 +27,29 @@ Map = Callable[[Callable[[PlannedImage], Outcome], tuple[PlannedImage, ...]], It
 
 
 @dataclass(frozen=True)
-class ShardJob:
-    """Arguments of `build_shard`: shard `index` of `count` with `images` at `size` (height, width), in folder `out`."""
+class Target:
+    """Shard `index` of `count` with images of `size` (height, width), in folder `out`."""
 
     out: Path
     index: int
     count: int
     size: tuple[int, int]
     fingerprint: dict[str, Any]
-    table: LabelTable
-    any_size: bool
-    strict: bool
-    images: tuple[PlannedImage, ...]
 
     @property
     def path(self) -> Path:
         """Path of the shard."""
         return self.out / shard_file(self.index, self.count)
+
+
+@dataclass(frozen=True)
+class ShardJob(Target):
+    """Arguments of `build_shard`: a shard, and the `images` in it."""
+
+    table: LabelTable
+    any_size: bool
+    strict: bool
+    images: tuple[PlannedImage, ...]
 
 
 def build_shard(job: ShardJob, over: Map = map) -> int:
@@ -79,15 +85,15 @@ def read_record(out: Path, index: int, fingerprint: dict[str, Any]) -> dict[str,
     return record if whole else None
 
 
-def write_shard(job: ShardJob, samples: list[MadeSample]) -> tuple[ShardFile, list[Sample]]:
+def write_shard(target: Target, samples: list[MadeSample]) -> tuple[ShardFile, list[Sample]]:
     """Write the HDF5 file that `cloudseg.data.shards` describes; returns its entries of the manifest.
 
     The same samples give the same bytes.
     """
     # Built in memory: HDF5 crashes the process if the disk is full; a Python file raises an error.
-    with replacing(job.path) as temporary, os.fdopen(os.memfd_create("shard"), "w+b") as content:
+    with replacing(target.path) as temporary, os.fdopen(os.memfd_create("shard"), "w+b") as content:
         with h5py.File(content, "w") as file:
-            _fill(file, job, samples)
+            _fill(file, target, samples)
             file.flush()
             # HDF5 leaves the pixels as holes in this file. They are written to the shard without a copy.
             image, mask = (file[name].id.get_offset() or 0 for name in ("image", "mask"))
@@ -100,10 +106,13 @@ def write_shard(job: ShardJob, samples: list[MadeSample]) -> tuple[ShardFile, li
                 digest.update(part)
                 size += part.nbytes
     entries = [
-        Sample(s.name, job.index, i, s.fold, s.areas, s.no_data, s.crc32, (truth.byte_offset, truth.size))
+        Sample(
+            s.name, target.index, i, s.fold, s.areas, s.no_data, s.crc32, (truth.byte_offset, truth.size),
+            s.weight, s.label_source,
+        )
         for i, (s, truth) in enumerate(zip(samples, truths, strict=True))
-    ]
-    return ShardFile(job.path.name, size, digest.hexdigest(), len(samples), image, mask), entries
+    ]  # fmt: skip
+    return ShardFile(target.path.name, size, digest.hexdigest(), len(samples), image, mask), entries
 
 
 def _parts(written: mmap.mmap, samples: list[MadeSample], images: int, masks: int) -> list[memoryview]:
@@ -119,12 +128,12 @@ def _parts(written: mmap.mmap, samples: list[MadeSample], images: int, masks: in
     return [*parts, content[place:]]
 
 
-def _fill(file: h5py.File, job: ShardJob, samples: list[MadeSample]) -> None:
-    count, (height, width) = len(samples), job.size
+def _fill(file: h5py.File, target: Target, samples: list[MadeSample]) -> None:
+    count, (height, width) = len(samples), target.size
     file.attrs["format"] = FORMAT
-    file.attrs["shard"] = job.index
+    file.attrs["shard"] = target.index
     file.attrs["count"] = count
-    file.attrs["fingerprint"] = fingerprint_digest(job.fingerprint)
+    file.attrs["fingerprint"] = fingerprint_digest(target.fingerprint)
     file["crc32"] = np.array([sample.crc32 for sample in samples], np.uint32)
     file.create_dataset("name", (count,), h5py.string_dtype(), data=[sample.name for sample in samples])
     # Extensible, as HDF5 does not accept a chunk larger than the dataset, which is empty if all images are rejected.
@@ -143,7 +152,7 @@ def _fill(file: h5py.File, job: ShardJob, samples: list[MadeSample]) -> None:
 
 
 def write_record(
-    job: ShardJob,
+    target: Target,
     file: ShardFile,
     samples: list[Sample],
     rejected: list[Rejection],
@@ -152,13 +161,13 @@ def write_record(
     """Write the record of a finished shard: its fingerprint, its entries of the manifest, the rejected images, and the
     SHA-256 of each image."""
     record = {
-        "fingerprint": job.fingerprint,
+        "fingerprint": target.fingerprint,
         "file": asdict(file),
-        "samples": [asdict(sample) for sample in samples],
+        "samples": [sample.entry() for sample in samples],
         "rejected": [asdict(rejection) for rejection in rejected],
         "image_digests": digests,
     }
-    with replacing(job.path.with_suffix(".json")) as temporary:
+    with replacing(target.path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 

@@ -6,23 +6,21 @@ from pathlib import Path
 
 import numpy as np
 
-from cloudseg.data.labels import RunTable
 from cloudseg.data.shards import TRUTH_SIZE, Manifest, Shards
 from preprocess.assemble import assemble
-from preprocess.plan import Plan
 from preprocess.samples import MadeSample
-from preprocess.write import ShardJob, write_record, write_shard
+from preprocess.write import Target, write_record, write_shard
 
 
 def random_shards(folder: Path, counts: tuple[int, ...], size: tuple[int, int] = (64, 96)) -> Shards:
     """So many samples a shard."""
     fingerprint = {"shards": len(counts), "folds": 2, "seed": 0}
     for index, count in enumerate(counts):
-        job = ShardJob(folder, index, len(counts), size, fingerprint, RunTable(folder / "none"), False, False, ())
+        target = Target(folder, index, len(counts), size, fingerprint)
         first = sum(counts[:index])
         samples = [random_sample(number, size) for number in range(first, first + count)]
-        write_record(job, *write_shard(job, samples), [], {})
-    assert assemble(folder, Plan(fingerprint, ((),) * len(counts), ()), size)
+        write_record(target, *write_shard(target, samples), [], {})
+    assert assemble(folder, fingerprint, size)
     return Shards(Manifest.load(folder))
 
 

@@ -16,7 +16,7 @@ import json
 import math
 import threading
 import zlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from isal.isal_zlib import crc32
 
 from cloudseg.core.errors import DataError, UsageError, to_type
 from cloudseg.core.provenance import MANIFEST
+from cloudseg.core.recipes import PSEUDO
 
 FORMAT = 4
 """Version of the format that preprocess writes. Raise it also if the same input would give other pixels."""
@@ -32,6 +33,10 @@ READABLE = (3, 4)
 """Formats that can be read. 3 has the layout of 4; its pixels, of another JPEG decoder, differ by at most 2 of 255."""
 TRUTH_SIZE = (350, 525)
 """Height and width of the masks that the competition scores."""
+NO_FOLD = -1
+"""Fold of samples with pseudo-labels, which never validate."""
+TABLE = "table"
+"""Source of labels that preprocess read from a label table."""
 FINGERPRINT = "fingerprint.json"
 """File with the inputs and settings of a folder's shards; preprocess writes it before the first shard."""
 
@@ -50,9 +55,10 @@ def fingerprint_digest(fingerprint: dict[str, Any]) -> str:
 class Sample:
     """One sample: row `index` of shard `shard`.
 
-    `fold` is the fold in which it is a validation image. `areas` (one per class) and `no_data` are numbers of pixels of
-    the stored mask, out of H * W. `crc32` is the one of the shard. `truth` is offset and length in bytes of the gzip
-    stream of its ground truth in the shard; the stream has its own checksum.
+    `fold` is the fold in which it is a validation image, or NO_FOLD. `areas` (one per class) and `no_data` are numbers
+    of pixels of the stored mask, out of H * W. `crc32` is the one of the shard. `truth` is offset and length in bytes
+    of the gzip stream of its ground truth in the shard; the stream has its own checksum. `weight` is its weight in the
+    loss. `label_source` is TABLE, or `pseudo_labels.source` of the weights that labelled it.
     """
 
     name: str
@@ -63,6 +69,17 @@ class Sample:
     no_data: int
     crc32: int
     truth: tuple[int, int]
+    weight: float = 1.0
+    label_source: str = TABLE
+
+    def entry(self) -> dict[str, Any]:
+        """Its entry in the manifest, without the fields that have their default: so manifests of labels from a table,
+        and their digests, are those of versions without these fields."""
+        return {
+            field.name: value
+            for field, value in zip(fields(self), asdict(self).values(), strict=True)
+            if value != field.default
+        }
 
 
 @dataclass(frozen=True)
@@ -136,11 +153,37 @@ class Manifest:
 
     def indices(self, fold: int, training: bool) -> np.ndarray:
         """Numbers of the training samples (all folds except `fold`) or of the validation samples (`fold`): int64 (n,),
-        ascending. Raises UsageError for a fold that does not exist."""
+        ascending. Samples without a fold are in neither. Raises UsageError for a fold that does not exist."""
         if not 0 <= fold < self.folds:
             raise UsageError(f"fold {fold}: {self.folder} has folds 0 to {self.folds - 1}")
-        folds = np.array([sample.fold for sample in self.samples], np.int64)
-        return np.flatnonzero((folds == fold) != training)
+        folds = self._folds()
+        return np.flatnonzero(((folds == fold) != training) & (folds != NO_FOLD))
+
+    def without_fold(self) -> np.ndarray:
+        """Numbers of the samples with pseudo-labels: int64 (n,), ascending."""
+        return np.flatnonzero(self._folds() == NO_FOLD)
+
+    def _folds(self) -> np.ndarray:
+        return np.array([sample.fold for sample in self.samples], np.int64)
+
+
+def joined(base: Manifest, more: Manifest) -> Manifest:
+    """Both data sets as one: the samples of `base` keep their numbers, those of `more` follow. It is on no disk.
+
+    Raises DataError if their images have different sizes.
+    """
+    if base.size != more.size:
+        raise DataError(f"{more.folder} has images of {more.size}, {base.folder} of {base.size}")
+    # Absolute paths, as the folder of the joined data set is that of `base`.
+    shards = [replace(shard, file=str((more.folder / shard.file).absolute())) for shard in more.shards]
+    samples = [replace(sample, shard=sample.shard + len(base.shards)) for sample in more.samples]
+    return replace(
+        base,
+        shards=(*base.shards, *shards),
+        samples=(*base.samples, *samples),
+        rejected=base.rejected + more.rejected,
+        digest=hashlib.sha256(f"{base.digest} {more.digest}".encode()).hexdigest(),
+    )
 
 
 def remake(folder: Path | str, out: Path | str | None = None, size: tuple[int, int] | None = None) -> str:
@@ -152,6 +195,8 @@ def remake(folder: Path | str, out: Path | str | None = None, size: tuple[int, i
     for file in (FINGERPRINT, MANIFEST):
         try:
             recorded = json.loads((Path(folder) / file).read_bytes())["fingerprint"]
+            if recorded.get("labels") == PSEUDO:
+                return to_type("cloudseg.launch", "--stages", PSEUDO, "--run", "RUN")
             changed = {"size": f"{size[0]}x{size[1]}"} if size else {}
             for name in ("size", "shards", "folds", "seed"):
                 options += [f"--{name}", str(changed.get(name, recorded[name]))]
@@ -223,11 +268,11 @@ class Shards:
         self.truth(number)
 
     def _damaged(self, number: int, reason: str) -> DataError:
-        sample, folder = self.manifest.samples[number], self.manifest.folder
-        path = folder / self.manifest.shards[sample.shard].file
+        sample = self.manifest.samples[number]
+        path = self.manifest.folder / self.manifest.shards[sample.shard].file
         return DataError(
             f"{path} is damaged at sample {sample.index} ({sample.name}): {reason}; delete this file and "
-            f"make it again: {remake(folder)}"
+            f"make it again: {remake(path.parent)}"
         )
 
     def _find(self, number: int) -> tuple[_Shard, int]:
@@ -251,13 +296,13 @@ class _Shard:
             if size != entry.bytes:
                 raise DataError(
                     f"{path} has {size} bytes instead of {entry.bytes}; the command that made it makes it again: "
-                    f"{remake(manifest.folder)}"
+                    f"{remake(path.parent)}"
                 )
             self.bytes = np.asarray(np.memmap(path, np.uint8, mode="r"))
         except OSError as error:
             raise DataError(
                 f"{path} cannot be read ({error.strerror}); if it is gone, the command that made it makes it again: "
-                f"{remake(manifest.folder)}"
+                f"{remake(path.parent)}"
             ) from error
         self.image = self._view(entry.image, (entry.count, *manifest.size, 3))
         self.mask = self._view(entry.mask, (entry.count, *manifest.size))

@@ -3,6 +3,7 @@ elsewhere."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -17,12 +18,11 @@ import numpy as np
 import pytest
 
 from cloudseg.core.errors import DataError, UsageError
-from cloudseg.data.labels import RunTable
-from cloudseg.data.shards import FORMAT, MANIFEST, TRUTH_SIZE, Manifest, Shards, shard_file
+from cloudseg.data.shards import FORMAT, MANIFEST, NO_FOLD, TRUTH_SIZE, Manifest, Shards, joined, remake, shard_file
 from preprocess.assemble import assemble
-from preprocess.plan import Plan
 from preprocess.samples import MadeSample
-from preprocess.write import ShardJob, write_record, write_shard
+from preprocess.verify import verify
+from preprocess.write import Target, write_record, write_shard
 from tests.random_shards import flip
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -47,11 +47,11 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fingerprint = {"shards": len(COUNTS), "folds": FOLDS, "seed": 0}
     start = 0
     for index, count in enumerate(COUNTS):
-        job = ShardJob(folder, index, len(COUNTS), SIZE, fingerprint, RunTable(Path("train.csv")), False, False, ())
+        target = Target(folder, index, len(COUNTS), SIZE, fingerprint)
         samples = [made(number) for number in range(start, start + count)]
-        write_record(job, *write_shard(job, samples), [], {})
+        write_record(target, *write_shard(target, samples), [], {})
         start += count
-    assert assemble(folder, Plan(fingerprint, ((),) * len(COUNTS), ()), SIZE)
+    assert assemble(folder, fingerprint, SIZE)
     return folder
 
 
@@ -299,3 +299,66 @@ def test_damage_to_the_files_own_structure_does_no_harm_to_reading(data: Path, m
 def test_reading_needs_no_hdf5() -> None:
     code = "import sys, cloudseg.data.shards; sys.exit('h5py' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def write_pseudo_labels(folder: Path) -> Path:
+    """Two samples with pseudo-labels in two shards, and an empty shard."""
+    folder.mkdir()
+    fingerprint = {"labels": "pseudo", "shards": 3, "folds": FOLDS, "seed": 0}
+    for index, numbers in enumerate(((7,), (), (8,))):
+        target = Target(folder, index, 3, SIZE, fingerprint)
+        samples = [
+            dataclasses.replace(made(number), fold=NO_FOLD, weight=0.45, label_source="pseudo: 12ab")
+            for number in numbers
+        ]
+        write_record(target, *write_shard(target, samples), [], {})
+    assemble(folder, fingerprint, SIZE)
+    return folder
+
+
+def test_samples_say_what_they_weigh_and_who_labelled_them(tmp_path: Path) -> None:
+    manifest = Manifest.load(write_pseudo_labels(tmp_path / "pseudo"))
+    assert [(s.weight, s.label_source) for s in manifest.samples] == [(0.45, "pseudo: 12ab")] * 2
+    assert len(manifest.indices(0, training=True)) == len(manifest.indices(0, training=False)) == 0
+    assert manifest.without_fold().tolist() == [0, 1]
+    assert verify(manifest.folder, 1).startswith("2 samples in 3 shards")
+
+
+def test_a_manifest_of_labels_from_a_table_is_that_of_earlier_versions(data: Path) -> None:
+    manifest = Manifest.load(data)
+    assert {(s.weight, s.label_source) for s in manifest.samples} == {(1.0, "table")}
+    for path in (data / MANIFEST, data / shard_file(0, 3).replace(".h5", ".json")):
+        fields = {key for sample in json.loads(path.read_text())["samples"] for key in sample}
+        assert fields == {"name", "shard", "index", "fold", "areas", "no_data", "crc32", "truth"}
+
+
+def test_joined_data_sets_are_read_as_one_with_the_numbers_after_each_other(data: Path, tmp_path: Path) -> None:
+    base, pseudo = Manifest.load(data), Manifest.load(write_pseudo_labels(tmp_path / "pseudo"))
+    both = Shards(joined(base, pseudo))
+    assert len(both) == 7
+    for number, expected in enumerate([*map(made, range(5)), made(7), made(8)]):
+        both.verify(number)
+        assert both.name(number) == expected.name
+        np.testing.assert_array_equal(both.image(number), expected.image)
+        np.testing.assert_array_equal(both.mask(number), expected.mask)
+    for training in (True, False):
+        np.testing.assert_array_equal(both.manifest.indices(1, training), base.indices(1, training))
+    assert both.manifest.without_fold().tolist() == [5, 6]
+    assert len({base.digest, pseudo.digest, both.manifest.digest}) == 3
+
+
+def test_data_sets_of_different_sizes_are_not_joined(data: Path) -> None:
+    base = Manifest.load(data)
+    with pytest.raises(DataError, match=r"has images of \(32, 32\)"):
+        joined(base, dataclasses.replace(base, size=(32, 32)))
+
+
+def test_damage_to_pseudo_labels_names_their_file_and_what_makes_it_again(data: Path, tmp_path: Path) -> None:
+    pseudo = write_pseudo_labels(tmp_path / "pseudo")
+    path = pseudo / shard_file(2, 3)
+    flip(path, places(path)["image"][0][0])
+    with pytest.raises(DataError) as caught:
+        Shards(joined(Manifest.load(data), Manifest.load(pseudo))).verify(6)
+    assert f"{path} is damaged at sample 0 (wölke_8.jpg)" in str(caught.value)
+    assert str(caught.value).endswith("python -m cloudseg.launch --stages pseudo --run RUN")
+    assert remake(pseudo) == "python -m cloudseg.launch --stages pseudo --run RUN"
