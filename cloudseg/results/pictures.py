@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -29,7 +28,6 @@ from preprocess.images import (
 VERSION = 2
 """Version of the decoding. Raise it if the same file would give other pixels or other no-data pixels: then stored
 probabilities are predicted again."""
-SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 PNG = b"\x89PNG\r\n\x1a\n"
 """First bytes of a PNG file."""
 
@@ -46,13 +44,6 @@ class Picture:
     def size(self) -> tuple[int, int]:
         """Height and width."""
         return self.pixels.shape[0], self.pixels.shape[1]
-
-
-def is_picture(path: Path) -> bool:
-    """Whether a path in a folder is a picture: it has a suffix of SUFFIXES and is not hidden (as macOS's ._a.jpg), a
-    folder or a pipe. A broken link counts as a picture, which cannot be read."""
-    named = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    return named and (path.is_file() or (path.is_symlink() and not path.exists()))
 
 
 def decode(content: bytes) -> Picture:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from cloudseg.core.errors import DataError, UsageError
+from cloudseg.data import picture_files
 from cloudseg.data.bitmask import has_data
 from cloudseg.data.shards import TRUTH_SIZE, Shards
 from cloudseg.results import pictures
@@ -77,20 +78,25 @@ class Samples:
 class Pictures:
     """The pictures of a folder, sorted by name, or some of them by name."""
 
-    def __init__(self, folder: Path, names: Sequence[str] | None = None, skip_damaged: bool = False) -> None:
-        """With `skip_damaged`, a picture that cannot be read has no data, and a warning is printed.
+    def __init__(
+        self,
+        folder: Path,
+        names: Sequence[str] | None = None,
+        skip_damaged: bool = False,
+        option: str = "--images",
+        effect: str = "its masks are empty",
+    ) -> None:
+        """With `skip_damaged`, a picture that cannot be read has no data, and a warning is printed, which ends with the
+        `effect` of a picture without data. `option` is the folder's on the command line.
 
         Raises UsageError if the folder does not exist, has no picture, or lacks one of `names`.
         """
-        if not folder.is_dir():
-            raise UsageError(f"{folder} is not a folder; give one with pictures: --images DIR")
-        existing = sorted(path.name for path in folder.iterdir() if pictures.is_picture(path))
-        if not existing:
-            raise UsageError(f"{folder} holds no picture ({', '.join(pictures.SUFFIXES)})")
+        existing = picture_files.names(folder, option)
         if names is not None and (lacking := sorted(set(names) - set(existing))):
             more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
             raise UsageError(f"{folder} lacks {lacking[0]}{more}, which the sample file lists")
         self.folder, self.names, self._skip = folder, list(names or existing), skip_damaged
+        self._effect = effect
         self.digests: list[str] | None = None
 
     def about(self, size: tuple[int, int]) -> dict[str, Any]:
@@ -118,12 +124,12 @@ class Pictures:
                 raise DataError(
                     f"{path}: {reason}; repair it and run the command again, or add --skip-damaged"
                 ) from error
-            print(f"warning: {path}: {reason}; its masks are empty", file=sys.stderr, flush=True)
+            print(f"warning: {path}: {reason}; {self._effect}", file=sys.stderr, flush=True)
             return Prepared(np.zeros((*size, 3), np.uint8), np.zeros(TRUTH_SIZE, bool), TRUTH_SIZE, skipped=True)
         self._check_same(number, digest)
         image, valid = pictures.prepare(picture, size)
         if not valid.any():
-            print(f"warning: {path}: no pixel has data; its masks are empty", file=sys.stderr, flush=True)
+            print(f"warning: {path}: no pixel has data; {self._effect}", file=sys.stderr, flush=True)
         return Prepared(image, valid, picture.size)
 
     def _check_same(self, number: int, digest: str) -> None:
