@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 
 from cloudseg.core.config import Settings, nearest
 from cloudseg.core.errors import UsageError
-from cloudseg.core.recipes import DECAY_ON, OPTIMIZERS, SCHEDULES, Stage
-from cloudseg.data import image_size
+from cloudseg.core.recipes import DECAY_ON, OPTIMIZERS, PSEUDO, SCHEDULES, Stage
+from cloudseg.data import image_size, picture_files, pseudo_labels
 from cloudseg.data.batches import ALSO, PRESETS
 from cloudseg.data.labels import CLASSES
 from cloudseg.data.sample_order import training_samples
@@ -43,6 +44,8 @@ def check_data(settings: Settings) -> None:
             if not len(manifest.indices(fold, training)):
                 raise UsageError(f"fold {fold}: {settings.data} has no image to {use}")
         training_samples(manifest, fold, settings.train_images, settings.seed)
+    if settings.unlabelled:
+        pseudo_labels.check_names(picture_files.names(Path(settings.unlabelled), "--unlabelled"), manifest)
 
 
 def check_settings(settings: Settings) -> None:
@@ -90,6 +93,7 @@ def check_settings(settings: Settings) -> None:
             )
         _check_stage(f"stage.{name}", settings.stage[name])
     _check_weight_decay(settings)
+    _check_pseudo_labels(settings)
 
 
 def _check_positive_weight(settings: Settings) -> None:
@@ -129,6 +133,25 @@ def _check_presence_weight(settings: Settings) -> None:
         raise UsageError("presence_weight: the network has no presence head; add --set presence_head=true")
     if not 0 < weight < math.inf:
         raise UsageError(f"presence_weight: must be above 0 and finite, not {weight:g}")
+
+
+def _check_pseudo_labels(settings: Settings) -> None:
+    if not settings.unlabelled:
+        for key in ("pseudo_sure", "pseudo_weight"):
+            if getattr(settings, key) != getattr(Settings, key):
+                raise UsageError(f"{key}: there are no pictures to label; add: --unlabelled DIR")
+        if PSEUDO in settings.stages:
+            raise UsageError("stages: pseudo has no pictures to label; add: --unlabelled DIR")
+        return
+    picture_files.names(Path(settings.unlabelled), "--unlabelled")
+    if settings.stages[0] == PSEUDO:
+        raise UsageError("stages: before pseudo there must be a stage whose network labels the pictures")
+    if PSEUDO not in settings.stages:
+        raise UsageError("unlabelled: the run has no stage pseudo; add it to `stages`, or leave out unlabelled")
+    if not 0.5 < settings.pseudo_sure < 1:
+        raise UsageError(f"pseudo_sure: must be above 0.5 and below 1, not {settings.pseudo_sure:g}")
+    if not 0 < settings.pseudo_weight < math.inf:
+        raise UsageError(f"pseudo_weight: must be above 0 and finite, not {settings.pseudo_weight:g}")
 
 
 def _check_stage(key: str, stage: Stage) -> None:

@@ -11,6 +11,7 @@ from cloudseg.chain.preprocessing import NO_DATA
 from cloudseg.core import config, run
 from cloudseg.core.config import Settings
 from cloudseg.core.errors import UsageError
+from cloudseg.core.recipes import PSEUDO
 from cloudseg.core.run import Run
 
 
@@ -21,6 +22,8 @@ def parse_stages(text: str, chain: Sequence[str]) -> list[str]:
     """
     chosen, known = text.split(","), (run.PREPROCESS, *chain)
     for name in chosen:
+        if name == PSEUDO and name not in known:
+            raise UsageError("--stages pseudo: there are no pictures to label; begin a run with: --unlabelled DIR")
         if name not in ("all", *known):
             raise UsageError(f"--stages: there is no stage {name!r}{config.nearest(name, ['all', *known])}")
     return [name for name in known if name in chosen or ("all" in chosen and name in chain)]

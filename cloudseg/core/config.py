@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from cloudseg.core.errors import UsageError
-from cloudseg.core.recipes import RECIPES, Stage
+from cloudseg.core.recipes import PSEUDO, PSEUDO_STAGE, RECIPES, Stage
 
 T = TypeVar("T")
 
@@ -37,6 +37,7 @@ class Settings:
     LATER: ClassVar[frozenset[str]] = frozenset(
         {"folds", "compression", "train_images", "augment_also", "crop"}
         | {"loss_weights", "label_smoothing", "empty_pairs", "presence_head", "presence_weight"}
+        | {"unlabelled", "pseudo_sure", "pseudo_weight"}
     )
     """Fields that were added after the first version; `to_table` omits them at their defaults."""
 
@@ -84,9 +85,20 @@ class Settings:
     """Height and width of the random crops that train; validation and prediction use whole images. Empty: whole
     images train."""
     checkpoint: Checkpoint = Checkpoint()
+    unlabelled: str = ""
+    """Folder of pictures without labels, which the stage "pseudo" labels and trains on; empty for none."""
+    pseudo_sure: float = 0.9
+    """Least confidence, above 0.5 and below 1, of pseudo-labels: of a picture, as the mean over its pixels and classes,
+    and of a pixel, in every class. The confidence of a probability p is the larger of p and 1 - p."""
+    pseudo_weight: float = 0.5
+    """Weight of a picture with pseudo-labels in the loss, times its confidence; images with true labels have 1."""
     stages: tuple[str, ...] = ()
-    """Names of the stages in their order; default: those of the recipe."""
+    """Names of the stages in their order; default: those of the recipe, and "pseudo" with `unlabelled`."""
     stage: Mapping[str, Stage] = dataclasses.field(default_factory=dict)
+
+    def labels_pictures(self, stage: str) -> bool:
+        """Whether `stage` begins with labelling the pictures of `unlabelled`."""
+        return stage == PSEUDO and bool(self.unlabelled)
 
 
 def resolve(layers: list[tuple[str, Mapping[str, Any]]], default_data: str | None = None) -> Settings:
@@ -114,7 +126,13 @@ def resolve(layers: list[tuple[str, Mapping[str, Any]]], default_data: str | Non
     table = {stage: dataclasses.asdict(s) for stage, s in recipe.stages.items()}
     merged = merge({**recipe.settings, "stages": list(table), "stage": table}, given)
     merged["data"] = str(Path(given["data"]).resolve())
+    if unlabelled := merged.get("unlabelled"):
+        merged["unlabelled"] = str(Path(unlabelled).resolve())
+        if PSEUDO not in merged["stages"]:
+            merged["stages"] = [*merged["stages"], PSEUDO]
     names = merged["stages"]
+    if PSEUDO in names:
+        merged["stage"] = merge({PSEUDO: dataclasses.asdict(PSEUDO_STAGE)}, merged["stage"])
     for where, layer in layers:
         for stage in layer.get("stage", {}):
             if stage not in names:
@@ -290,6 +308,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options for settings, of every command that may create a run."""
     group = parser.add_argument_group("settings of the run (its first command fixes them)")
     group.add_argument("--data", metavar="DATA", help="folder of shards (default: $CLOUDSEG_DATA)")
+    group.add_argument(
+        "--unlabelled", metavar="DIR", help="folder of pictures that the stage pseudo, which this adds, labels"
+    )
     group.add_argument("--config", metavar="F.toml", type=Path, help="settings file (default: $CLOUDSEG_CONFIG)")
     group.add_argument(
         "--set",
@@ -301,7 +322,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def from_arguments(args: argparse.Namespace) -> list[tuple[str, Mapping[str, Any]]]:
-    """The layers for `resolve` from --config, --data and --set, in this order."""
+    """The layers for `resolve` from --config, --data, --unlabelled and --set, in this order."""
     layers: list[tuple[str, Mapping[str, Any]]] = []
     if args.config:
         table = read_toml(args.config)
@@ -309,6 +330,8 @@ def from_arguments(args: argparse.Namespace) -> list[tuple[str, Mapping[str, Any
         layers.append((str(args.config), table))
     if args.data:
         layers.append(("--data", {"data": args.data}))
+    if args.unlabelled:
+        layers.append(("--unlabelled", {"unlabelled": args.unlabelled}))
     layers += [(f"--set {text}", parse_assignment(text)) for text in args.set]
     return layers
 
@@ -318,6 +341,7 @@ def from_environment() -> list[tuple[str, Mapping[str, Any]]]:
     environ = argparse.Namespace(
         config=Path(os.environ["CLOUDSEG_CONFIG"]) if os.environ.get("CLOUDSEG_CONFIG") else None,
         data=os.environ.get("CLOUDSEG_DATA"),
+        unlabelled=None,
         set=os.environ.get("CLOUDSEG_SET", "").split(),
     )
     return from_arguments(environ)

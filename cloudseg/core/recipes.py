@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 OPTIMIZERS = ("adam", "sgd", "adamw")
 SCHEDULES = ("exponential", "cosine", "one-cycle", "plateau")
 DECAY_ON = ("all", "kernels")
+PSEUDO = "pseudo"
+"""Name of the stage that also trains on pictures that the network of the stage before has labelled."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +63,10 @@ class Stage:
     2018); the mean is the stage's result if its validation Dice is above that of the best epoch. 0 for no averaging."""
     train_bn: bool = False
     """Whether BatchNorm layers in the frozen part of the encoder train and update their statistics."""
+
+
+PSEUDO_STAGE = Stage(encoder=1.0, epochs=5, lr=1e-5, schedule="cosine", decay=10.0, warmup_steps=50)
+"""The stage PSEUDO where neither recipe nor settings have one. Its rate is meant for weights that are trained."""
 
 
 @dataclasses.dataclass(frozen=True)

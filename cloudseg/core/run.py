@@ -147,6 +147,10 @@ class Run:
     def checkpoints(self, stage: str) -> Path:
         return self.stage(stage) / "checkpoints"
 
+    def pseudo_labels(self, stage: str) -> Path:
+        """Folder of the shards of the pictures that the stage has labelled."""
+        return self.stage(stage) / "shards"
+
     def saved_step(self, stage: str) -> int:
         """The step of the stage's latest checkpoint, from its file name; 0 without checkpoints."""
         records = self.checkpoints(stage).glob("step-*.json")

@@ -106,6 +106,8 @@ def refusal(tmp_path, monkeypatch):
         ("--study lr --values 1e-2 --data nothing", "nothing/manifest.json is not there"),
         ("--stages all --data nothing", "nothing/manifest.json is not there"),
         ("--stages frozen,ful", "no stage 'ful'"),
+        ("--stages full,pseudo --data d", "there are no pictures to label; begin a run with: --unlabelled DIR"),
+        ("--stages full,pseudo --data d --unlabelled none", "manifest.json is not there"),
         ("--stages preprocess,all --data d", "--csv train.csv --images train_images"),
     ],
 )

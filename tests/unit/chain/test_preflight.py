@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -15,6 +18,7 @@ def shards(tmp_path, monkeypatch):
     class Folds:
         folder = "/shards"
         size = (320, 480)
+        samples = (SimpleNamespace(name="known.jpg"),)
 
         def indices(self, fold: int, training: bool) -> np.ndarray:
             return np.arange(0 if fold == 1 and not training else 3)
@@ -155,3 +159,47 @@ def test_a_network_of_one_size_does_not_train_on_crops():
 def test_a_size_of_images_that_the_network_cannot_take_is_refused():
     with pytest.raises(UsageError, match="pspnet-vgg16 takes images whose height and width are multiples of 48"):
         preflight.check(settings("network=pspnet-vgg16"))
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "new"
+    folder.mkdir()
+    (folder / "a.jpg").touch()
+    return folder
+
+
+def test_pictures_to_label_pass(pictures):
+    preflight.check(settings(f"unlabelled={pictures}", "pseudo_sure=0.8", "pseudo_weight=1"))
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (("pseudo_sure=0.8",), "pseudo_sure: there are no pictures to label; add: --unlabelled DIR"),
+        (("pseudo_weight=1",), "pseudo_weight: there are no pictures to label; add: --unlabelled DIR"),
+        (('stages=["frozen","pseudo"]',), "stages: pseudo has no pictures to label; add: --unlabelled DIR"),
+        (("unlabelled=/none",), "/none is not a folder; give one with pictures: --unlabelled DIR"),
+        (("unlabelled=PICTURES", 'stages=["pseudo","full"]'), "before pseudo there must be a stage whose network"),
+        (("unlabelled=PICTURES", "pseudo_sure=0.5"), "pseudo_sure: must be above 0.5 and below 1, not 0.5"),
+        (("unlabelled=PICTURES", "pseudo_sure=1"), "pseudo_sure: must be above 0.5 and below 1, not 1"),
+        (("unlabelled=PICTURES", "pseudo_weight=0"), "pseudo_weight: must be above 0 and finite, not 0"),
+        (("unlabelled=PICTURES", "stage.pseudo.epochs=0"), "stage.pseudo.epochs: must be at least 1, not 0"),
+        (("unlabelled=PICTURES/..",), "holds no picture"),
+    ],
+)
+def test_pictures_that_cannot_be_labelled_say_so(pictures, texts, said):
+    with pytest.raises(UsageError, match=said):
+        preflight.check(settings(*(text.replace("PICTURES", str(pictures)) for text in texts)))
+
+
+def test_a_picture_that_has_labels_is_not_labelled_again(pictures):
+    (pictures / "known.jpg").touch()
+    with pytest.raises(UsageError, match=r"unlabelled: known\.jpg is in the data set /shards with labels"):
+        preflight.check(settings(f"unlabelled={pictures}"))
+
+
+def test_a_stage_list_without_the_one_that_labels_is_refused(pictures):
+    changed = dataclasses.replace(settings(f"unlabelled={pictures}"), stages=("frozen",))
+    with pytest.raises(UsageError, match="the run has no stage pseudo"):
+        preflight.check(changed)

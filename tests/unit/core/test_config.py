@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import hashlib
 import json
 
@@ -7,6 +9,7 @@ import pytest
 
 from cloudseg.core import config
 from cloudseg.core.errors import UsageError
+from cloudseg.core.recipes import PSEUDO_STAGE
 
 
 def resolve(*layers: dict) -> config.Settings:
@@ -159,3 +162,34 @@ def test_a_run_of_a_version_before_keeps_its_settings_and_their_digest(tmp_path)
 def test_a_setting_may_be_given_by_its_earlier_name():
     given = [("--set", config.parse_assignment("stage.full.hold=7")), ("--data", {"data": "/shards"})]
     assert config.resolve(given).stage["full"].hold_epochs == 7
+
+
+def test_pictures_to_label_add_the_stage_that_labels_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = resolve({"unlabelled": "new"})
+    assert settings.unlabelled == str(tmp_path / "new")
+    assert settings.stages == ("frozen", "partial", "full", "pseudo")
+    assert settings.stage["pseudo"] == PSEUDO_STAGE
+    assert [name for name in settings.stages if settings.labels_pictures(name)] == ["pseudo"]
+    assert config.build(config.Settings, config.to_table(settings), "it") == settings
+
+
+def test_the_stage_that_labels_may_have_another_place_and_settings_of_its_own():
+    settings = resolve(
+        {"unlabelled": "/new", "stages": ["frozen", "pseudo", "full"], "stage": {"pseudo": {"lr": 1e-6}}}
+    )
+    assert settings.stages == ("frozen", "pseudo", "full")
+    assert settings.stage["pseudo"] == dataclasses.replace(PSEUDO_STAGE, lr=1e-6)
+
+
+def test_without_pictures_there_is_no_stage_that_labels_and_no_setting_of_it_in_the_file():
+    settings = resolve()
+    assert "pseudo" not in settings.stages
+    assert not {"unlabelled", "pseudo_sure", "pseudo_weight"} & config.to_table(settings).keys()
+
+
+def test_the_option_of_the_command_line_is_the_setting():
+    parser = argparse.ArgumentParser()
+    config.add_arguments(parser)
+    layers = config.from_arguments(parser.parse_args(["--data", "/shards", "--unlabelled", "/new"]))
+    assert config.resolve(layers) == resolve({"unlabelled": "/new"})

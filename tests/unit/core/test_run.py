@@ -71,7 +71,7 @@ def test_a_runs_file_is_enough_to_begin_it_again(tmp_path):
     made = begin.run(tmp_path / "r", [*GIVEN, ("--set", {"recipe": "paper-vgg16", "weights": "none"})])
     assert made.made == {"data_sha256": "0"}
     assert run.open_run(tmp_path / "r").made == made.made
-    again = argparse.Namespace(config=tmp_path / "r" / "run.toml", data=None, set=[])
+    again = argparse.Namespace(config=tmp_path / "r" / "run.toml", data=None, unlabelled=None, set=[])
     assert begin.run(tmp_path / "again", config.from_arguments(again)).settings == made.settings
 
 
