@@ -129,6 +129,17 @@ def of_labelled(loss: Loss) -> Loss:
     return labelled
 
 
+def weighted(loss: Callable[..., tf.Tensor], weights: tf.Tensor, *tensors: tf.Tensor | None) -> tf.Tensor:
+    """Mean over images of weight x loss of the image alone. `loss` is a mean over images, of the `tensors`.
+
+    `weights`: float32 (n,); `tensors`: (n, ...), or None, which each call of `loss` receives. The sum is divided by the
+    number of images and not by the sum of their weights, so the mean over ranks is that of the whole batch.
+    """
+    images = weights.shape[0]
+    parts = [[None] * images if each is None else tf.split(each, images) for each in tensors]
+    return tf.reduce_mean(weights * tf.stack([loss(*image) for image in zip(*parts, strict=True)]))
+
+
 def by_name(
     name: str,
     positive_weight: Sequence[float],

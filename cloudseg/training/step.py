@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from cloudseg.core.errors import CloudsegError
-from cloudseg.nets import freeze, presence
+from cloudseg.nets import freeze, losses, presence
 from cloudseg.nets.losses import Loss
 from cloudseg.nets.masks import unpack
 from cloudseg.nets.metrics import pooled_sums
@@ -18,8 +18,9 @@ from cloudseg.nets.models import Network
 from cloudseg.training import determinism, optimizers
 from cloudseg.training.comm import Comm
 
-Batch = tuple[tf.Tensor, tf.Tensor]
-"""Images, uint8 (b, H, W, 3), and packed masks, uint8 (b, H, W)."""
+Batch = tuple[tf.Tensor, ...]
+"""Images, uint8 (b, H, W, 3), packed masks, uint8 (b, H, W), and, unless all are 1, weights of the images in the loss,
+float32 (b,)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,9 +81,9 @@ class Step:
             if self._sums:
                 self._begin()
             for _ in range(self._micro_batches - 1):
-                self._add(*next(batches))
+                self._add(next(batches))
             loss, sums, mean_number, stopping = self._finish(
-                *next(batches), tf.constant(rate), tf.constant(float(number)), tf.constant(stop)
+                next(batches), tf.constant(rate), tf.constant(float(number)), tf.constant(stop)
             )
         if abs(float(mean_number) - number) > 0.1:
             raise CloudsegError(
@@ -98,20 +99,18 @@ class Step:
         for total in self._sums:
             total.assign(tf.zeros_like(total))
 
-    def _accumulate(self, images: tf.Tensor, masks: tf.Tensor) -> None:
+    def _accumulate(self, batch: Batch) -> None:
         """Add the gradients of a micro-batch to the sums."""
-        for total, value in zip(self._sums, self._gradients(images, masks), strict=True):
+        for total, value in zip(self._sums, self._gradients(*batch), strict=True):
             total.assign_add(value)
 
-    def _finish_step(
-        self, images: tf.Tensor, masks: tf.Tensor, rate: tf.Tensor, number: tf.Tensor, stop: tf.Tensor
-    ) -> tuple[tf.Tensor, ...]:
+    def _finish_step(self, batch: Batch, rate: tf.Tensor, number: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Process the last micro-batch, average over all ranks, and apply the gradients.
 
         Returns the mean loss, the mean of `metrics.pooled_sums`, the mean of the ranks' step numbers, and whether any
         rank has been asked to stop.
         """
-        local = self._gradients(images, masks)
+        local = self._gradients(*batch)
         if self._sums:
             local = [(total + value) / self._micro_batches for total, value in zip(self._sums, local, strict=True)]
         count = len(self._variables)
@@ -124,14 +123,32 @@ class Step:
         optimizers.apply(self._optimizer, gradients, self._variables, rate)
         return mean_loss, sums, mean_number, stopping > 0
 
-    def _gradients(self, images: tf.Tensor, masks: tf.Tensor) -> list[tf.Tensor]:
+    def _gradients(self, images: tf.Tensor, masks: tf.Tensor, weights: tf.Tensor | None = None) -> list[tf.Tensor]:
         """Gradients of the (scaled) loss, loss, `metrics.pooled_sums` and moving statistics of one micro-batch."""
         for variable, value in zip(self._statistics, self._before, strict=False):
             variable.assign(value)
         targets, valid = unpack(masks)
         with tf.GradientTape() as tape:
             logits, present = self._network.outputs(images, training=True)
-            loss = presence.add_loss(self._loss(logits, targets, valid), self._presence_weight, present, targets, valid)
+            loss = self._mean_loss(logits, targets, valid, present, weights)
             scaled = optimizers.scaled(self._optimizer, loss)
         gradients = tape.gradient(scaled, self._variables)
         return [*gradients, loss, pooled_sums(logits, targets, valid), *(s.read_value() for s in self._statistics)]
+
+    def _mean_loss(
+        self,
+        logits: tf.Tensor,
+        targets: tf.Tensor,
+        valid: tf.Tensor,
+        present: tf.Tensor | None,
+        weights: tf.Tensor | None,
+    ) -> tf.Tensor:
+        """Mean over the images of their loss with that of the presence head, times their weight."""
+
+        def loss(logits: tf.Tensor, targets: tf.Tensor, valid: tf.Tensor, present: tf.Tensor | None) -> tf.Tensor:
+            masks = self._loss(logits, targets, valid)
+            return presence.add_loss(masks, self._presence_weight, present, targets, valid)
+
+        if weights is None:
+            return loss(logits, targets, valid, present)
+        return losses.weighted(loss, weights, logits, targets, valid, present)

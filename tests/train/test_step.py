@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import tensorflow as tf
 
 from cloudseg.core.errors import CloudsegError
 from cloudseg.core.recipes import Stage
-from cloudseg.nets import freeze, losses, models
+from cloudseg.nets import freeze, losses, models, names
 from cloudseg.training import averaging, optimizers
 from cloudseg.training.comm import Solo
 from cloudseg.training.step import Step
@@ -226,3 +227,52 @@ def test_gradients_that_meet_are_summed_in_an_order_that_does_not_follow_the_clo
     assert process.returncode == 0, process.stderr
     operations = process.stdout.split()
     assert "AddN" in operations and "TemporaryVariable" not in operations
+
+
+def weighted_batches(size: int, weights: tuple[float, ...]) -> Iterator[tuple[tf.Tensor, ...]]:
+    """The images of `batches`, each with its weight."""
+    for number, batch in enumerate(batches(size)):
+        yield (*batch, tf.constant(weights[number * size :][:size], tf.float32))
+
+
+def after_a_step(comm: Solo, feed: Iterator[tuple[tf.Tensor, ...]], accumulate: int = 1) -> tuple[float, np.ndarray]:
+    """Loss of a step, and how far it moved the weights at a rate of 1: the gradient."""
+    network, _, step = build(comm, Stage(1.0, 1, 1.0, optimizer="sgd", momentum=0.0, accumulate=accumulate))
+    before = np.concatenate([v.numpy().ravel() for v in network.model.trainable_variables])
+    loss = step(feed, 1.0, 0, stop=False).loss
+    return loss, before - np.concatenate([v.numpy().ravel() for v in network.model.trainable_variables])
+
+
+def test_the_loss_is_the_mean_of_the_losses_of_the_images_times_their_weights(comm):
+    weights = (1.0, 0.25, 0.0, 0.5)
+    images = [after_a_step(comm, itertools.islice(batches(1), i, None)) for i in range(4)]
+    loss, gradient = after_a_step(comm, weighted_batches(4, weights))
+    expected = sum(weight * of_image for weight, (of_image, _) in zip(weights, images, strict=True)) / 4
+    assert loss == pytest.approx(expected, rel=1e-5)
+    expected = sum(weight * of_image for weight, (_, of_image) in zip(weights, images, strict=True)) / 4
+    np.testing.assert_allclose(gradient, expected, atol=1e-6)
+
+
+def test_weights_are_divided_among_batches_as_in_one_large_batch(comm):
+    weights = (1.0, 0.25, 0.125, 0.5)
+    whole, parts = (after_a_step(comm, weighted_batches(4 // n, weights), n) for n in (1, 4))
+    assert parts[0] == pytest.approx(whole[0], rel=1e-6)
+    np.testing.assert_allclose(parts[1], whole[1], atol=1e-6)
+
+
+def test_weights_of_one_change_nothing(comm):
+    plain, ones = after_a_step(comm, batches(4)), after_a_step(comm, weighted_batches(4, (1.0,) * 4))
+    assert ones[0] == pytest.approx(plain[0], rel=1e-6)
+    np.testing.assert_allclose(ones[1], plain[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", names.LOSSES)
+@pytest.mark.parametrize("empty_pairs", names.EMPTY_PAIRS)
+def test_every_loss_is_a_mean_over_images_that_can_be_weighted(name, empty_pairs):
+    random = np.random.default_rng(0)
+    logits = tf.constant(random.normal(size=(3, 8, 8, 4)), tf.float32)
+    targets = tf.constant(random.integers(0, 2, (3, 8, 8, 4)) * [[[[1, 1, 0, 1]]]], tf.float32)
+    valid = tf.constant(random.integers(0, 2, (3, 8, 8, 1)), tf.float32)
+    loss = losses.by_name(name, (2.0,), empty_pairs=empty_pairs)
+    found = losses.weighted(loss, tf.ones(3), logits, targets, valid)
+    assert float(found) == pytest.approx(float(loss(logits, targets, valid)), rel=1e-5)
