@@ -119,10 +119,14 @@ def _run_attempt(opened: Run, stage: str, ranks: int | None) -> Outcome:
 
 
 def steps_done(opened: Run, stage: str) -> int:
-    """Work that the next attempt does not repeat: steps in checkpoints, or files of probability maps (evaluation)."""
+    """Work that the next attempt does not repeat: steps in checkpoints, or files of probability maps (evaluation).
+
+    For a stage that labels pictures, the files of probability maps and the shards count too.
+    """
     if stage == EVALUATE:
         return sum(1 for member in opened.members() for _ in member.probabilities.rglob("*.h5"))
-    return opened.saved_step(stage)
+    folders = (opened.probabilities, opened.pseudo_labels(stage)) if opened.settings.labels_pictures(stage) else ()
+    return opened.saved_step(stage) + sum(1 for folder in folders for _ in folder.rglob("*.h5"))
 
 
 def requeue(job_id: str, reason: str) -> None:

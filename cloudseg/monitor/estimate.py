@@ -39,8 +39,11 @@ def stage_seconds(settings: Settings, stage: str, ranks: int, where: Resources, 
 
     The estimate uses one comparable finished stage of the runs in `folder`: with the same number of ranks if there is
     one, else the latest. It assumes that the duration is inversely proportional to the number of ranks, and takes the
-    median duration of the epochs, including validation. None without a comparable stage.
+    median duration of the epochs, including validation. None without a comparable stage, and for a stage that labels
+    pictures, as nobody knows on how many of them it will train.
     """
+    if settings.labels_pictures(stage):
+        return None
     comparable = list(comparable_stages(settings, stage, folder, where.partition, where.gpus_per_node > 0))
     if not comparable:
         return None
@@ -75,6 +78,8 @@ def comparable_stages(
             for name in other.settings.stages:
                 other_stage = other.settings.stage[name]
                 if any(getattr(other_stage, key) != getattr(stage_settings, key) for key in COMPARED_STAGE_SETTINGS):
+                    continue
+                if other.settings.labels_pictures(name):
                     continue
                 if other.done(name) is None:
                     continue

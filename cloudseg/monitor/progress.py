@@ -20,6 +20,8 @@ class Progress:
     """Finished epochs."""
     step: int = 0
     """Finished optimizer steps."""
+    preparation: str = ""
+    """What the ranks that run the stage do before their first step, as "predicts 12 pictures"; else empty."""
     dice: float | None = None
     """Best Dice on the validation images so far, at threshold 0.5."""
     images_per_s: float | None = None
@@ -42,9 +44,12 @@ def read(run: Run, stage: str) -> Progress:
             rows = list(csv.DictReader(file))
     except FileNotFoundError:
         rows = []
-    step = max(int(rows[-1]["step"]) if rows else 0, _heartbeat_step(run, stage), run.saved_step(stage))
+    attempt = _current_attempt(run, stage)
+    reached = attempt.last_step() if attempt else 0
+    preparation = str(attempt.heartbeats().get(0, {}).get("preparation", "")) if attempt else ""
+    step = max(int(rows[-1]["step"]) if rows else 0, reached, run.saved_step(stage))
     if not rows:
-        return Progress(epochs, step=step)
+        return Progress(epochs, step=step, preparation=preparation)
     last = rows[-1]
     epoch, per_epoch = int(last["epoch"]), int(last["step"]) / int(last["epoch"])
     seconds = sum(float(row["seconds"]) for row in rows)
@@ -53,6 +58,7 @@ def read(run: Run, stage: str) -> Progress:
         epochs,
         epoch,
         step,
+        preparation,
         max(float(row["dice"]) for row in rows),
         float(last["images_per_s"]),
         seconds,
@@ -62,11 +68,11 @@ def read(run: Run, stage: str) -> Progress:
     )
 
 
-def _heartbeat_step(run: Run, stage: str) -> int:
-    """The largest step in the heartbeats of the ranks that run the stage now; 0 without any."""
+def _current_attempt(run: Run, stage: str) -> Attempt | None:
+    """The attempt of the ranks that run the stage now; None without any."""
     try:
         owner = json.loads(run.lock(stage).read_text())
     except (OSError, ValueError):
-        return 0
+        return None
     folder = run.jobs / "attempts" / owner.get("attempt", "")
-    return Attempt(folder).last_step() if owner.get("attempt") and folder.is_dir() else 0
+    return Attempt(folder) if owner.get("attempt") and folder.is_dir() else None

@@ -107,6 +107,7 @@ def _stage_state(run: Run, stage: str, ids: Sequence[str], slurm: _Slurm) -> Sta
     """The state of a stage or of the evaluation; `ids` are its job ids."""
     attempts, job_id = run.past_attempts(stage), _current_job(ids, slurm.jobs or {})
     at = None if stage == EVALUATE else progress.read(run, stage)
+    preparation = at.preparation if at else ""
     restarts = sum(end["how"] != "done" for end in attempts)
     found = StageState(run.path, stage, TO_COME, job=job_id, restarts=restarts, progress=at)
 
@@ -117,13 +118,13 @@ def _stage_state(run: Run, stage: str, ids: Sequence[str], slurm: _Slurm) -> Sta
         return state(DONE)
     job = (slurm.jobs or {}).get(job_id or "")
     if job and job.running:
-        return state(RUNNING, queue.remark(job), nodes=job.nodes, walltime_left=job.left)
+        return state(RUNNING, queue.remark(job) or preparation, nodes=job.nodes, walltime_left=job.left)
     if job and job.waiting:
         has_run = any(end.get("job") == job_id for end in attempts)
         return state(REQUEUED if has_run else QUEUED, queue.reason(job, slurm.names))
     holder = lock.owner(run.lock(stage))
     if holder and not holder.job and holder.has_ended() is False:
-        return state(RUNNING, nodes=holder.host)
+        return state(RUNNING, preparation, nodes=holder.host)
     last = attempts[-1] if attempts else None
     if last and last["how"] == attempt.FAILED and (last.get("job") == job_id or job_id is None):
         return state(FAILED, last["reason"])

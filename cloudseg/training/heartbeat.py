@@ -46,6 +46,7 @@ class Heartbeat:
         self._limit = limit_s or watchdog_limit(os.environ)
         self._period = min(PERIOD_S, self._limit / 4)
         self._where, self._step, self._reports, self._last_progress = "starts", 0, 0, time.monotonic()
+        self._preparation = ""
         self._stopped = threading.Event()
         targets = (self._write_heartbeats, self._watch)
         self._threads = [threading.Thread(target=target, daemon=True) for target in targets]
@@ -63,7 +64,15 @@ class Heartbeat:
 
         All ranks call this equally often, so the number of reports shows which rank is behind.
         """
-        self._where, self._step, self._reports = where, step, self._reports + 1
+        self._where, self._step, self._reports, self._preparation = where, step, self._reports + 1, ""
+        self._last_progress = time.monotonic()
+
+    def report_preparation(self, what: str) -> None:
+        """Report that this rank `what` (a verb, as "predicts 12 pictures") before its first step.
+
+        It is no report of a step: after those, the first step has no more time to compile.
+        """
+        self._where = self._preparation = what
         self._last_progress = time.monotonic()
 
     def progressed(self) -> None:
@@ -95,6 +104,7 @@ class Heartbeat:
                 "pid": os.getpid(),
                 "sign": number,
                 "at": self._where,
+                "preparation": self._preparation,
                 "step": self._step,
                 "beats": self._reports,
             }

@@ -93,3 +93,15 @@ def test_files_of_probabilities_are_an_evaluations_progress(tmp_path):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
         assert batch.steps_done(run, EVALUATE) == number
+
+
+def test_files_of_probabilities_and_shards_are_progress_of_a_stage_that_labels_pictures(tmp_path):
+    run = Run(tmp_path, Settings(data="d", unlabelled="/new", stages=("frozen", "pseudo")))
+    files = (run.probabilities / "a" / "00000-1.h5", run.pseudo_labels("pseudo") / "shard-00000-of-00001.h5")
+    for number, file in enumerate(files, 1):
+        file.parent.mkdir(parents=True)
+        file.touch()
+        assert (batch.steps_done(run, "pseudo"), batch.steps_done(run, "frozen")) == (number, 0)
+    run.checkpoints("pseudo").mkdir()
+    (run.checkpoints("pseudo") / "step-0000004.json").touch()
+    assert batch.steps_done(run, "pseudo") == 6

@@ -140,3 +140,16 @@ def test_mail_is_slurms_own(tmp_path, capsys):
     launch.main(["--stages", "frozen", "--dry-run", "--site", "ruche", "--run", f"{tmp_path}/b", "--mail", "me@x.org"])
     text = capsys.readouterr().out
     assert "#SBATCH --mail-user=me@x.org\n#SBATCH --mail-type=END,FAIL\n" in text
+
+
+def test_a_stage_that_labels_pictures_has_no_estimate_and_tells_nothing_of_others(tmp_path):
+    finished(tmp_path, "a", ranks=4, seconds=60)
+    stage = {"pseudo": {"encoder": 0.0}}
+    assert estimated(tmp_path, "pseudo", 4, unlabelled="/new", stage=stage) is None
+    shutil.rmtree(tmp_path / "a")
+    finished(tmp_path, "b", ranks=4, seconds=60, stages=["pseudo"], stage=stage)
+    (tmp_path / "b" / "1-frozen").rename(tmp_path / "b" / "1-pseudo")
+    assert estimated(tmp_path, "frozen", 4) == 25 * 60 + estimate.START_S  # a stage of that name, as others
+    file = tmp_path / "b" / "run.toml"
+    file.write_text('unlabelled = "/new"\n' + file.read_text())
+    assert estimated(tmp_path, "frozen", 4) is None

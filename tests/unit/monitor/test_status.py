@@ -11,6 +11,7 @@ import pytest
 
 from cloudseg.core import config, lock, tables
 from cloudseg.core import run as runs
+from cloudseg.core.attempt import Attempt
 from cloudseg.core.config import Settings
 from cloudseg.core.recipes import Stage
 from cloudseg.core.run import Run
@@ -282,3 +283,15 @@ def test_spans_are_short():
     assert [tables.span(seconds) for seconds in (4.4, 61, 228, 3585, 93659)] == [
         "4 s", "1 min", "4 min", "1 h 00", "26 h 01",
     ]  # fmt: skip
+
+
+def test_a_stage_that_labels_pictures_shows_what_it_does_before_its_first_step(run, slurm):
+    finish(run, "frozen")
+    attempt = Attempt.of(run.jobs, "12-a")
+    run.lock("partial").write_text(json.dumps(dataclasses.asdict(lock.Owner.current("12-a"))))
+    slurm({"12": job("RUNNING"), "13": job("PENDING", "Dependency", "afterok:12(unfulfilled)")})
+    for preparation in ("predicts 40 pictures", ""):
+        attempt.heartbeat(0).write_text(json.dumps({"step": 0, "preparation": preparation}))
+        assert why(run, "partial") == preparation
+    attempt.heartbeat(0).write_text(json.dumps({"step": 0}))  # of an earlier version
+    assert why(run, "partial") == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,22 @@ def test_a_process_in_which_no_python_runs_any_more_ends_too(tmp_path):
 def test_a_process_that_gets_on_lives(tmp_path):
     code = "for i in range(30):\n    time.sleep(0.1); p.report_step(f'step {i}', i)\np.stop()"
     assert rank(Attempt.of(tmp_path, "a").folder, code).returncode == 0
+
+
+def test_preparation_is_in_the_heartbeat_and_leaves_the_first_step_its_time(tmp_path):
+    attempt = Attempt.of(tmp_path, "key")
+    beat = heartbeat.Heartbeat(attempt, 0, 1, limit_s=0.4)
+    beat.start()
+    try:
+        for report, expected in (
+            (lambda: beat.report_preparation("predicts 40 pictures"), ("predicts 40 pictures", 0)),
+            (lambda: beat.report_step("step 0", 0), ("", 1)),
+        ):
+            report()
+            deadline = time.monotonic() + 30
+            while (found := attempt.heartbeats().get(0, {}).get("preparation")) != expected[0]:
+                assert time.monotonic() < deadline, found
+                time.sleep(0.01)
+            assert attempt.heartbeats()[0]["beats"] == expected[1]
+    finally:
+        beat.stop()
