@@ -28,7 +28,13 @@ def main() -> None:
     with rank.started(prepared, stop) as own:
         from cloudseg.training.loop import train_stage
 
-        train_stage(prepared, stage, own)
+        def prepare() -> None:
+            if prepared.settings.labels_pictures(stage):
+                from cloudseg.results import pseudo_labelling  # imports OpenCV, which other stages do not need
+
+                pseudo_labelling.prepare(prepared, stage, own)
+
+        train_stage(prepared, stage, own, prepare)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,11 @@ def open_shards(run: Run, comm: Comm) -> Shards:
     return open_data(data_of(run), comm)
 
 
+def pseudo_labels_of(run: Run, stage: str) -> Manifest | None:
+    """The pictures that `stage` has labelled, with their labels; None for a stage that labels none."""
+    return Manifest.load(run.pseudo_labels(stage)) if run.settings.labels_pictures(stage) else None
+
+
 def data_of(run: Run) -> Manifest:
     """The data set of a run. Raises UsageError if it is not the one that the run began with."""
     manifest = Manifest.load(run.settings.data)

@@ -17,8 +17,10 @@ import tensorflow as tf
 from cloudseg.core.atomic import link, with_retries, write_json
 from cloudseg.core.errors import CloudsegError, DataError, Stopped
 from cloudseg.core.run import Run
+from cloudseg.data import pseudo_labels
 from cloudseg.data.labels import CLASSES
 from cloudseg.data.sample_order import epoch_order, rank_share
+from cloudseg.data.shards import Shards, joined
 from cloudseg.nets import freeze, scores
 from cloudseg.training import averaging, build, checkpoint, history, optimizers, placement, restore, schedule
 from cloudseg.training.events import Events
@@ -33,8 +35,8 @@ CURVES_S = 30.0
 """Minimum seconds between two drawings of the curves in a stage, as all ranks wait for rank 0 to draw."""
 
 
-def train_stage(run: Run, stage: str, rank: Rank) -> None:
-    """Train `stage` of `run` from its last checkpoint to its end, and write DONE.json.
+def train_stage(run: Run, stage: str, rank: Rank, prepare: Callable[[], None] = lambda: None) -> None:
+    """Train `stage` of `run` from its last checkpoint to its end, and write DONE.json. All ranks call `prepare` first.
 
     Raises Stopped after a stop signal, with the state saved; UsageError if the previous stage is not done, others work
     on this stage or the number of ranks changed; DataError for damaged weights; CloudsegError if the loss diverges, or
@@ -44,6 +46,7 @@ def train_stage(run: Run, stage: str, rank: Rank) -> None:
         if rank.comm.gather(run.done(stage) is not None)[0]:
             log_line(rank.comm, f"stage {stage} is done: {run.done_file(stage)}")
             return
+        prepare()
         trainer = Trainer(run, stage, rank, fence)
         with trainer.deferred_signals:
             with trainer.feed:
@@ -64,9 +67,17 @@ class Trainer:
         self._started = self._last_save = self._curves_drawn = time.monotonic()
         self.run, self.stage, self.comm, self.rank = run, stage, rank.comm, rank
         self.settings, self.recipe = run.settings, run.settings.stage[stage]
-        self.shards = build.open_shards(run, self.comm)
+        self.shards, pseudo = build.open_shards(run, self.comm), build.pseudo_labels_of(run, stage)
+        data = self.shards.manifest.digest
+        self._pseudo, self._weights = {}, None
+        if pseudo:
+            self._pseudo = {"pseudo": pseudo_labels.summary(pseudo)}
+            restore.check_pseudo_labels(run, stage, pseudo.digest)
+            self.shards = Shards(joined(self.shards.manifest, build.open_data(pseudo, self.comm).manifest))
+            self._weights = np.array([sample.weight for sample in self.shards.manifest.samples], np.float32)
         self.feed = build.open_feed(self.shards, self.settings, self.comm)
-        self.training_samples = build.training_samples(self.settings, self.shards.manifest)
+        labelled = build.training_samples(self.settings, self.shards.manifest)
+        self.training_samples = np.concatenate([labelled, self.shards.manifest.without_fold()])
         validation_samples = self.shards.manifest.indices(self.settings.fold, training=False)
         ranks = placement.planned_ranks(os.environ, self.comm.size)
         self._micro_batches = self.recipe.accumulate * ranks // self.comm.size
@@ -109,12 +120,16 @@ class Trainer:
             for leftover in run.stage(stage).glob(".tmp-*"):
                 leftover.unlink(missing_ok=True)
             self._saver = checkpoint.Saver(run.checkpoints(stage), self.settings.checkpoint.keep, fence)
-            with_retries(lambda: restore.write_stage_file(run, stage, self.comm, self.plan, self.network, digest))
+            with_retries(
+                lambda: restore.write_stage_file(run, stage, self.comm, self.plan, self.network, data, self._pseudo)
+            )
+        labelled_here = f", {len(pseudo.samples)} of them with pseudo-labels" if pseudo else ""
         log_line(
             self.comm,
             f"stage {stage}, {self.settings.network}: trains {self.plan}; {len(self.training_samples)} images for "
-            f"training, {len(validation_samples)} for validation; ranks: {self.comm.size}, each on {self.comm.device}; "
-            f"from epoch {self.progress.epoch + 1} of {self.recipe.epochs}, step {self.progress.step}",
+            f"training{labelled_here}, {len(validation_samples)} for validation; ranks: {self.comm.size}, each on "
+            f"{self.comm.device}; from epoch {self.progress.epoch + 1} of {self.recipe.epochs}, "
+            f"step {self.progress.step}",
         )
 
     def finished(self) -> bool:
@@ -130,7 +145,8 @@ class Trainer:
         order = epoch_order(self.training_samples, self.settings.seed, epoch, rank_batch * size)
         self._steps_per_epoch = len(order)
         share = rank_share(order, self.comm.rank, size)[self.progress.step - epoch * len(order) :]
-        batches = self._prepare(self._speed.timed(self.feed.batches(share.reshape(-1, batch), epoch)))
+        rows = share.reshape(-1, batch)
+        batches = self._prepare(self._speed.timed(self._with_weights(self.feed.batches(rows, epoch), rows)))
         title = f"{self.stage} {epoch + 1}/{self.recipe.epochs}"
         all_overflowed = len(share) > 0
         for _ in with_progress(self.comm, title, len(order), len(share)):
@@ -152,6 +168,13 @@ class Trainer:
             )
         self._speed.images = len(share) * rank_batch * size
         self._speed.steps_done()
+
+    def _with_weights(self, batches: Iterator[Batch], rows: np.ndarray) -> Iterator[Batch]:
+        """`batches` of the samples `rows`, int (n, b), with their weights if the stage has pseudo-labels."""
+        if self._weights is None:
+            return batches
+        weights = self._weights[rows]
+        return ((*batch, tf.constant(row)) for batch, row in zip(batches, weights, strict=True))
 
     def _prepare(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """Yield the micro-batches; before each, seed dropout by its number and report the step to the heartbeat."""
@@ -343,6 +366,7 @@ class Trainer:
                 "weights": best.name,
                 "weights_sha256": self.progress.weights_sha256,
                 "started_from": self.origin,
+                **self._pseudo,
                 "settings_sha256": self.run.settings_digest(),
                 "encoder_layers_trained": list(self.plan.encoder_layers),
                 "encoder_share_trained": self.plan.encoder_share,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ from cloudseg.training import checkpoint
 from cloudseg.training.checkpoint import Progress
 from cloudseg.training.comm import Comm
 
+STAGE_FILE = "stage.json"
+"""File of a stage with what trains, and with which software."""
+
 
 def load_initial_weights(run: Run, stage: str, network: Network) -> dict[str, Any]:
     """Load the weights that `stage` starts from into `network`; returns their origin, for DONE.json.
@@ -37,7 +41,20 @@ def load_initial_weights(run: Run, stage: str, network: Network) -> dict[str, An
         if chosen != "none":
             weights.load(network.model, network.encoder, names.parse(run.settings.network)[1], chosen)
         return {"stage": None, "weights": chosen}
-    done = run.done(before)
+    done = finished_before(run, stage)
+    if done["settings_sha256"] != run.settings_digest():
+        raise UsageError(
+            f"{run.path}/run.toml is not what it was when stage {before} ended: restore it, or begin another run with "
+            f"it: {run.relaunch()}"
+        )
+    digest = load_best(run, before, network.model)
+    return {"stage": before, "weights_sha256": digest}
+
+
+def finished_before(run: Run, stage: str) -> dict[str, Any]:
+    """The content of DONE.json of the stage before `stage`. Raises UsageError if that is not done."""
+    before = run.previous_stage(stage)
+    done = run.done(before) if before else None
     if done is None:
         raise UsageError(
             f"stage {stage} starts from stage {before}, which is not done; type: "
@@ -49,13 +66,7 @@ def load_initial_weights(run: Run, stage: str, network: Network) -> dict[str, An
                 run.path,
             )
         )
-    if done["settings_sha256"] != run.settings_digest():
-        raise UsageError(
-            f"{run.path}/run.toml is not what it was when stage {before} ended: restore it, or begin another run with "
-            f"it: {run.relaunch()}"
-        )
-    digest = load_best(run, before, network.model)
-    return {"stage": before, "weights_sha256": digest}
+    return done
 
 
 def load_best(run: Run, stage: str, model: tf.keras.Model) -> str:
@@ -149,17 +160,32 @@ def _with_best(run: Run, stage: str, record: Path, progress: Progress) -> Progre
     return dataclasses.replace(progress, best_epoch=epoch, weights=weights_file.name, weights_sha256=digest)
 
 
-def write_stage_file(run: Run, stage: str, comm: Comm, plan: Plan, network: Network, data: str) -> None:
-    """Write stage.json: the layers that train, the device, the software, and `data`, the sha256 of the manifest.
+def check_pseudo_labels(run: Run, stage: str, digest: str) -> None:
+    """Raises UsageError if `stage` has trained on other pseudo-labels than those whose manifest has this sha256."""
+    try:
+        recorded = json.loads((run.stage(stage) / STAGE_FILE).read_text())["pseudo"]["manifest_sha256"]
+    except FileNotFoundError:
+        return
+    if run.saved_step(stage) and recorded != digest:
+        raise UsageError(
+            f"{run.pseudo_labels(stage)} is not what the checkpoints of stage {stage} were trained on; delete "
+            f"{run.stage(stage)}, and the same command trains it anew"
+        )
 
-    Each start of the stage replaces it.
+
+def write_stage_file(
+    run: Run, stage: str, comm: Comm, plan: Plan, network: Network, data: str, more: Mapping[str, Any]
+) -> None:
+    """Write stage.json: the layers that train, the device, the software, `data`, the sha256 of the manifest, and
+    `more`. Each start of the stage replaces it.
     """
     count = sum(int(tf.size(variable)) for variable in network.model.trainable_variables)
     write_json(
-        run.stage(stage) / "stage.json",
+        run.stage(stage) / STAGE_FILE,
         {
             "stage": stage,
             "data_sha256": data,
+            **more,
             "trains": str(plan),
             "encoder_layers": list(plan.encoder_layers),
             "encoder_share": plan.encoder_share,
