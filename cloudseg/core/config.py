@@ -136,6 +136,8 @@ def resolve(layers: list[tuple[str, Mapping[str, Any]]], default_data: str | Non
     for where, layer in layers:
         for stage in layer.get("stage", {}):
             if stage not in names:
+                if stage == PSEUDO:
+                    raise UsageError(f"{where}: the stage pseudo has no pictures to label; add: --unlabelled DIR")
                 raise UsageError(
                     f"{where}: there is no stage {stage!r}{nearest(stage, names)} (`stages` lists them in their order)"
                 )

@@ -3,8 +3,8 @@
 A probability p of at least 0.5 is a positive label, as the most probable class is in the paper. Its confidence is
 max(p, 1 - p). Two limits keep out labels that are likely to be wrong: a picture is used if its mean confidence is high
 enough, and a pixel that is not sure in every class has no data, so losses ignore it (the threshold of FixMatch, Sohn et
-al. 2020, equation 4). The loss of a picture is weighted by its mean confidence (as Tranheden et al. 2021, section 3.2,
-weight it by the share of sure pixels).
+al. 2020, equation 4). The loss of a picture is weighted by its mean confidence; Tranheden et al. 2021 (DACS) weight it
+by the share of sure pixels.
 """
 
 from __future__ import annotations

@@ -122,10 +122,13 @@ def _write_shard(target: Target, run: Run, store: Store, source: Pictures, weigh
     """Write one shard and its record, of the pictures of the file of probabilities with the number of the shard."""
     samples: list[MadeSample] = []
     rejected: list[Rejection] = []
+    unreadable = store.skipped(target.index)
     for number in store.parts()[target.index]:
         if rank.stop.requested:
             raise Stopped("stopped while labelling pictures; the same command resumes from here")
-        made = _sample(number, run, store, source, target.size, weights)
+        made: MadeSample | str = "cannot be read"
+        if number not in unreadable:
+            made = _sample(number, run, store, source, target.size, weights)
         if isinstance(made, MadeSample):
             samples.append(made)
         else:
@@ -141,20 +144,17 @@ def _sample(
 ) -> MadeSample | str:
     """The sample of a picture, or the reason why it is left out."""
     settings, probability, valid = run.settings, store.read(number), store.valid(number)
-    confidence = pseudo_labels.confidence(probability, valid)
-    truth = pseudo_labels.labels(probability, valid, settings.pseudo_sure)
-    picture = source.read(number, size)
-    if picture.skipped:
-        return "cannot be read"
     if not valid.any():
         return "no pixel has data"
+    confidence = pseudo_labels.confidence(probability, valid)
+    truth = pseudo_labels.labels(probability, valid, settings.pseudo_sure)
     mask = cv2.resize(truth, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
     if confidence < settings.pseudo_sure or not has_data(mask).any():
         return f"its mean confidence is {confidence:.3f}, and pseudo_sure is {settings.pseudo_sure:g}"
     return MadeSample(
         source.names[number],
         NO_FOLD,
-        np.ascontiguousarray(picture.image),
+        np.ascontiguousarray(source.read(number, size).image),
         mask,
         truth,
         settings.pseudo_weight * confidence,

@@ -68,7 +68,7 @@ def undisturbed(labeller, data, pictures, tmp_path_factory) -> Path:
     """The run with both stages. Not to be changed."""
     run = copied(labeller, tmp_path_factory.mktemp("undisturbed"))
     said = train(run, "pseudo", data, pictures)
-    assert "new-05.png: is not a JPEG, PNG or TIFF picture; it is left out" in said
+    assert said.count("new-05.png: is not a JPEG, PNG or TIFF picture; it is left out") == 1
     assert f"27 images for training, {PICTURES - 1} of them with pseudo-labels, 5 for validation" in said
     return run
 

@@ -188,6 +188,11 @@ def test_without_pictures_there_is_no_stage_that_labels_and_no_setting_of_it_in_
     assert not {"unlabelled", "pseudo_sure", "pseudo_weight"} & config.to_table(settings).keys()
 
 
+def test_settings_of_the_stage_that_labels_need_pictures():
+    with pytest.raises(UsageError, match="the stage pseudo has no pictures to label; add: --unlabelled DIR"):
+        resolve({"stage": {"pseudo": {"lr": 1e-6}}})
+
+
 def test_the_option_of_the_command_line_is_the_setting():
     parser = argparse.ArgumentParser()
     config.add_arguments(parser)
