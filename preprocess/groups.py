@@ -1,15 +1,12 @@
 """Groups images that show the same clouds: those of one day whose regions overlap, by the names of NASA's files.
 
-Such names are PLATFORM_CorrectedReflectanceYYYYMMDD_WEST-EAST_SOUTH-NORTH.jpeg, in degrees, as those of the images that
-Rasp et al. (2020) labelled: Terra_CorrectedReflectance20100116_-135--114_-15--1.jpeg. Terra and Aqua pass within hours.
+Terra and Aqua pass within hours, so the platform does not matter.
 """
 
 from __future__ import annotations
 
 import csv
-import datetime
 import hashlib
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,36 +15,12 @@ from cloudseg.core.errors import UsageError
 from cloudseg.data import csv_rows, table_file
 from cloudseg.data.csv_rows import quoted
 from cloudseg.data.labels import name_problem
+from cloudseg.data.nasa_names import FORM, Scene, parse_scene
 
 NAMES = "names"
 """Value of --groups for images that have the names of NASA's files."""
 IMAGE, NASA_FILE = "image", "nasa_file"
 """Columns of a table of provenance; it may have others."""
-FORM = "PLATFORM_CorrectedReflectanceYYYYMMDD_WEST-EAST_SOUTH-NORTH.jpeg"
-_DEGREES = r"(-?\d{1,3}(?:\.\d+)?)"
-_NAME = re.compile(
-    rf"[A-Za-z0-9-]+_CorrectedReflectance(\d{{8}})_{_DEGREES}-{_DEGREES}_{_DEGREES}-{_DEGREES}(?:\.[A-Za-z]+)?"
-)
-
-
-@dataclass(frozen=True, order=True)
-class Scene:
-    """A day and a region. Degrees; `west` is from -180 to 180, `east` from `west` to `west` + 360."""
-
-    day: datetime.date
-    west: float
-    east: float
-    south: float
-    north: float
-
-    def overlaps(self, other: Scene) -> bool:
-        """Whether the days are equal and the regions have more than a border in common."""
-        return (
-            self.day == other.day
-            and self.south < other.north
-            and other.south < self.north
-            and any(self.west < other.east + turn and other.west + turn < self.east for turn in (-360, 0, 360))
-        )
 
 
 @dataclass(frozen=True)
@@ -106,27 +79,6 @@ def connected(scenes: Iterable[Scene]) -> list[list[Scene]]:
         others = [group for group in today if group not in touching]
         groups[day_began:] = [*others, [scene, *(member for group in touching for member in group)]]
     return groups
-
-
-def parse_scene(name: str) -> Scene | None:
-    """The scene of a NASA file with this name; None for a name of another form.
-
-    Raises ValueError for a day or degrees that do not exist.
-    """
-    match = _NAME.fullmatch(name)
-    if not match:
-        return None
-    day, (west, east, south, north) = match[1], map(float, match.groups()[1:])
-    try:
-        date = datetime.date(int(day[:4]), int(day[4:6]), int(day[6:]))
-    except ValueError:
-        raise ValueError(f"there is no day {day}") from None
-    if not (-180 <= west <= 180 and -180 <= east <= 180) or west == east:
-        raise ValueError(f"longitudes {west:g} to {east:g} are not from -180 to 180")
-    if not -90 <= south < north <= 90:
-        raise ValueError(f"latitudes {south:g} to {north:g} do not ascend from -90 to 90")
-    # A region that ends west of its beginning crosses the date line.
-    return Scene(date, west, east if east > west else east + 360, south, north)
 
 
 def read_table(path: Path) -> dict[str, Scene | None]:

@@ -19,7 +19,7 @@ from cloudseg.data.labels import CLASSES, ImageLabels, Row
 from cloudseg.data.shards import remake
 from preprocess.build import build
 from preprocess.fingerprint import check_fingerprint
-from preprocess.groups import NAMES, Groups, find_groups, parse_scene
+from preprocess.groups import NAMES, Groups, find_groups
 from preprocess.plan import assign_folds, assign_folds_to_groups, make_plan
 from preprocess.settings import Settings
 from tests.preprocess_source import REAL, run
@@ -83,12 +83,6 @@ def test_the_table_names_the_nasa_file_of_an_image(tmp_path: Path) -> None:
 
 def test_an_image_that_the_table_lacks_is_known_by_its_own_name(tmp_path: Path) -> None:
     assert find_groups([AQUA, "a.jpg"], table(tmp_path, [("a.jpg", TERRA)])).members == ((AQUA, "a.jpg"),)
-
-
-def test_names_of_other_forms_have_no_scene() -> None:
-    for name in ("0011165.jpg", TERRA.replace("_-15", "-15"), f"copy of {TERRA}", TERRA.replace("2010", "201")):
-        assert parse_scene(name) is None
-    assert parse_scene(TERRA) is not None
 
 
 # Faults of the table
