@@ -2,12 +2,15 @@
 
 python -m cloudseg.predict --run runs/NAME --images test_images --sample sample_submission.csv --out submission.csv
 python -m cloudseg.predict --run runs/NAME --images DIR --out masks --format geojson --report masks.html
+python -m cloudseg.predict --run runs/NAME --images DIR --out masks --format netcdf --bounds -61 10 -40 24
 python -m cloudseg.predict --run runs/a --with runs/b --weights 2 1 --images DIR --out submission.csv
 srun --ntasks-per-node=4 python -m cloudseg.predict --run runs/NAME --images DIR --out submission.csv
 python -m cloudseg.predict --check submission.csv --sample sample_submission.csv
 
 Reads JPEG, PNG and TIFF (GeoTIFF) images of any size. Masks follow the rules that `cloudseg.evaluate` tuned. The
 probability maps are kept in RUN/probabilities, so that the same command resumes, and needs no GPU for other rules.
+geojson, geotiff and netcdf are in degrees if a picture has a place: in its GeoTIFF tags, a world file, a name of NASA
+Worldview's form, or --bounds.
 """
 
 from __future__ import annotations
@@ -24,8 +27,11 @@ def parser() -> argparse.ArgumentParser:
     out = run.parser("predict", __doc__)
     add = out.add_argument
     add("--images", type=Path, metavar="DIR", help="folder of images")
-    add("--out", type=Path, metavar="FILE", help="file of the submission; with --format png or geojson, a folder")
-    add("--format", choices=("csv", "png", "geojson"), default="csv", help="(default %(default)s)")
+    add("--out", type=Path, metavar="FILE", help="file of the submission; with other formats, a folder")
+    add("--format", choices=("csv", "png", "geojson", "geotiff", "netcdf"), default="csv", help="(default %(default)s)")
+    add("--bounds", nargs=4, type=float, metavar=("W", "S", "E", "N"), help="where the pictures are, in degrees")
+    add("--time", metavar="TIME", help="when the pictures were taken: a day, or a time in UTC, as 2009-01-22T13:30")
+    add("--platform", metavar="NAME", help="the satellite that took the pictures")
     add("--sample", type=Path, metavar="FILE", help="sample_submission.csv, which lists the rows and their order")
     add("--with", dest="others", nargs="+", type=Path, default=[], metavar="RUN", help="more runs, for an ensemble")
     add("--weights", nargs="+", type=float, metavar="W", help="weight of each run (default: 1)")

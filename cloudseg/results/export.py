@@ -1,9 +1,13 @@
-"""Exports masks as coloured PNGs, and as GeoJSON polygons in pixel coordinates."""
+"""Exports masks as coloured PNGs, as GeoJSON, and with probabilities as GeoTIFF and NetCDF.
+
+Pictures with bounds have coordinates in degrees (`cloudseg.geo`); GeoJSON of others is in pixels.
+"""
 
 from __future__ import annotations
 
 import io
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -13,6 +17,50 @@ from PIL import Image
 from cloudseg.data.bitmask import pack
 from cloudseg.data.colours import COLOURS
 from cloudseg.data.labels import CLASSES
+from cloudseg.geo import netcdf, polygons, rasters
+from cloudseg.geo.georeference import Georeference
+from cloudseg.geo.layers import Layers
+
+GEOGRAPHIC = ("geojson", "geotiff", "netcdf")
+"""Formats that have coordinates."""
+FORMATS = ("png", *GEOGRAPHIC)
+"""Formats of a file, or several, per picture."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was predicted of a picture of `size` (height, width): `masks`, bool (C, h, w); `probability`, uint8
+    (C, h, w), 255 for 1; `valid`, bool (h, w), pixels with data."""
+
+    name: str
+    masks: np.ndarray
+    probability: np.ndarray
+    valid: np.ndarray
+    size: tuple[int, int]
+    reference: Georeference
+
+    def layers(self) -> Layers:
+        """The same at the size of the picture: masks by nearest neighbour, probabilities by linear interpolation."""
+        return Layers(
+            self.name,
+            np.stack([stretched(mask, self.size) for mask in self.masks]),
+            np.stack([cv2.resize(each, self.size[::-1], interpolation=cv2.INTER_LINEAR) for each in self.probability]),
+            stretched(self.valid, self.size),
+            self.reference,
+        )
+
+
+def files(form: str, prediction: Prediction) -> dict[str, bytes]:
+    """Encode a prediction in one of FORMATS: suffix of the file -> content."""
+    if form == "png":
+        return {".png": png(prediction.masks, prediction.size)}
+    if form == "geotiff":
+        return rasters.geotiffs(prediction.layers())
+    if form == "netcdf":
+        return {".nc": netcdf.netcdf(prediction.layers())}
+    if prediction.reference.bounds is not None:
+        return {".geojson": polygons.geojson(prediction.layers())}
+    return {".geojson": geojson(prediction.name, prediction.masks, prediction.probability, prediction.size)}
 
 
 def stretched(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -1,10 +1,10 @@
-"""Predicts masks of new images, and writes a submission, PNGs or polygons."""
+"""Predicts masks of new images, and writes a submission, or files of each picture."""
 
 from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from cloudseg.core import atomic
 from cloudseg.core.errors import DataError
 from cloudseg.core.run import Run
 from cloudseg.data.labels import CLASSES
+from cloudseg.geo.georeference import Georeference
 from cloudseg.results import export, inference, postprocess, report, submission
 from cloudseg.results.ensemble import Ensemble
 from cloudseg.results.evaluation import finished
@@ -29,6 +30,7 @@ def predict(
     rules: Sequence[postprocess.Rule],
     out: Path,
     form: str,
+    references: Mapping[str, Georeference],
     sample: Path | None,
     flips: bool,
     page: Path | None,
@@ -36,8 +38,9 @@ def predict(
 ) -> None:
     """Write the masks of a folder's pictures.
 
-    With `form` csv, `out` is a submission in the order of `sample`; with png or geojson, a folder with one file per
-    picture, at the picture's size. `page` is an HTML file that shows some of the pictures.
+    With `form` csv, `out` is a submission in the order of `sample`; with one of `export.FORMATS`, a folder with the
+    files of each picture, at the picture's size. `references` has what is known of the pictures' places and times, by
+    name. `page` is an HTML file that shows some of the pictures.
 
     Raises UsageError if no stage is finished, or a rule needs a presence head that a run lacks; DataError for a picture
     that cannot be read or that changes meanwhile; Stopped after a signal, with the probabilities so far on disk.
@@ -56,7 +59,7 @@ def predict(
         if form == "csv":
             _write_csv(ensemble, rules, out, sample, rank)
         else:
-            _write_files(ensemble, rules, out, form, rank)
+            _write_files(ensemble, rules, out, form, references, rank)
         if page:
             report.write_prediction(page, source, ensemble, rules, runs)
             log_line(rank.comm, f"{page}: some of the pictures with their masks")
@@ -81,16 +84,25 @@ def _write_csv(
     sys.stdout.flush()
 
 
-def _write_files(ensemble: Ensemble, rules: Sequence[postprocess.Rule], out: Path, form: str, rank: Rank) -> None:
+def _write_files(
+    ensemble: Ensemble,
+    rules: Sequence[postprocess.Rule],
+    out: Path,
+    form: str,
+    references: Mapping[str, Georeference],
+    rank: Rank,
+) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    names = ensemble.names
-    write: Callable[[str, np.ndarray, np.ndarray, tuple[int, int]], bytes]
-    write = export.geojson if form == "geojson" else lambda name, masks, probability, size: export.png(masks, size)
+    names, count = ensemble.names, 0
     for i in with_progress(rank.comm, "masks", len(names), len(names)):
-        probability = ensemble.read(names[i])
-        masks = postprocess.masks(probability, rules, ensemble.presence(names[i])) & ensemble.valid(names[i])
-        content = write(names[i], masks, probability, ensemble.size(names[i]))
-        # The picture's suffix is kept, as there may be a.jpg and a.png.
-        atomic.write(out / f"{names[i]}.{form}", content, sync=False)
+        name = names[i]
+        probability, valid = ensemble.read(name), ensemble.valid(name)
+        masks = postprocess.masks(probability, rules, ensemble.presence(name)) & valid
+        reference = references.get(name, Georeference())
+        prediction = export.Prediction(name, masks, probability, valid, ensemble.size(name), reference)
+        for suffix, content in export.files(form, prediction).items():
+            # The picture's suffix is kept, as there may be a.jpg and a.png.
+            atomic.write(out / f"{name}{suffix}", content, sync=False)
+            count += 1
         rank.heartbeat.progressed()
-    log_line(rank.comm, f"{out}: {len(names)} {form} files")
+    log_line(rank.comm, f"{out}: {count} {form} files")

@@ -10,7 +10,9 @@ import sys
 from cloudseg.core import run
 from cloudseg.core.errors import UsageError, to_type
 from cloudseg.core.signals import stop
-from cloudseg.results import postprocess, submission
+from cloudseg.geo import georeference
+from cloudseg.geo.georeference import Georeference
+from cloudseg.results import export, postprocess, submission
 from cloudseg.results.sources import Pictures
 from cloudseg.training import rank
 
@@ -32,7 +34,19 @@ def predict(args: argparse.Namespace) -> None:
     wanted = list(dict.fromkeys(image for image, _ in rows)) if args.sample else None
     source = Pictures(args.images, wanted, args.skip_damaged)
     submission.refuse_names(source.names, args.format)
+    references: dict[str, Georeference] = {}
+    if args.format in export.GEOGRAPHIC:
+        options = georeference.given(args.bounds, args.time, args.platform)
+        references = {name: georeference.find(source.folder / name, options) for name in source.names}
     with rank.started(first, stop) as own:
+        nowhere = [name for name, reference in references.items() if reference.bounds is None]
+        if nowhere and own.comm.rank == 0:
+            print(
+                f"warning: {len(nowhere)} of {len(references)} pictures have no known place, for example {nowhere[0]}: "
+                f"their coordinates are pixels; {georeference.HOW_TO_PLACE}",
+                file=sys.stderr,
+                flush=True,
+            )
         missing = submission.missing(rows)
         if missing and own.comm.rank == 0:
             print(
@@ -44,7 +58,7 @@ def predict(args: argparse.Namespace) -> None:
         from cloudseg.results import prediction  # imports TensorFlow, after the checks
 
         prediction.predict(
-            runs, args.weights, source, rules, args.out, args.format, args.sample, flips, args.report, own
+            runs, args.weights, source, rules, args.out, args.format, references, args.sample, flips, args.report, own
         )
 
 
@@ -55,6 +69,10 @@ def _check_output(args: argparse.Namespace) -> None:
         raise UsageError(f"give the pictures and where the masks go: --images DIR --out {out}")
     if args.sample and args.format != "csv":
         raise UsageError(f"--sample is for submissions, not for --format {args.format}")
+    located = [f"--{name}" for name in ("bounds", "time", "platform") if getattr(args, name) is not None]
+    if located and args.format not in export.GEOGRAPHIC:
+        forms = " or ".join(f"--format {form}" for form in export.GEOGRAPHIC)
+        raise UsageError(f"{located[0]} is for formats with coordinates: {forms}")
     if args.format == "csv" and args.out.is_dir():
         file = shlex.quote(str(args.out / "submission.csv"))
         raise UsageError(f"{args.out} is a folder: give the submission's file, --out {file}")

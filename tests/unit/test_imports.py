@@ -78,6 +78,15 @@ def test_streamlit_is_behind_the_showcase():
     assert {path for path in importers("streamlit") if not path.startswith("cloudseg/showcase/")} == set()
 
 
+@pytest.mark.parametrize("library", ["rasterio", "xarray", "geopandas", "shapely", "pyproj"])
+def test_libraries_of_geography_are_behind_geo_and_imported_in_functions(library):
+    assert importers(library) != set()
+    assert {path for path in importers(library) if not path.startswith("cloudseg/geo/")} == set()
+    for path in (ROOT / "cloudseg" / "geo").glob("*.py"):
+        tops = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        assert library not in ast.unparse(ast.Module(tops, [])), path
+
+
 @pytest.mark.parametrize("library", ["tensorflow", "segmentation_models", "horovod"])
 def test_tensorflow_stays_in_nets_training_results_the_feed_and_doctors_ranks(library):
     rooms = ("cloudseg/nets/", "cloudseg/training/", "cloudseg/results/")
