@@ -81,8 +81,8 @@ def dataset(layers: Layers) -> xarray.Dataset:
                 "calendar": "standard",
                 "dtype": "float64",
             }
-    for name, variable in out.variables.items():
-        if name not in ("mask", "probability"):
+    for key, variable in out.variables.items():
+        if key not in ("mask", "probability"):
             variable.encoding["_FillValue"] = None  # CF: coordinates have no missing values
     return out
 
