@@ -23,5 +23,5 @@ def names(folder: Path, option: str) -> list[str]:
         raise UsageError(f"{folder} is not a folder; give one with pictures: {option} DIR")
     found = sorted(path.name for path in folder.iterdir() if is_picture(path))
     if not found:
-        raise UsageError(f"{folder} holds no picture ({', '.join(SUFFIXES)})")
+        raise UsageError(f"{folder} holds no picture ({', '.join(SUFFIXES)}); give a folder with some: {option} DIR")
     return found
