@@ -61,3 +61,18 @@ def parse_scene(name: str) -> Scene | None:
         raise ValueError(f"latitudes {south:g} to {north:g} do not ascend from -90 to 90")
     # A region that ends west of its beginning crosses the date line.
     return Scene(date, west, east if east > west else east + 360, south, north, platform)
+
+
+def scene_name(platform: str, scene: Scene) -> str:
+    """The name of a NASA file with this scene, in FORM without the suffix; the reverse of `parse_scene`.
+
+    Degrees are written to six decimals at most.
+    """
+    degrees = (scene.west, scene.east if scene.east <= 180 else scene.east - 360, scene.south, scene.north)
+    west, east, south, north = map(_degrees, degrees)
+    day = scene.day.isoformat().replace("-", "")
+    return f"{platform}_CorrectedReflectance{day}_{west}-{east}_{south}-{north}"
+
+
+def _degrees(value: float) -> str:
+    return f"{round(value, 6) + 0.0:.6f}".rstrip("0").rstrip(".")  # + 0.0 makes -0.0 positive
