@@ -11,6 +11,7 @@ from cloudseg.core.errors import UsageError, run_command
 
 COMMANDS = {
     "data": {
+        "cloudseg.fetch": "download satellite pictures of NASA, or the competition's files, on the login node",
         "preprocess": "make shards from train.csv and its JPEGs",
         "cloudseg.demo": "write a small generated data set",
         "cloudseg.weights": "download ImageNet encoder weights on the login node",

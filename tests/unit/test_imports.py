@@ -25,6 +25,7 @@ ROOMS = {
     "performance": ("core", "data", "nets", "training", "slurm", "monitor"),
     "chain": ("core", "data", "nets", "training", "slurm", "monitor", "job"),
     "checks": ("core", "nets", "training", "slurm", "job", "performance", "chain"),
+    "fetching": ("core", "data"),
     "preprocess": ("core", "data"),
 }
 """Folder of cloudseg (and preprocess) -> the folders that it may import. Commands import any."""
