@@ -71,9 +71,9 @@ def _fetch(pictures: Sequence[plan.Picture], given: argparse.Namespace, words: S
     if done.failed:
         _name("failed", [f"{picture.name}: {reason}" for picture, reason in done.failed])
         _name("not tried", [picture.name for picture in done.not_tried])
-        rest = f", and {len(done.not_tried)} were not tried, as the service seems to be down" if done.not_tried else ""
+        rest = f", and {len(done.not_tried)} were not tried" if done.not_tried else ""
         raise CloudsegError(
-            f"{len(done.failed)} of {len(pictures)} pictures failed{rest}; to fetch them, type again: "
+            f"{len(done.failed)} of {len(pictures)} pictures failed{rest}; to fetch them, type later: "
             f"{to_type('cloudseg.fetch', *words)}"
         )
 

@@ -20,7 +20,7 @@ T = TypeVar("T")
 PAUSES = (2.0, 8.0, 32.0)
 """Seconds to wait, at least, before each retry."""
 LONGEST_PAUSE = 300.0
-"""A service that asks for a longer pause ends the command."""
+"""Seconds that the client waits, at most, if the service asks for a pause."""
 LONGEST_TRANSFER = 600.0
 """Seconds after which an answer that still arrives counts as broken."""
 MOST_BYTES = 256 << 20
@@ -36,6 +36,10 @@ class Broken(Exception):
     def __init__(self, reason: str, wait: float = 0.0) -> None:
         super().__init__(reason)
         self.wait = wait
+
+
+class PauseAsked(Broken):
+    """The service asks for a pause that is longer than LONGEST_PAUSE."""
 
 
 class Refused(Exception):
@@ -74,8 +78,8 @@ class Client:
     def get(self, url: str, read: Callable[[Answer], T], name: str) -> T:
         """Request `url` and return `read(answer)`. Repeats the request if `read` raises Broken.
 
-        `name` says in messages what is requested. Raises Broken after the last retry, Refused, or what else `read`
-        raises. Raises CloudsegError if no connection can be made or if the service asks for a long pause.
+        `name` says in messages what is requested. Raises Broken after the last retry, PauseAsked, Refused, or what
+        else `read` raises. Raises CloudsegError if no connection could be made yet.
         """
         for pause in (*PAUSES, None):
             self._wait_for_turn()
@@ -83,11 +87,8 @@ class Client:
                 return read(self._request(url))
             except Broken as error:
                 if error.wait > LONGEST_PAUSE:
-                    raise CloudsegError(
-                        f"{_host(url)} asks to send no request for {error.wait:.0f} s ({error}); type the same command "
-                        "again after that"
-                    ) from None
-                if isinstance(error, _Unreachable) and (pause is None or not self._reached):
+                    raise PauseAsked(f"{_host(url)} asks for a pause of {error.wait:.0f} s ({error})") from None
+                if isinstance(error, _Unreachable) and not self._reached:
                     raise CloudsegError(
                         f"{_host(url)} cannot be reached: {error}. If this node has no internet, run it on a login "
                         "node; if a proxy leads to the internet, set https_proxy"

@@ -12,7 +12,7 @@ import numpy as np
 from cloudseg.core import atomic
 from cloudseg.core.errors import CloudsegError
 from cloudseg.fetching import wms
-from cloudseg.fetching.client import Answer, Broken, Client, Refused
+from cloudseg.fetching.client import Answer, Broken, Client, PauseAsked, Refused
 from cloudseg.fetching.plan import Picture
 from preprocess.images import BLACK, ImageError, decode_image
 from preprocess.progress import Progress
@@ -66,7 +66,7 @@ def fetch(pictures: Sequence[Picture], out: Path, service: str, client: Client) 
             except (Broken, Refused) as error:
                 outcome.failed.append((picture, str(error)))
                 in_a_row += 1
-                if in_a_row == MOST_FAILURES:
+                if in_a_row == MOST_FAILURES or isinstance(error, PauseAsked):
                     outcome.not_tried = absent[number + 1 :]
                     break
             progress.advance(1)

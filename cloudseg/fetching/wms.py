@@ -1,7 +1,7 @@
 """The Web Map Service of NASA GIBS: its URLs and XML documents, without any transfer.
 
 Sources: OGC 06-042, Web Map Server Implementation Specification 1.3.0 (de la Beaujardiere, 2006); NASA, GIBS API
-documentation, "Access Basics" (nasa-gibs.github.io/gibs-api-docs/access-basics).
+documentation, "Access Basics", 2025-11-13 (nasa-gibs.github.io/gibs-api-docs/access-basics).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PERMANENT = frozenset(
         "OperationNotSupported",
     )
 )
-"""Codes of exceptions which the same request meets again (OGC 06-042, table E.1)."""
+"""Codes of exceptions which the same request meets again (OGC 06-042, annex E)."""
 
 
 class NotUnderstood(ValueError):
@@ -85,9 +85,9 @@ def capabilities_url(service: str) -> str:
 
 
 def map_url(service: str, picture: Picture) -> str:
-    """URL of a picture (OGC 06-042, 7.3, table 8).
+    """URL of a picture (OGC 06-042, 7.3).
 
-    In version 1.3.0 the axes of EPSG:4326 are latitude, then longitude, so BBOX is south,west,north,east (6.7.3.3).
+    In version 1.3.0 the axes of EPSG:4326 are latitude, then longitude, so BBOX is south,west,north,east (6.7.3).
     """
     scene = picture.scene
     return _url(
@@ -126,7 +126,7 @@ def parse_capabilities(document: bytes) -> Capabilities:
 
 
 def parse_exception(document: bytes) -> ServiceException:
-    """Read a ServiceExceptionReport (OGC 06-042, annex E.2). Raises NotUnderstood for anything else."""
+    """Read a ServiceExceptionReport (OGC 06-042, annex E). Raises NotUnderstood for anything else."""
     root = _root(document)
     element = root.find("{*}ServiceException")
     if _tag(root) != "ServiceExceptionReport" or element is None:
@@ -155,7 +155,7 @@ def _number(element: ET.Element | None, tag: str) -> int | None:
 
 
 def _periods(text: str) -> tuple[Period, ...]:
-    """Periods of a list of days, or of FIRST/LAST/STEP (OGC 06-042, annex C.2, table C.1; annex D)."""
+    """Periods of a list of days, or of FIRST/LAST/STEP (OGC 06-042, annexes C and D)."""
     return tuple(sorted((_period(part) for part in text.split(",") if part.strip()), key=lambda one: one.first))
 
 

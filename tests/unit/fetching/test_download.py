@@ -157,6 +157,14 @@ def test_a_service_that_is_down_is_not_asked_for_every_day(service, tmp_path):
     assert (len(done.failed), len(done.not_tried)) == (5, 15)
 
 
+def test_a_service_that_asks_for_a_long_pause_gets_no_further_request(service, tmp_path):
+    service.faults["2009-01-02"] = [status(429, Retry_After="3600")]
+    done = download(pictures("2009-01-01..2009-01-04"), tmp_path, service)
+    assert service.days == ["", "2009-01-01", "2009-01-02"]
+    assert "asks for a pause of 3600 s" in days_of(done.failed)["2009-01-02"]
+    assert [picture.scene.day.day for picture in done.not_tried] == [3, 4]
+
+
 def test_a_layer_that_the_service_does_not_have_is_named(service, tmp_path):
     service.layers = service.layers[1:]
     with pytest.raises(CloudsegError, match="the service has no layer MODIS_Terra_CorrectedReflectance_TrueColor"):
@@ -210,7 +218,7 @@ def test_the_command_names_failed_days_and_what_to_type(service, tmp_path, capsy
         command.main(given)
     assert error.value.exit_code == 1
     assert str(error.value).startswith(
-        "1 of 2 pictures failed; to fetch them, type again: python -m cloudseg.fetch --d"
+        "1 of 2 pictures failed; to fetch them, type later: python -m cloudseg.fetch --d"
     )
     assert str(error.value).endswith(" ".join(given))
     said = capsys.readouterr().out
