@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cloudseg.core import atomic
-from cloudseg.core.errors import CloudsegError
+from cloudseg.core.errors import CloudsegError, UsageError
 from cloudseg.fetching import wms
 from cloudseg.fetching.client import Answer, Broken, Client, PauseAsked, Refused
 from cloudseg.fetching.plan import Picture
@@ -156,5 +156,5 @@ def _prepare(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CloudsegError(f"--out {out} cannot be made: {error.strerror}; choose another folder") from None
+        raise UsageError(f"--out {out} cannot be made: {error.strerror}; choose another folder") from None
     atomic.remove_temporary_files(out, r".*\.jpeg")

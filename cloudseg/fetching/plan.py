@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from cloudseg.core.config import nearest
 from cloudseg.core.errors import UsageError
-from preprocess.groups import Scene, scene_name
+from cloudseg.data.nasa_names import Scene, scene_name
 
 FIRST_DAYS = {"Terra": datetime.date(2000, 2, 24), "Aqua": datetime.date(2002, 7, 4)}
 """Platform -> the first day with pictures of its MODIS instrument."""
@@ -21,7 +21,7 @@ RESOLUTION = 0.01
 FINEST = 0.002
 """Least degrees per pixel; the layers have 0.0022 (250 m)."""
 BYTES_PER_PIXEL = 0.24
-"""Mean of nine JPEGs of the competition, of 2100 x 1400 pixels and 0.58 to 0.83 MB each."""
+"""Mean of eleven JPEGs of 2100 x 1400 pixels and 0.58 to 0.83 MB each."""
 _EXACT = 1e-6
 """Degrees, or pixels, that count as equal."""
 
@@ -55,7 +55,7 @@ class Picture:
 
     @property
     def name(self) -> str:
-        """File name, in the form that `preprocess.groups.parse_scene` reads."""
+        """File name, in the form that `nasa_names.parse_scene` reads."""
         return f"{scene_name(self.platform, self.scene)}.jpeg"
 
 

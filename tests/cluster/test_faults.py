@@ -109,14 +109,15 @@ def run(struck, undisturbed_stage) -> Chain:
     return struck.get()
 
 
-def assert_goes_on(run: Chain, undisturbed: Chain, restarts: int) -> None:
+def assert_goes_on(run: Chain, undisturbed: Chain, restarts: int, or_more: bool = False) -> None:
     """`run` has started again `restarts` times in all, and makes the checkpoints of `undisturbed`."""
     run.until_requeued("frozen", restarts)
     results = list(run.path.glob("jobs/submitit/*_result.pkl"))
     assert not results or (run.stage("frozen") / "DONE.json").exists(), "a stage that goes on has no result yet"
     saved = run.steps("frozen")
     run.until_step("frozen", saved + 1)
-    assert run.restarts("frozen") == restarts, run.log("frozen")
+    found = run.restarts("frozen")
+    assert found == restarts or (or_more and found > restarts), run.log("frozen")
     assert_same_checkpoint(run, undisturbed)
 
 
@@ -164,7 +165,8 @@ def out_of_time(standing_still, undisturbed_stage) -> Chain:
 
 
 def test_a_walltime_of_two_minutes(out_of_time, undisturbed_stage):
-    assert_goes_on(out_of_time, undisturbed_stage, out_of_time.saved + 1)
+    # On a busy machine its next two minutes may be over before the next step.
+    assert_goes_on(out_of_time, undisturbed_stage, out_of_time.saved + 1, or_more=True)
     assert "stopped on a signal" in out_of_time.past_attempts("frozen")[-1]["reason"]
 
 

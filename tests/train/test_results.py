@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cloudseg.core.errors import UsageError
+from cloudseg.core.run import open_run
+from cloudseg.results import evaluation
 from tests import processes
 from tests.train.conftest import ROOT, done, environment, stage_folder, start_ranks
 
@@ -166,6 +169,8 @@ def test_runs_of_several_folds_are_judged_on_what_they_did_not_see(chain, copy, 
     manifest = json.loads((data / "manifest.json").read_text())
     assert found["images"] == sum(sample["fold"] in (0, 1) for sample in manifest["samples"])
     assert found["folds"] == [0, 1]
+    with pytest.raises(UsageError, match=r"the runs validate on folds \[0, 1\]"):
+        evaluation._check_same_fold([open_run(chain), open_run(copy)])
 
 
 def test_a_run_and_itself_are_the_run(chain, tmp_path):

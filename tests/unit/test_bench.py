@@ -26,7 +26,18 @@ from cloudseg.core.errors import CloudsegError, UsageError
 from cloudseg.data import rle
 
 ROOT = Path(__file__).resolve().parents[2]
-BENCHMARKS = ("preprocess", "feed", "storage", "step", "checkpoint", "validation", "science", "scaling", "links", "search")
+BENCHMARKS = (
+    "preprocess",
+    "feed",
+    "storage",
+    "step",
+    "checkpoint",
+    "validation",
+    "science",
+    "scaling",
+    "links",
+    "search",
+)
 MISSING = "a_package_that_nobody_has"
 
 

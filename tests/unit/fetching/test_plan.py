@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudseg.core.errors import UsageError
+from cloudseg.data.nasa_names import Scene, parse_scene, scene_name
 from cloudseg.fetching.plan import (
     Bounds,
     check_bounds,
@@ -18,7 +19,6 @@ from cloudseg.fetching.plan import (
     parse_platforms,
     plan,
 )
-from preprocess.groups import Scene, parse_scene, scene_name
 
 DAY = datetime.date(2009, 1, 22)
 TODAY = datetime.date(2026, 11, 27)
