@@ -117,6 +117,7 @@ def _build_in_pool(jobs: list[ShardJob], workers: int, progress: Progress) -> No
                 build_shard(job, _counting(pool.map, progress))
         except BrokenProcessPool as error:
             kill_all()  # the pool's SIGTERM is blocked in workers, and one may wait for a lock that the killed one held
+            pool.shutdown(cancel_futures=True)  # its thread closes a pipe that Python's exit would write to
             raise CloudsegError(
                 "a worker process was killed (out of memory?). Finished shards are kept; the same command resumes from "
                 "here, with a smaller --workers if memory is short"
