@@ -11,7 +11,7 @@ import numpy as np
 from cloudseg.data.bitmask import has_data, unpack
 from cloudseg.results import components, postprocess, search
 from cloudseg.results.postprocess import Rule
-from cloudseg.results.scoring import AREAS, Read, Scoring
+from cloudseg.results.scoring import Read, Scoring, surface
 
 Masks = Callable[[int, np.ndarray], np.ndarray]
 """Image number and its probabilities, uint8 (C, h, w) -> its masks, bool (C, h, w)."""
@@ -35,7 +35,7 @@ def score(
         return _count_image(probability, bits, masks(i, probability))
 
     surfaces = [
-        [_surface(search.curve(at, Rule())) for at in of_class]
+        [surface(search.curve(at, Rule())) for at in of_class]
         for of_class in components.collect(read_image, images, search.THRESHOLDS, threads)
     ]
     with ThreadPoolExecutor(threads) as pool:
@@ -57,8 +57,3 @@ def _count_image(probability: np.ndarray, bits: np.ndarray, found: np.ndarray) -
 def _counts(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Pixels in both, in `found` and in `truth`, bool (C, h, w) each: int64 (C, 3)."""
     return np.stack([each.sum(axis=(1, 2), dtype=np.int64) for each in (found & truth, found, truth)], axis=1)
-
-
-def _surface(curve: search.Curve) -> np.ndarray:
-    """Mean Dice over AREAS."""
-    return curve.dice[np.searchsorted(curve.areas, AREAS, side="right") - 1]

@@ -97,7 +97,7 @@ def score(
         np.stack([each.untuned for each in per_image]),
         overlap,
         np.sum([each.histogram for each in per_image], axis=0),
-        np.array([[_surface(search.curve(at, Rule())) for at in of_class] for of_class in all_components]),
+        np.array([[surface(search.curve(at, Rule())) for at in of_class] for of_class in all_components]),
     )
 
 
@@ -123,7 +123,8 @@ def _shape(rule: Rule, counts: np.ndarray) -> Rule:
     return dataclasses.replace(rule, shape=SHAPES[int(np.argmax(np.round(dice, 12)))])
 
 
-def _surface(curve: search.Curve) -> np.ndarray:
+def surface(curve: search.Curve) -> np.ndarray:
+    """Mean Dice over AREAS, float64 (areas,)."""
     return curve.dice[np.searchsorted(curve.areas, AREAS, side="right") - 1]
 
 

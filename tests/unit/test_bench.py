@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from bench import kernel, ranks, source
+from bench.__main__ import BENCHMARKS
 from bench.checkpoint import raw
 from bench.checkpoint.job import Saved, Trained
 from bench.checkpoint.run import add_saving, add_training
@@ -26,18 +27,6 @@ from cloudseg.core.errors import CloudsegError, UsageError
 from cloudseg.data import rle
 
 ROOT = Path(__file__).resolve().parents[2]
-BENCHMARKS = (
-    "preprocess",
-    "feed",
-    "storage",
-    "step",
-    "checkpoint",
-    "validation",
-    "science",
-    "scaling",
-    "links",
-    "search",
-)
 MISSING = "a_package_that_nobody_has"
 
 
