@@ -197,9 +197,9 @@ def test_all_folds_of_a_cross_validation_predict_each_image(chain, others, tmp_p
     assert found["weights"] == [1.0, 1.0]
 
 
-def test_several_runs_need_the_rules_of_their_evaluation(chain, others, tmp_path):
-    other, both = of_fold_1(chain, tmp_path / "other"), tmp_path / "both"
-    runs = ("--run", chain, "--with", other)
+def test_several_runs_need_the_rules_of_their_evaluation(run, others, tmp_path):
+    other, both = of_fold_1(run, tmp_path / "other"), tmp_path / "both"
+    runs = ("--run", run, "--with", other)
     on_other = ("evaluate", *runs, "--data", others["csv"], "--out", tmp_path / "on-other")
     said = type_(*on_other, expect=2)
     command = shlex.split(said.partition("evaluation: ")[2].partition("   then")[0].replace("DIR", str(both)))
