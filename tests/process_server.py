@@ -35,6 +35,9 @@ from typing import Any, NoReturn
 OURS = ("cloudseg", "preprocess", "bench", "tests")
 """Imported anew by every process."""
 
+libraries_files: set[int] = set()
+"""Numbers of the files that imported libraries have opened and go on to use, as /dev/urandom."""
+
 kept: list[Any] = []
 """What must not be collected, as files would be closed whose numbers others have by then."""
 
@@ -44,8 +47,10 @@ def main() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests may run under nohup
     connection = socket.socket(fileno=int(sys.argv[1]))
     with open(os.devnull, "w") as null, contextlib.redirect_stdout(null):  # noqa: PTH123
+        before = open_files()
         for name in sys.argv[2:]:
             importlib.import_module(name)
+        libraries_files.update(open_files() - before)
     gc.collect()
     gc.freeze()  # else the first collection of a process would copy all this memory
     while True:
@@ -67,6 +72,7 @@ def main() -> None:
                 time.sleep(0.001)
             if job["session"]:
                 os.setsid()
+            connection.detach()  # its number will be that of another file
             become(job["words"], files, job["cwd"], job["env"])
             execute()
             return
@@ -87,7 +93,8 @@ def become(words: list[str], files: list[int], cwd: str, environ: dict[str, str]
     copies = [os.dup(file) for file in files]
     for number, file in enumerate(copies):
         os.dup2(file, number)
-    os.closerange(3, 65536)
+    for number in open_files() - {0, 1, 2} - libraries_files:
+        os.close(number)
     os.chdir(cwd)
     for name in set(os.environ) - set(environ):
         del os.environ[name]
@@ -111,6 +118,12 @@ def become(words: list[str], files: list[int], cwd: str, environ: dict[str, str]
     # Processes of multiprocessing that the parent has started.
     process._children.clear()  # type: ignore[attr-defined]
     resource_tracker._resource_tracker._fd = resource_tracker._resource_tracker._pid = None  # type: ignore[attr-defined]
+
+
+def open_files() -> set[int]:
+    """Numbers of the files that this process has open."""
+    found = {int(name) for name in os.listdir("/proc/self/fd")}  # noqa: PTH208
+    return {number for number in found if os.path.exists(f"/proc/self/fd/{number}")}  # noqa: PTH110
 
 
 def output(number: int, unbuffered: bool, errors: str) -> io.TextIOWrapper:
