@@ -86,7 +86,7 @@ def _serve(pipe: Connection, module: str, job: Any) -> None:
     """Main function of a contender's process: measure on request until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the benchmark, which ends this process
     # Contenders run on CPUs: on a GPU they would compete for its memory.
-    os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     try:
         try:
             measure: Measure = importlib.import_module(module).contender(job)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +22,6 @@ def run_ranks(module: str, job: Any, kind: Callable[..., T], ranks: int, folder:
     """
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / JOB, job)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     code = launcher.local(["-m", "bench.rank", module, str(folder)], ranks)
     if code:
         raise CloudsegError(f"the ranks failed with exit code {code}; the reason is above")

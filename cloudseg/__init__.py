@@ -1,6 +1,10 @@
 import importlib.util
 import sys
 
+from cloudseg.core import libraries
+
+libraries.set_variables()
+
 # sys.argv starts with "-m" while Python imports this package to find the module of `python -m cloudseg.COMMAND`.
 if sys.argv[:1] == ["-m"]:
     if sys.version_info < (3, 11) or importlib.util.find_spec("numpy") is None:

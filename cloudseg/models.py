@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 
 from cloudseg.core.errors import UsageError, run_command
 from cloudseg.nets import names
@@ -40,7 +39,6 @@ def main() -> None:
     for name in args.names:
         names.parse(name)
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     from cloudseg.nets import freeze, models
 

@@ -22,6 +22,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from cloudseg.core.libraries import VARIABLES
+
 LIGHT = ("numpy", "pandas", "h5py", "cv2", "PIL.Image", "tqdm")
 """What is imported in a second."""
 HEAVY = (*LIGHT, "matplotlib.pyplot", "submitit", "tensorflow", "horovod.tensorflow", "segmentation_models")
@@ -87,7 +89,7 @@ class _Server:
         environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         self.process = subprocess.Popen(
             [sys.executable, script, str(theirs.fileno()), *libraries], pass_fds=[theirs.fileno()], cwd="/",
-            env=environ | {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2", "SM_FRAMEWORK": "tf.keras"},
+            env=environ | VARIABLES | {"CUDA_VISIBLE_DEVICES": ""},
             stdin=subprocess.DEVNULL, start_new_session=True,  # Ctrl-C is for pytest and what it tests
         )  # fmt: skip
         theirs.close()

@@ -89,7 +89,6 @@ def _seconds(step: Step) -> float:
 
 
 def _layers(name: str, share: float) -> list[Layer]:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from cloudseg.nets import count_cost as network_cost
     from cloudseg.nets import freeze, models
 

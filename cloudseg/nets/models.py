@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 from collections.abc import Callable, Iterator
-
-os.environ.setdefault("SM_FRAMEWORK", "tf.keras")
 
 import numpy as np
 import tensorflow as tf

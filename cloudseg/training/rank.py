@@ -45,7 +45,6 @@ def started(run: Run, stop: StopFlag) -> Iterator[Rank]:
     heartbeat = Heartbeat(own, number, size)
     heartbeat.start()
     with stopping.propagated(own, number, stop):
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
         with _imports():
             import tensorflow as tf
