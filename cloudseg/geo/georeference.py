@@ -73,7 +73,7 @@ def find(path: Path, options: Georeference) -> Georeference:
     fit the bounds of its name or of `options`, its coordinates are not degrees (EPSG:4326), or it is turned or tilted.
     """
     sources = {FILE: _from_file(path), NAME: _from_name(path), OPTIONS: options}
-    size = _upright_size(path)
+    size = upright_size(path)
     bounds = {source: found.bounds for source, found in sources.items() if found.bounds is not None}
     times = {source: found.time for source, found in sources.items() if found.time is not None}
     platforms = {source: found.platform for source, found in sources.items() if found.platform}
@@ -178,8 +178,9 @@ def _orientation(path: Path) -> int:
         return image.getexif().get(ORIENTATION, 1)
 
 
-def _upright_size(path: Path) -> tuple[int, int] | None:
+def upright_size(path: Path) -> tuple[int, int] | None:
     """Height and width of a picture as `predict` reads it; None for a file that is no picture."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # pixels are not decoded here
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -188,4 +189,6 @@ def _upright_size(path: Path) -> tuple[int, int] | None:
                 turned = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
     except Exception:  # Pillow's parsers raise errors of many classes
         return None
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
     return (width, height) if turned else (height, width)

@@ -54,13 +54,18 @@ def files(form: str, prediction: Prediction) -> dict[str, bytes]:
     """Encode a prediction in one of FORMATS: suffix of the file -> content."""
     if form == "png":
         return {".png": png(prediction.masks, prediction.size)}
+    return encoded(form, prediction.layers())
+
+
+def encoded(form: str, layers: Layers) -> dict[str, bytes]:
+    """Encode layers in one of GEOGRAPHIC: suffix of the file -> content."""
     if form == "geotiff":
-        return rasters.geotiffs(prediction.layers())
+        return rasters.geotiffs(layers)
     if form == "netcdf":
-        return {".nc": netcdf.netcdf(prediction.layers())}
-    if prediction.reference.bounds is not None:
-        return {".geojson": polygons.geojson(prediction.layers())}
-    return {".geojson": geojson(prediction.name, prediction.masks, prediction.probability, prediction.size)}
+        return {".nc": netcdf.netcdf(layers)}
+    if layers.reference.bounds is not None:
+        return {".geojson": polygons.geojson(layers)}
+    return {".geojson": geojson(layers.name, layers.masks, layers.probability, layers.size)}
 
 
 def stretched(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

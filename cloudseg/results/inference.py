@@ -14,6 +14,7 @@ from cloudseg.data.labels import CLASSES
 from cloudseg.data.shards import TRUTH_SIZE, Manifest
 from cloudseg.nets.models import Network
 from cloudseg.results.probabilities import PART, Store
+from cloudseg.results.scenes import Scenes
 from cloudseg.results.sources import Pictures, Prepared, Source
 from cloudseg.training import restore
 from cloudseg.training.build import build_network
@@ -101,7 +102,7 @@ def predictor(
     return predict
 
 
-def find_digests(source: Pictures, rank: Rank) -> None:
+def find_digests(source: Pictures | Scenes, rank: Rank) -> None:
     """Set `source.digests` on every rank. Each rank reads the pictures that it will predict. Raises Stopped after a
     signal."""
     comm = rank.comm

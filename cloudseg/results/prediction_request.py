@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shlex
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 from cloudseg.core import run
 from cloudseg.core.errors import UsageError, to_type
 from cloudseg.core.signals import stop
-from cloudseg.geo import georeference
+from cloudseg.geo import georeference, lattice
+from cloudseg.geo.bounds import Bounds
 from cloudseg.geo.georeference import Georeference
 from cloudseg.results import export, postprocess, submission
+from cloudseg.results.scenes import Scenes
 from cloudseg.results.sources import Pictures
 from cloudseg.training import rank
+from preprocess.images import MOST_PIXELS
 
 
 def predict(args: argparse.Namespace) -> None:
@@ -32,12 +38,16 @@ def predict(args: argparse.Namespace) -> None:
     rules = postprocess.load(thresholds)
     rows = list(submission.names(args.sample)) if args.sample else []
     wanted = list(dict.fromkeys(image for image, _ in rows)) if args.sample else None
-    source = Pictures(args.images, wanted, args.skip_damaged)
-    submission.refuse_names(source.names, args.format)
+    pictures = Pictures(args.images, wanted, args.skip_damaged)
+    submission.refuse_names(pictures.names, args.format)
     references: dict[str, Georeference] = {}
+    rasters: dict[str, Bounds] = {}
     if args.format in export.GEOGRAPHIC:
         options = georeference.given(args.bounds, args.time, args.platform)
-        references = {name: georeference.find(source.folder / name, options) for name in source.names}
+        references = {name: georeference.find(pictures.folder / name, options) for name in pictures.names}
+        rasters = _rasters(pictures.folder, references, args.scale)
+        whole = [name for name in pictures.names if name not in rasters]
+        pictures = Pictures(args.images, whole, args.skip_damaged)
     with rank.started(first, stop) as own:
         nowhere = [name for name, reference in references.items() if reference.bounds is None]
         if nowhere and own.comm.rank == 0:
@@ -57,9 +67,29 @@ def predict(args: argparse.Namespace) -> None:
             )
         from cloudseg.results import prediction  # imports TensorFlow, after the checks
 
-        prediction.predict(
-            runs, args.weights, source, rules, args.out, args.format, references, args.sample, flips, args.report, own
-        )
+        request = prediction.Request(
+            runs, args.weights, pictures, Scenes(pictures.folder, rasters, args.overlap), rules, args.out, args.format,
+            references, args.sample, args.scale, flips, args.report,
+        )  # fmt: skip
+        prediction.predict(request, own)
+
+
+def _rasters(folder: Path, references: Mapping[str, Georeference], scale: float) -> dict[str, Bounds]:
+    """The pictures that are cut into scenes, with their bounds. `scale` is degrees per pixel of pictures whose place is
+    unknown; 0 if it is unknown, too. Raises UsageError for a picture whose masks would be too large."""
+    found = {}
+    for name, reference in references.items():
+        bounds, size = reference.bounds, georeference.upright_size(folder / name)
+        if bounds is None and scale and size is not None:
+            if math.prod(size) > MOST_PIXELS:
+                raise UsageError(
+                    f"{folder / name} is {size[1]}x{size[0]}, more than {MOST_PIXELS // 1_000_000} million pixels; "
+                    "give its place instead of --scale, as masks with a place are on a coarser grid: --bounds W S E N"
+                )
+            bounds = lattice.placed(size, scale)
+        if bounds is not None and not lattice.is_scene(bounds):
+            found[name] = bounds
+    return found
 
 
 def _check_output(args: argparse.Namespace) -> None:
@@ -69,7 +99,7 @@ def _check_output(args: argparse.Namespace) -> None:
         raise UsageError(f"give the pictures and where the masks go: --images DIR --out {out}")
     if args.sample and args.format != "csv":
         raise UsageError(f"--sample is for submissions, not for --format {args.format}")
-    located = [f"--{name}" for name in ("bounds", "time", "platform") if getattr(args, name) is not None]
+    located = [f"--{name}" for name in ("bounds", "scale", "time", "platform") if getattr(args, name) not in (None, 0)]
     if located and args.format not in export.GEOGRAPHIC:
         forms = " or ".join(f"--format {form}" for form in export.GEOGRAPHIC)
         raise UsageError(f"{located[0]} is for formats with coordinates: {forms}")

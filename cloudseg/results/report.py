@@ -23,6 +23,7 @@ from cloudseg.nets import scores
 from cloudseg.results import figures, postprocess
 from cloudseg.results.ensemble import Ensemble
 from cloudseg.results.postprocess import Rule
+from cloudseg.results.scenes import Scenes
 from cloudseg.results.scoring import Scoring
 from cloudseg.results.sources import Pictures, Samples
 from cloudseg.training import curves
@@ -79,22 +80,24 @@ def write_on_other_data(
 
 
 def write_prediction(
-    path: Path, source: Pictures, ensemble: Ensemble, rules: Sequence[Rule], runs: Sequence[Run]
+    path: Path, predicted: Sequence[tuple[Pictures | Scenes, Ensemble]], rules: Sequence[Rule], runs: Sequence[Run]
 ) -> None:
-    """Write a page with some of the predicted pictures, and the share of each class in all of them."""
+    """Write a page with some of the predicted pictures and scenes, and the share of each class in all of them."""
     rows: list[tuple[str, list[float]]] = []
     panels: list[dict[str, str]] = []
-    step = max(1, len(ensemble.names) // MAX_PICTURES)
-    for number, name in enumerate(ensemble.names):
+    images = [(source, ensemble, number) for source, ensemble in predicted for number in range(len(source.names))]
+    step = max(1, len(images) // MAX_PICTURES)
+    for position, (source, ensemble, number) in enumerate(images):
+        name = source.names[number]
         probability = ensemble.read(name)
         masks = postprocess.masks(probability, rules, ensemble.presence(name)) & ensemble.valid(name)
         rows.append((name, [float(share) for share in masks.mean(axis=(1, 2))]))
-        if number % step == 0 and len(panels) < MAX_PICTURES:
+        if position % step == 0 and len(panels) < MAX_PICTURES:
             drawn = figures.panel(source.read(number, TRUTH_SIZE).image, probability, masks, None)
             panels.append({"name": name, "title": _classes(masks), "picture": figures.data_uri(drawn, "jpeg")})
     page = _render(
         "prediction.html.jinja",
-        folder=source.folder,
+        folder=predicted[0][0].folder,
         runs=[run.path for run in runs],
         rules=postprocess.to_table(list(rules)),
         rows=rows[:500],

@@ -95,7 +95,8 @@ class Pictures:
         if names is not None and (lacking := sorted(set(names) - set(existing))):
             more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
             raise UsageError(f"{folder} lacks {lacking[0]}{more}, which the sample file lists")
-        self.folder, self.names, self._skip = folder, list(names or existing), skip_damaged
+        self.folder, self._skip = folder, skip_damaged
+        self.names = list(existing if names is None else names)
         self._effect = effect
         self.digests: list[str] | None = None
 
