@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from cloudseg.core import atomic
 from cloudseg.core.run import Run
@@ -28,7 +28,9 @@ def figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
     """Draw loss, Dice and learning rate over the epochs of one or several stages, with lines between the stages."""
     table = pd.concat(histories, names=["stage"]).reset_index("stage")
     epochs = range(1, len(table) + 1)
-    out = Figure(figsize=(9, 8), layout="constrained")
+    out = Figure(figsize=(9, 8))
+    # A layout engine would draw the figure twice, while all ranks wait.
+    out.subplots_adjust(left=0.12, right=0.82, bottom=0.07, top=0.95, hspace=0.08)
     loss, dice, rate = out.subplots(3, 1, sharex=True, height_ratios=(3, 3, 1))
     loss.plot(epochs, table["loss"], color="black", label="training")
     loss.plot(epochs, table["val_loss"], color="black", linestyle="--", label="validation")
@@ -42,6 +44,7 @@ def figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
     dice.set(ylabel="validation Dice at 0.5", ylim=(0, 1))
     rate.plot(epochs, table["lr"], color="black", drawstyle="steps-mid")
     rate.set(ylabel="learning rate", yscale="log", xlabel="epoch")
+    rate.xaxis.set_major_locator(MaxNLocator(integer=True))
     _borders((loss, dice, rate), histories)
     for axes in (loss, dice):
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
