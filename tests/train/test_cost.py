@@ -35,7 +35,7 @@ class Overheard(Solo):
 
 @pytest.mark.parametrize(
     ("name", "encoder", "compressed"),
-    [("unet-resnet18", 0.0, False), ("unet-resnet18", 1.0, True), ("linknet-efficientnetb0", 0.2, False)],
+    [("unet-resnet18", 0.0, False), ("unet-resnet18", 1.0, True), ("vanilla", 0.2, False)],
 )
 def test_a_step_sends_what_the_model_says_and_some_bytes_more(name, encoder, compressed):
     determinism.fix()
@@ -64,9 +64,6 @@ def test_all_parameters_are_counted_and_flops_as_by_hand():
     ("name", "sizes"),
     [
         ("vanilla", [(64, 96), (320, 480)]),
-        ("unet-resnet34", [(64, 96)]),
-        ("linknet-efficientnetb0", [(64, 96)]),
-        ("fpn-densenet121", [(64, 96)]),
         ("pspnet-seresnet18", [(96, 144), (288, 480)]),
         ("unet-mobilenetv2", [(64, 96)]),
     ],

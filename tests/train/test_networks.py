@@ -84,7 +84,7 @@ def test_batchnorm_of_a_frozen_encoder_trains_if_asked_to():
     assert not any(network.model.get_layer(layer).trainable for layer in network.encoder)
 
 
-@pytest.mark.parametrize("name", ["vanilla", "unet-resnet18", "linknet-efficientnetb1", "fpn-resnet18"])
+@pytest.mark.parametrize("name", ["vanilla", "unet-resnet18", "linknet-efficientnetb0", "fpn-resnet18"])
 def test_a_network_for_any_size_is_that_for_one_size(name):
     """Begins with the same weights, and finds the same logits, at the size of one and at another."""
     import numpy as np

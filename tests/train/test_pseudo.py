@@ -136,15 +136,16 @@ def test_images_and_labels_are_those_that_the_network_saw_and_predicted(undistur
         assert has_data(shards.mask(number)).any()
 
 
-@pytest.mark.parametrize("moment", ["predicting", "labelling", "training"])
-def test_killed_and_resumed_it_ends_with_the_same_weights(labeller, undisturbed, data, pictures, tmp_path, moment):
+def test_killed_at_every_moment_and_resumed_it_ends_with_the_same_weights(
+    labeller, undisturbed, data, pictures, tmp_path
+):
     run = copied(labeller, tmp_path)
-    run_ranks(
-        "pseudo_of_ranks.py", 2, moment, "--run", run, "--stage", "pseudo", killed=True, CLOUDSEG_FEED_WORKERS="0"
-    )
-    assert (run / "2-pseudo" / "shards" / "manifest.json").exists() is (moment == "training")
-    said = train(run, "pseudo", data, pictures)
-    assert ("from epoch 1 of 1, step 0" in said) is (moment != "training")
+    for moment in ("predicting", "labelling", "training"):
+        run_ranks(
+            "pseudo_of_ranks.py", 2, moment, "--run", run, "--stage", "pseudo", killed=True, CLOUDSEG_FEED_WORKERS="0"
+        )
+        assert (run / "2-pseudo" / "shards" / "manifest.json").exists() is (moment == "training")
+    assert "from epoch 1 of 1, step 0" not in train(run, "pseudo", data, pictures)
     assert manifest(run) == manifest(undisturbed)
     assert_identical(last_checkpoint(run, "pseudo"), last_checkpoint(undisturbed, "pseudo"))
     assert losses(run, "pseudo") == losses(undisturbed, "pseudo")
