@@ -18,6 +18,7 @@ BENCHMARKS = (
     "step",
     "checkpoint",
     "validation",
+    "predict",
     "science",
     "scaling",
     "links",
@@ -33,6 +34,7 @@ examples:
   python -m bench step --ranks 2 --network unet-resnet18     cost of the feed in a training step
   python -m bench checkpoint --json checkpoint.json          cost of checkpoints; about 13 minutes
   python -m bench validation --ranks 2                       validation, the bare forward pass
+  python -m bench predict                                    prediction, the bare network, the usual loop
   python -m bench science --matrix M.toml --data DATA --out OUT    trainings with different settings; hours
   python -m bench scaling --ranks 2                          cost of communication
   python -m bench links                                      accuracy of the model of cloudseg.scaling

@@ -98,6 +98,17 @@ def decode_image(data: bytes, half: bool, any_size: bool = False) -> np.ndarray:
     return turned(image, turn)
 
 
+def may_be_halved(size: tuple[int, int]) -> bool:
+    """Whether an image that will be resized to `size` (height, width) may be decoded at half its size."""
+    return size[0] <= HALF_SIZE[0] and size[1] <= HALF_SIZE[1]
+
+
+def jpeg_size(data: bytes) -> tuple[int, int]:
+    """Height and width of a JPEG file that can be decoded, as it is stored."""
+    height, width, *_ = simplejpeg.decode_jpeg_header(data)
+    return height, width
+
+
 def _check_size(size: tuple[int, int], any_size: bool) -> None:
     height, width = size
     if size != SOURCE_SIZE and not any_size:

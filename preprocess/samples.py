@@ -12,7 +12,7 @@ from cloudseg.data.labels import CLASSES, HEADER, NO_DATA, SOURCE_SIZE, LabelTab
 from cloudseg.data.shards import TABLE, TRUTH_SIZE
 from preprocess import native
 from preprocess.area import resized
-from preprocess.images import HALF_SIZE, ImageError, black_band, decode_image, read_file
+from preprocess.images import HALF_SIZE, ImageError, black_band, decode_image, may_be_halved, read_file
 from preprocess.plan import PlannedImage
 
 
@@ -68,7 +68,7 @@ def _made(
 ) -> MadeSample | Rejection:
     labels = planned.labels
     try:
-        image = decode_image(data, half=size[0] <= HALF_SIZE[0] and size[1] <= HALF_SIZE[1], any_size=any_size)
+        image = decode_image(data, half=may_be_halved(size), any_size=any_size)
         runs = [table.runs(labels, i) for i in range(len(CLASSES))]
     except ImageError as error:
         return Rejection(labels.line, labels.name, "image", str(error))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
@@ -21,9 +23,14 @@ from cloudseg.training.build import build_network
 from cloudseg.training.log import log_line, with_progress
 from cloudseg.training.rank import Rank
 
+Predict = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray | None]]
+"""See `predictor`."""
 FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (1,), (1, 2))
 """Axes of a batch to flip: none, left and right, top and bottom, both."""
 THREADS = 4
+"""Threads that read images. Decoders and resizing release the interpreter lock."""
+AHEAD = 1
+"""Files of images that are read before their turn."""
 
 
 def fill(run: Run, wanted: Sequence[tuple[str, Store]], source: Source, rank: Rank) -> None:
@@ -50,12 +57,31 @@ def fill(run: Run, wanted: Sequence[tuple[str, Store]], source: Source, rank: Ra
         flips = ", each flipped in four ways" * store.about["flips"]
         log_line(comm, f"{stage}: probabilities of {len(store)} images{flips}")
         predict = predictor(network, FLIPS if store.about["flips"] else FLIPS[:1])
-        batch = min(settings.batch, PART)
-        for index in with_progress(comm, f"{stage} images", len(parts), len(parts)):
-            numbers = store.parts()[parts[index]]
+        predict_parts(store, parts, source, manifest.size, predict, min(settings.batch, PART), rank, stage)
+    comm.barrier()
+
+
+def predict_parts(
+    store: Store,
+    parts: Sequence[int],
+    source: Source,
+    size: tuple[int, int],
+    predict: Predict,
+    batch: int,
+    rank: Rank,
+    stage: str,
+) -> None:
+    """Predict the images of some of a store's files, at `size`. Reading and writing go on in threads meanwhile.
+
+    Raises as `fill` does.
+    """
+    numbers = [store.parts()[part] for part in parts]
+    with _read_ahead(source, numbers, size) as ahead, ThreadPoolExecutor(1) as writer:
+        written: Future[None] | None = None
+        for index in with_progress(rank.comm, f"{stage} images", len(parts), len(parts)):
             predicted: list[tuple[np.ndarray, np.ndarray | None]] = []
             read: list[Prepared] = []
-            for images in _batches(source, numbers, batch, manifest.size):
+            for images in _in_batches(next(ahead), batch):
                 if rank.stop.requested:
                     raise Stopped(f"stopped while predicting {stage}; the same command resumes from here")
                 pixels, valid = [each.image for each in images], [each.valid for each in images]
@@ -64,13 +90,14 @@ def fill(run: Run, wanted: Sequence[tuple[str, Store]], source: Source, rank: Ra
                 rank.heartbeat.progressed()
             probability, presence = zip(*predicted, strict=True)
             with_head = None if presence[0] is None else np.concatenate(presence)
-            store.write(parts[index], np.concatenate(probability), read, with_head)
-    comm.barrier()
+            if written:
+                written.result()
+            written = writer.submit(store.write, parts[index], np.concatenate(probability), read, with_head)
+        if written:
+            written.result()
 
 
-def predictor(
-    network: Network, flips: Iterable[tuple[int, ...]]
-) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray | None]]:
+def predictor(network: Network, flips: Iterable[tuple[int, ...]]) -> Predict:
     """Return a function that predicts probabilities, uint8 (n, C, 350, 525), 255 for 1, and those of the presence head,
     float32 (n, C), or None without it.
 
@@ -125,9 +152,28 @@ def _now_readable(store: Store, part: int, source: Source, size: tuple[int, int]
     return any(not source.read(number, size).skipped for number in store.skipped(part))
 
 
-def _batches(source: Source, numbers: range, batch: int, size: tuple[int, int]) -> Iterator[list[Prepared]]:
-    """Yield the images of a file in batches, read in threads ahead of the prediction."""
+@contextlib.contextmanager
+def _read_ahead(
+    source: Source, parts: Sequence[range], size: tuple[int, int]
+) -> Iterator[Iterator[list[Future[Prepared]]]]:
+    """Context of an iterator over the images of each file, which are read in threads, AHEAD files before their turn."""
     with ThreadPoolExecutor(THREADS) as pool:
-        read = [pool.submit(source.read, number, size) for number in numbers]
-        for first in range(0, len(read), batch):
-            yield [future.result() for future in read[first : first + batch]]
+        waiting: deque[list[Future[Prepared]]] = deque()
+
+        def submitted() -> Iterator[list[Future[Prepared]]]:
+            for numbers in parts:
+                waiting.append([pool.submit(source.read, number, size) for number in numbers])
+                if len(waiting) > AHEAD:
+                    yield waiting.popleft()
+            while waiting:
+                yield waiting.popleft()
+
+        try:
+            yield submitted()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _in_batches(read: list[Future[Prepared]], batch: int) -> Iterator[list[Prepared]]:
+    for first in range(0, len(read), batch):
+        yield [future.result() for future in read[first : first + batch]]

@@ -21,11 +21,12 @@ from preprocess.images import (
     ImageError,
     black_band,
     decode_image,
+    jpeg_size,
     too_deep,
     turned,
 )
 
-VERSION = 2
+VERSION = 3
 """Version of the decoding. Raise it if the same file would give other pixels or other no-data pixels: then stored
 probabilities are predicted again."""
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -35,25 +36,31 @@ PNG = b"\x89PNG\r\n\x1a\n"
 @dataclass(frozen=True)
 class Picture:
     """A decoded picture: `pixels`, RGB uint8 (H, W, 3), upright, black without data; `without_data`, bool (H, W), the
-    no-data pixels that the file marks, None if it marks none. The black band is not part of them."""
+    no-data pixels that the file marks, None if it marks none, without the black band; `halved`, whether the file has
+    twice the height and width."""
 
     pixels: np.ndarray
     without_data: np.ndarray | None = None
+    halved: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width."""
-        return self.pixels.shape[0], self.pixels.shape[1]
+        """Height and width of the file's picture."""
+        height, width = self.pixels.shape[:2]
+        return (2 * height, 2 * width) if self.halved else (height, width)
 
 
-def decode(content: bytes) -> Picture:
+def decode(content: bytes, half: bool = False) -> Picture:
     """Decode the bytes of a JPEG, PNG or TIFF file. Raises ImageError, which says what to do.
+
+    With `half`, JPEG files of 2100x1400 pixels are decoded at half their size, as for shards of at most that size.
 
     No-data pixels are those that are fully transparent (alpha, tRNS of PNG, mask of TIFF), and those whose samples all
     equal the GDAL_NODATA of a TIFF. The opacity of other pixels is ignored.
     """
     if content.startswith(JPEG):
-        return Picture(decode_image(content, half=False, any_size=True))
+        pixels = decode_image(content, half=half, any_size=True)
+        return Picture(pixels, halved=pixels.shape[:2] != jpeg_size(content) and pixels.shape[:2] == HALF_SIZE)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

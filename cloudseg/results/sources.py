@@ -16,7 +16,7 @@ from cloudseg.data import picture_files
 from cloudseg.data.bitmask import has_data
 from cloudseg.data.shards import TRUTH_SIZE, Shards
 from cloudseg.results import pictures
-from preprocess.images import ImageError
+from preprocess.images import ImageError, may_be_halved
 
 UNREADABLE = ""
 """Digest of a file that cannot be opened."""
@@ -117,7 +117,7 @@ class Pictures:
         try:
             content = path.read_bytes()
             digest = hashlib.sha256(content).hexdigest()
-            picture = pictures.decode(content)
+            picture = pictures.decode(content, half=may_be_halved(size))
         except (ImageError, OSError) as error:
             self._check_same(number, digest)
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

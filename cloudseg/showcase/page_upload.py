@@ -29,8 +29,9 @@ def segmented(
     """Segment a picture. Returns the picture at the size drawing.SIZE, its original size, its probabilities, uint8
     (C, 350, 525), those of the presence head, float32 (C,), or None without it, and its pixels with data, bool
     (350, 525). Raises ImageError."""
-    picture = upload.decode(_content)
-    return resized(picture.pixels, drawing.SIZE), picture.size, *segmenter(_shown, key).predict(picture)
+    network = segmenter(_shown, key)
+    picture = upload.decode(_content, network.size)
+    return resized(picture.pixels, drawing.SIZE), picture.size, *network.predict(picture)
 
 
 def show(runs: list[Evaluated]) -> None:

@@ -297,6 +297,7 @@ COVERED = {
     "uses the probability of a presence head": "tests/train/test_presence.py",
     "is for formats with coordinates": "tests/cases/test_places.py",
     "--bounds {' '.join": "tests/cases/test_places.py",
+    "give its place instead of --scale": "tests/cases/test_rasters.py",
     "--time {time}": "tests/unit/geo/test_georeference.py",
     "reproject it, and use the result": "tests/unit/geo/test_georeference.py",
     "--groups {NAMES}: no image": "tests/unit/preprocess/test_groups.py",

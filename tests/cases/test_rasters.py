@@ -106,6 +106,17 @@ def test_without_a_place_the_scale_cuts_and_masks_stay_at_the_pixels(type_, run,
     )
 
 
+def test_a_very_large_picture_needs_a_place(type_, run, rules, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    Image.new("L", (65_000, 1000)).save(tmp_path / "pictures" / "a.png")
+    words, out = ("--format", "geotiff"), tmp_path / "out"
+    said = predict(type_, run, rules, tmp_path / "pictures", out, *words, "--scale", 0.00025, expect=2)
+    assert "a.png is 65000x1000, more than 64 million pixels; give its place instead of --scale" in said
+    predict(type_, run, rules, tmp_path / "pictures", out, *words, "--bounds", 0, 0, 16.25, 0.25)
+    with rasterio.open(out / "a.png.masks.tif") as file:
+        assert file.shape == (7, 407) and tuple(file.bounds) == pytest.approx((0, -0.02, 16.28, 0.26), abs=0.021)
+
+
 def test_a_wrong_overlap_is_one_line(type_, run, rules, folder, tmp_path):
     said = predict(type_, run, rules, folder, tmp_path / "out", "--format", "geotiff", "--overlap", "0.7", expect=2)
     assert "0.7 is no share from 0 to 1/2, as 1/4 or 0.25" in said

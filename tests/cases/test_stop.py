@@ -183,8 +183,9 @@ def test_a_stop_between_two_stages_begins_no_other(begin, data, tmp_path):
 
 def test_a_stop_while_jobs_are_queued_leaves_none_that_would_be_queued_twice(begin, data, tmp_path):
     (tmp_path / "sbatch").write_text("#!/bin/sh\nkill -TERM $PPID\nsleep 0.5\necho Submitted batch job 4$$\n")
-    (tmp_path / "squeue").write_text("#!/bin/sh\n")
-    for name in ("sbatch", "squeue"):
+    for name in ("squeue", "srun"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+    for name in ("sbatch", "squeue", "srun"):
         (tmp_path / name).chmod(0o755)
     words = ["cloudseg.launch", "--stages", "frozen,partial", "--cluster", "slurm", "--no-snapshot",
              "--run", tmp_path / "run", "--data", data, *settings(*TINY)]  # fmt: skip

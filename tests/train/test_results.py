@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -206,6 +207,22 @@ def test_a_submission_from_one_rank_and_from_two_is_the_same(copy, chain, data, 
         f"{name}_{label}" for name in names for label in CLASSES
     ]
     assert "correct, as" in type_("predict", "--check", one)
+    weights = done(chain, "full")["weights_sha256"]
+    predicted, evaluated = kept(copy, weights), kept(chain, weights)
+    assert len(predicted) == len(names) and 0 < len(evaluated) < len(names)
+    for name, probability in evaluated.items():  # predict sees what evaluate sees
+        assert np.array_equal(predicted[name], probability)
+
+
+def kept(run: Path, weights: str) -> dict[str, np.ndarray]:
+    """Probabilities of the images that were predicted with some weights, by name."""
+    found: dict[str, np.ndarray] = {}
+    for about in (run / "probabilities").glob("*/about.json"):
+        if json.loads(about.read_text())["weights_sha256"] == weights:
+            for path in about.parent.glob("*.h5"):
+                with h5py.File(path) as file:
+                    found |= dict(zip(file["name"].asstr()[:].tolist(), file["probability"][:], strict=True))
+    return found
 
 
 @pytest.fixture(scope="module")
