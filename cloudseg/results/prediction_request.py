@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 import shlex
@@ -26,16 +27,7 @@ from preprocess.images import MOST_PIXELS
 def predict(args: argparse.Namespace) -> None:
     """Write the masks that the options of `cloudseg.predict` request. Raises UsageError for wrong options."""
     _check_output(args)
-    first, *others = [run.open_run(path) for path in (args.run, *args.others)]
-    runs = [member for each in (first, *others) for member in each.members()]
-    flips = args.flips
-    if flips is None:
-        flips = bool(first.metrics.exists() and json.loads(first.metrics.read_text())["flips"])
-    thresholds = args.thresholds or first.evaluation / "thresholds.json"
-    if not thresholds.exists():
-        evaluate = to_type("cloudseg.evaluate", "--run", first.path)
-        raise UsageError(f"{thresholds} is not there; type: {evaluate}")
-    rules = postprocess.load(thresholds)
+    trained = Trained.of(args)
     rows = list(submission.names(args.sample)) if args.sample else []
     wanted = list(dict.fromkeys(image for image, _ in rows)) if args.sample else None
     pictures = Pictures(args.images, wanted, args.skip_damaged)
@@ -45,10 +37,10 @@ def predict(args: argparse.Namespace) -> None:
     if args.format in export.GEOGRAPHIC:
         options = georeference.given(args.bounds, args.time, args.platform)
         references = {name: georeference.find(pictures.folder / name, options) for name in pictures.names}
-        rasters = _rasters(pictures.folder, references, args.scale)
+        rasters = rasters_of(pictures.folder, references, args.scale)
         whole = [name for name in pictures.names if name not in rasters]
         pictures = Pictures(args.images, whole, args.skip_damaged)
-    with rank.started(first, stop) as own:
+    with rank.started(trained.first, stop) as own:
         nowhere = [name for name, reference in references.items() if reference.bounds is None]
         if nowhere and own.comm.rank == 0:
             print(
@@ -67,14 +59,40 @@ def predict(args: argparse.Namespace) -> None:
             )
         from cloudseg.results import prediction  # imports TensorFlow, after the checks
 
-        request = prediction.Request(
-            runs, args.weights, pictures, Scenes(pictures.folder, rasters, args.overlap), rules, args.out, args.format,
-            references, args.sample, args.scale, flips, args.report,
-        )  # fmt: skip
-        prediction.predict(request, own)
+        scenes = Scenes(pictures.folder, rasters, args.overlap)
+        inputs = prediction.Inputs(
+            trained.runs, args.weights, pictures, scenes, references, trained.rules, trained.flips, args.scale
+        )
+        prediction.predict(inputs, prediction.Output(args.out, args.format, args.sample, args.report), own)
 
 
-def _rasters(folder: Path, references: Mapping[str, Georeference], scale: float) -> dict[str, Bounds]:
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What the options --run, --with, --thresholds and --flips name."""
+
+    first: run.Run
+    """That of --run."""
+    runs: list[run.Run]
+    """With the folds of a cross-validation in its place."""
+    rules: list[postprocess.Rule]
+    flips: bool
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> Trained:
+        """Raises UsageError, with what to type, if there are no rules."""
+        first, *others = [run.open_run(path) for path in (args.run, *args.others)]
+        flips = args.flips
+        if flips is None:
+            flips = bool(first.metrics.exists() and json.loads(first.metrics.read_text())["flips"])
+        thresholds = args.thresholds or first.evaluation / "thresholds.json"
+        if not thresholds.exists():
+            evaluate = to_type("cloudseg.evaluate", "--run", first.path)
+            raise UsageError(f"{thresholds} is not there; type: {evaluate}")
+        members = [member for each in (first, *others) for member in each.members()]
+        return cls(first, members, list(postprocess.load(thresholds)), flips)
+
+
+def rasters_of(folder: Path, references: Mapping[str, Georeference], scale: float) -> dict[str, Bounds]:
     """The pictures that are cut into scenes, with their bounds. `scale` is degrees per pixel of pictures whose place is
     unknown; 0 if it is unknown, too. Raises UsageError for a picture whose masks would be too large."""
     found = {}
