@@ -33,6 +33,7 @@ COMMANDS = {
     "results": {
         "cloudseg.evaluate": "tune the rules for masks on the validation images, and score them",
         "cloudseg.predict": "segment new images, or check a submission",
+        "cloudseg.atlas": "map how often each pattern occurs, by place and season",
         "cloudseg.app": "browse a run in the browser",
     },
     "choose": {

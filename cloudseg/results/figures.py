@@ -124,7 +124,12 @@ def data_uri(picture: Figure, form: str = "png") -> str:
     """Encode a figure as a data URI for HTML; `form` is "png" or "jpeg"."""
     buffer = io.BytesIO()
     picture.savefig(buffer, format=form, dpi=110, pil_kwargs={"quality": 88} if form == "jpeg" else {})
-    return f"data:image/{form};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return uri(buffer.getvalue(), form)
+
+
+def uri(content: bytes, form: str = "png") -> str:
+    """A picture as a data URI for HTML; `form` is "png" or "jpeg"."""
+    return f"data:image/{form};base64,{base64.b64encode(content).decode()}"
 
 
 def _legend() -> list[Patch]:

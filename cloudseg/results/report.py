@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from cloudseg.core import atomic
 from cloudseg.core.recipes import Stage
@@ -20,7 +18,7 @@ from cloudseg.data.bitmask import has_data, unpack
 from cloudseg.data.labels import CLASSES
 from cloudseg.data.shards import TRUTH_SIZE
 from cloudseg.nets import scores
-from cloudseg.results import figures, postprocess
+from cloudseg.results import figures, html, postprocess
 from cloudseg.results.ensemble import Ensemble
 from cloudseg.results.postprocess import Rule
 from cloudseg.results.scenes import Scenes
@@ -42,7 +40,7 @@ def write(
     `monitor.efficiency.tables`."""
     histories = {stage: pd.read_csv(run.history(stage)) for stage in run.settings.stages if run.history(stage).exists()}
     dice = _mean_dice(scored, source)
-    page = _render(
+    page = html.render(
         "run.html.jinja",
         name=run.path.name,
         run=run.path,
@@ -68,7 +66,7 @@ def write_on_other_data(
     """Write a page with the scores of runs on another data set."""
     dice = _mean_dice(scored, source)
     names = ", ".join(Path(run).name for run in metrics["runs"])
-    page = _render(
+    page = html.render(
         "other_data.html.jinja",
         name=f"{names} on {Path(metrics['data']).name}",
         metrics=metrics,
@@ -95,7 +93,7 @@ def write_prediction(
         if position % step == 0 and len(panels) < MAX_PICTURES:
             drawn = figures.panel(source.read(number, TRUTH_SIZE).image, probability, masks, None)
             panels.append({"name": name, "title": _classes(masks), "picture": figures.data_uri(drawn, "jpeg")})
-    page = _render(
+    page = html.render(
         "prediction.html.jinja",
         folder=predicted[0][0].folder,
         runs=[run.path for run in runs],
@@ -117,20 +115,6 @@ def _figures(metrics: Mapping[str, Any], scored: Scoring, rules: str) -> dict[st
         "confusion": figures.confusion(metrics),
     }
     return {name: figures.data_uri(figure) for name, figure in drawn.items()}
-
-
-def _render(template: str, **content: Any) -> str:
-    pages = Environment(
-        loader=PackageLoader("cloudseg.results"),
-        autoescape=select_autoescape(("html", "jinja")),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    pages.filters.update(span=_span, date=_date)
-    return pages.get_template(template).render(
-        **content, classes=CLASSES, colour=figures.COLOUR, now=datetime.datetime.now().timestamp()
-    )
 
 
 def _stage(run: Run, stage: str, history: pd.DataFrame, metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,15 +169,3 @@ def _panel(group: str, name: str, dice: float, scored: Scoring, source: Samples,
 
 def _classes(masks: np.ndarray) -> str:
     return ", ".join(name for name, mask in zip(CLASSES, masks, strict=True) if mask.any()) or "nothing"
-
-
-def _span(seconds: float) -> str:
-    """Format a duration: '2 h 05 min', '3 min 20 s', '45 s'."""
-    whole = round(seconds)
-    if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
-    return f"{whole // 60} min {whole % 60:02} s" if whole >= 60 else f"{whole} s"
-
-
-def _date(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
