@@ -322,4 +322,4 @@ def test_runs_are_called_by_their_names_unless_two_have_the_same(paths, titles):
 )
 def test_file_that_is_no_picture_is_refused_with_the_reason(content, reason):
     with pytest.raises(ImageError, match=reason):
-        upload.decode(content)
+        upload.decode(content, (64, 96))
