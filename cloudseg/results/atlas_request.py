@@ -36,7 +36,7 @@ def make(args: argparse.Namespace) -> None:
         from cloudseg.results import atlas  # imports TensorFlow, after the checks
         from cloudseg.results.prediction import Inputs
 
-        scenes = Scenes(pictures.folder, rasters, args.overlap)
+        scenes = Scenes(pictures.folder, rasters, args.overlap, args.skip_damaged)
         inputs = Inputs(trained.runs, args.weights, pictures, scenes, references, trained.rules, trained.flips)
         atlas.make(inputs, days, step, args.out, own)
 

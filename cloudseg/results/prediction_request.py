@@ -59,7 +59,7 @@ def predict(args: argparse.Namespace) -> None:
             )
         from cloudseg.results import prediction  # imports TensorFlow, after the checks
 
-        scenes = Scenes(pictures.folder, rasters, args.overlap)
+        scenes = Scenes(pictures.folder, rasters, args.overlap, args.skip_damaged)
         inputs = prediction.Inputs(
             trained.runs, args.weights, pictures, scenes, references, trained.rules, trained.flips, args.scale
         )

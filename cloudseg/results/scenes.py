@@ -10,7 +10,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cloudseg.core.errors import DataError
+from cloudseg.data.shards import TRUTH_SIZE
 from cloudseg.geo import lattice
 from cloudseg.geo.bounds import Bounds
 from cloudseg.geo.lattice import Frame
@@ -26,8 +29,12 @@ VERSION = 1
 class Scenes:
     """The scenes of some rasters of a folder, raster by raster."""
 
-    def __init__(self, folder: Path, rasters: Mapping[str, Bounds], overlap: Fraction) -> None:
-        """`rasters` are names of files with their bounds; `overlap` as in `lattice.scenes`."""
+    def __init__(
+        self, folder: Path, rasters: Mapping[str, Bounds], overlap: Fraction, skip_damaged: bool = False
+    ) -> None:
+        """`rasters` are names of files with their bounds; `overlap` as in `lattice.scenes`. With `skip_damaged`, scenes
+        that cannot be read have no data, and a warning is printed."""
+        self._skip = skip_damaged
         self.folder, self.overlap, self.bounds = folder, overlap, rasters
         self.frames = {name: lattice.frame_of(bounds) for name, bounds in rasters.items()}
         self.cut = {name: lattice.scenes(frame, overlap) for name, frame in self.frames.items()}
@@ -50,7 +57,14 @@ class Scenes:
     def read(self, number: int, size: tuple[int, int]) -> Prepared:
         """Read a scene at `size`. Raises DataError for a raster that is damaged, or has changed since `digest`."""
         name, scene = self._scenes[number]
-        pixels, without_data = self._rasters[name].read(scene.edges, SOURCE_SIZE)
+        try:
+            pixels, without_data = self._rasters[name].read(scene.edges, SOURCE_SIZE)
+        except DataError as error:
+            if not self._skip:
+                raise DataError(f"{error}, or add --skip-damaged") from None
+            print(f"warning: {error}; a scene of it has no masks", file=sys.stderr, flush=True)
+            nothing = np.zeros((*size, 3), np.uint8), np.zeros(TRUTH_SIZE, bool)
+            return Prepared(*nothing, SOURCE_SIZE, skipped=True)
         if self.digests and self.digests[number] != self.digest(number):
             raise DataError(f"{self.folder / name} changed during the prediction; run the command again")
         image, valid = pictures.prepare(pictures.Picture(pixels, without_data if without_data.any() else None), size)

@@ -106,6 +106,17 @@ def test_without_a_place_the_scale_cuts_and_masks_stay_at_the_pixels(type_, run,
     )
 
 
+def test_a_damaged_raster_stops_it_and_can_be_left_out(type_, run, rules, folder, tmp_path):
+    good, bad = sorted(folder.iterdir())
+    bad.write_bytes(bad.read_bytes()[:10_000])
+    said = predict(type_, run, rules, folder, tmp_path / "out", "--format", "geotiff", expect=1)
+    assert f"{bad} is damaged" in said and "write it anew, or add --skip-damaged" in said
+    said = predict(type_, run, rules, folder, tmp_path / "out", "--format", "geotiff", "--skip-damaged")
+    assert f"warning: {bad} is damaged" in said
+    with rasterio.open(tmp_path / "out" / f"{good.name}.masks.tif") as file:
+        assert (file.read() != 255).any()
+
+
 def test_a_very_large_picture_needs_a_place(type_, run, rules, tmp_path):
     (tmp_path / "pictures").mkdir()
     Image.new("L", (65_000, 1000)).save(tmp_path / "pictures" / "a.png")
