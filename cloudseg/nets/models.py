@@ -11,9 +11,9 @@ import tensorflow as tf
 
 with contextlib.redirect_stdout(None):  # its import prints a line
     import segmentation_models as sm
-from segmentation_models.backbones.backbones_factory import Backbones
 
-from cloudseg.nets import dropout, freeze, names, presence, vanilla
+from cloudseg.nets import dropout, encoders, freeze, names, presence, vanilla
+from cloudseg.nets.encoders import Size
 
 DECODERS: dict[str, Callable[..., tf.keras.Model]] = {
     "unet": sm.Unet,
@@ -63,10 +63,6 @@ class Network:
     def encoder_parameters(self) -> int:
         """Number of parameters of the encoder, including BatchNorm statistics."""
         return sum(self.model.get_layer(name).count_params() for name in self.encoder)
-
-
-Size = tuple[int, int] | tuple[None, None]
-"""Height and width of images; None for any."""
 
 
 def build(
@@ -124,30 +120,15 @@ def _policy(name: str) -> Iterator[None]:
         tf.keras.mixed_precision.set_global_policy(before)
 
 
-def encoder_alone(encoder: str, size: Size) -> tf.keras.Model:
-    """Build an encoder without a decoder, with random weights; its layers have the same names as in `build`."""
-    tf.keras.backend.reset_uids()
-    return Backbones.get_backbone(
-        encoder,
-        input_shape=(*size, 3),
-        weights=None,
-        include_top=False,
-        backend=tf.keras.backend,
-        layers=tf.keras.layers,
-        models=tf.keras.models,
-        utils=tf.keras.utils,
-    )
-
-
 def _encoder_layers(encoder: str, size: Size) -> frozenset[str]:
-    """Names of the encoder's layers in every network that segmentation_models builds on it.
+    """Names of the encoder's layers in every network on it.
 
-    segmentation_models builds the encoder first and adds the decoder to it. With Keras's name counters reset before
-    each build, the encoder's layers have the same names, also automatic ones.
+    A network's encoder is built first and the decoder is added to it. With Keras's name counters reset before each
+    build, the encoder's layers have the same names, also automatic ones.
     """
     with tf.Graph().as_default():  # only names are needed: variables of a graph take no memory
         tf.random.set_seed(0)  # the seed of this graph, which dropout needs if operations are deterministic
-        return frozenset(layer.name for layer in encoder_alone(encoder, size).layers)
+        return frozenset(layer.name for layer in encoders.build(encoder, size).layers)
 
 
 def _scale(encoder: str) -> Callable[[tf.Tensor], tf.Tensor]:

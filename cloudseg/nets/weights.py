@@ -118,9 +118,9 @@ def _load_in_order(model: Any, layers: tuple[str, ...], encoder: str, file: Path
 
     Many encoders have automatic layer names, whose numbers depend on the models that were built before.
     """
-    from cloudseg.nets.models import encoder_alone
+    from cloudseg.nets import encoders
 
-    alone = encoder_alone(encoder, model.input_shape[1:3])
+    alone = encoders.build(encoder, model.input_shape[1:3])
     alone.load_weights(file)
     for name in layers:
         model.get_layer(name).set_weights(alone.get_layer(name).get_weights())
