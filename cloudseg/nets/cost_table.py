@@ -1,4 +1,4 @@
-"""Cost of the layers of every known network, read from `cost_table.json`. No TensorFlow, so that plans are quick.
+"""Cost of the layers of networks, read from `cost_table.json`. No TensorFlow, so that plans are quick.
 
 `make costs` computes the table from the networks (`cloudseg.nets.count_cost`); tests compare it with them.
 """

@@ -1,4 +1,4 @@
-"""Counts the cost of a network's layers; `python -m cloudseg.nets.count_cost` writes the table of all networks."""
+"""Counts the cost of a network's layers; `python -m cloudseg.nets.count_cost` writes the table of networks."""
 
 from __future__ import annotations
 
@@ -73,15 +73,16 @@ def _positions(layer: tf.keras.layers.Layer) -> tuple[int, int]:
 
 
 def main() -> None:
-    """Write the table. The rows of the networks named on the command line, or of all (15 minutes), are computed."""
+    """Write the table. The rows of the networks named on the command line, or of all in the table (15 minutes), are
+    computed; the others are kept."""
     every = [*names.OWN, *(f"{decoder}-{encoder}" for encoder in names.ENCODERS for decoder in names.DECODERS)]
-    chosen = sys.argv[1:] or every
+    chosen = sys.argv[1:] or cost_table.known()
     table = {}
     for name in every:
         if name in chosen:
             print(name, flush=True)
             table[name] = (rows(name), rows(name, batchnorm=False))
-        else:
+        elif name in cost_table.known():
             table[name] = (cost_table.network(name), cost_table.network(name, batchnorm=False))
     atomic.write(cost_table.FILE, cost_table.text(table).encode())
 

@@ -114,7 +114,11 @@ def seconds(
     if not training or not all(job.resources.gpus_per_node for job in training.values()):
         return {}
     if settings.network not in cost_table.known():
-        print(f"note: no prediction for {settings.network}: its layer costs are not known", file=sys.stderr)
+        name = settings.network
+        print(
+            f"note: no prediction for {name}: its layer costs are not known; to count them: make costs NETWORKS={name}",
+            file=sys.stderr,
+        )
         return {}
     modelled = stages(settings, Data.of(settings, size, images), machine)
     return {
