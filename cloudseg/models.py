@@ -1,10 +1,10 @@
 """List networks: number of parameters, parameters of the encoder, and the part of the encoder that trains.
 
-  python -m cloudseg.models                        the five networks of the source work, and a small one
+  python -m cloudseg.models                        the five networks of the source work, a small one, other decoders
   python -m cloudseg.models fpn-seresnet18         another network
   python -m cloudseg.models unet-resnet34 --encoder 0.2 --layers     the layers that train at a share of 0.2
 
-The name of a network is vanilla, or DECODER-ENCODER of segmentation_models.
+The name of a network is vanilla, or DECODER-ENCODER.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from cloudseg.core.errors import UsageError, run_command
 from cloudseg.nets import names
 
 FIVE = ("vanilla", "unet-vgg16", "unet-resnet34", "unet-resnet18", "linknet-efficientnetb1")
-LISTED = (*FIVE, "unet-mobilenetv2")
+DECODED = ("fcn-vgg16", "segnet-vgg16", "deeplabv3plus-mobilenetv2", "adlinknet-resnet34")
+"""A network with each decoder of `cloudseg.nets.decoders`."""
+LISTED = (*FIVE, "unet-mobilenetv2", *DECODED)
 """Networks that are listed by default."""
 SIZE = (64, 96)
 """Image size (height, width) for the model; the number of parameters does not depend on it."""

@@ -13,14 +13,18 @@ with contextlib.redirect_stdout(None):  # its import prints a line
     import segmentation_models as sm
 
 from cloudseg.nets import dropout, encoders, freeze, names, presence, vanilla
+from cloudseg.nets.decoders import adlinknet, deeplabv3plus, fcn, segnet
 from cloudseg.nets.encoders import Size
 
-DECODERS: dict[str, Callable[..., tf.keras.Model]] = {
+LIBRARY_DECODERS: dict[str, Callable[..., tf.keras.Model]] = {
     "unet": sm.Unet,
     "linknet": sm.Linknet,
     "fpn": sm.FPN,
     "pspnet": sm.PSPNet,
 }
+"""Decoders of segmentation_models."""
+OWN_DECODERS = {"fcn": fcn, "segnet": segnet, "deeplabv3plus": deeplabv3plus, "adlinknet": adlinknet}
+"""Decoders of this package, on the same encoders."""
 OWN = {"vanilla": vanilla}
 NUMBER_OF_CLASSES = 4
 BATCHNORM_MOMENTUM = 0.9
@@ -99,7 +103,9 @@ def build(
 def _model(decoder: str, encoder: str, size: Size, batchnorm: bool) -> tf.keras.Model:
     if encoder in OWN:
         return OWN[encoder].build(size, NUMBER_OF_CLASSES, batchnorm)
-    return DECODERS[decoder](
+    if decoder in OWN_DECODERS:
+        return OWN_DECODERS[decoder].build(encoder, size, NUMBER_OF_CLASSES, batchnorm)
+    return LIBRARY_DECODERS[decoder](
         encoder,
         input_shape=(*size, 3),
         classes=NUMBER_OF_CLASSES,

@@ -10,7 +10,7 @@ from cloudseg.data import image_size
 
 OWN = ("vanilla",)
 """Networks defined in this package, each in a module of its name; they have no published weights."""
-DECODERS = ("unet", "linknet", "fpn", "pspnet")
+DECODERS = ("unet", "linknet", "fpn", "pspnet", "fcn", "segnet", "deeplabv3plus", "adlinknet")
 ENCODERS = (
     "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
     "seresnet18", "seresnet34", "seresnet50", "seresnet101", "seresnet152",

@@ -66,6 +66,7 @@ def test_all_parameters_are_counted_and_flops_as_by_hand():
         ("vanilla", [(64, 96), (320, 480)]),
         ("pspnet-seresnet18", [(96, 144), (288, 480)]),
         ("unet-mobilenetv2", [(64, 96)]),
+        ("deeplabv3plus-mobilenetv2", [(64, 96), (320, 480)]),
     ],
 )
 def test_the_table_says_what_the_networks_say(name, sizes):
@@ -74,7 +75,7 @@ def test_the_table_says_what_the_networks_say(name, sizes):
 
 def holds(name: str, sizes: list[tuple[int, int]]) -> None:
     """The table of costs is right for the network, its decoder with BatchNorm and without, frozen and not."""
-    no_choice = name.startswith(("fpn-", "pspnet-"))  # their decoders always have it
+    no_choice = name.startswith(("fpn-", "pspnet-", "fcn-"))  # their decoders always have it, or never
     for size in sizes:
         for batchnorm in (True, False):
             if batchnorm or not no_choice:

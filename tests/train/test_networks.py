@@ -39,6 +39,7 @@ def built(name: str) -> models.Network:
         ("unet-resnet18", (14.3e6, 14.4e6), (11.1e6, 11.2e6)),
         ("linknet-efficientnetb1", (8.6e6, 8.7e6), (6.5e6, 6.6e6)),
         ("unet-mobilenetv2", (8.0e6, 8.1e6), (2.25e6, 2.26e6)),
+        ("segnet-vgg16", (29.4e6, 29.5e6), (14.7e6, 14.72e6)),  # 29.46 M: Paszke et al. 2016 (ENet), table 3
     ],
 )
 def test_networks_are_as_large_as_published(name, parameters, encoder):
@@ -84,7 +85,13 @@ def test_batchnorm_of_a_frozen_encoder_trains_if_asked_to():
     assert not any(network.model.get_layer(layer).trainable for layer in network.encoder)
 
 
-@pytest.mark.parametrize("name", ["vanilla", "unet-resnet18", "linknet-efficientnetb0", "fpn-resnet18"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vanilla", "unet-resnet18", "linknet-efficientnetb0", "fpn-resnet18", "fcn-vgg16", "segnet-resnet18",
+        "deeplabv3plus-mobilenetv2", "adlinknet-resnet18",
+    ],
+)  # fmt: skip
 def test_a_network_for_any_size_is_that_for_one_size(name):
     """Begins with the same weights, and finds the same logits, at the size of one and at another."""
     import numpy as np

@@ -43,7 +43,8 @@ def build(name: str, head: bool) -> models.Network:
 @pytest.mark.parametrize(
     ("name", "channels"),
     [("vanilla", 192), ("unet-resnet18", 512), ("linknet-vgg16", 512), ("fpn-mobilenetv2", 1280),
-     ("pspnet-resnet18", 128)],
+     ("pspnet-resnet18", 128), ("fcn-resnet18", 512), ("segnet-vgg16", 512), ("deeplabv3plus-mobilenetv2", 576),
+     ("adlinknet-resnet18", 512)],
 )  # fmt: skip
 def test_every_decoder_takes_a_head_on_its_encoder_and_keeps_its_masks(name, channels):
     plain, network = build(name, False), build(name, True)

@@ -1,0 +1,1 @@
+"""Decoders that segmentation_models lacks, each in a module of its name with the function `build`."""
