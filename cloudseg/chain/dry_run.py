@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-from cloudseg.chain import folds, plan, selection, snapshot
+from cloudseg.chain import folds, plan, preprocessing, selection, snapshot
 from cloudseg.core import config, run
 from cloudseg.core.config import Settings
 from cloudseg.core.errors import UsageError
 from cloudseg.data.shards import Manifest
-from cloudseg.slurm import script
+from cloudseg.slurm import script, sites
 
 
 def show(args: argparse.Namespace, settings: Settings) -> None:
@@ -20,6 +20,8 @@ def show(args: argparse.Namespace, settings: Settings) -> None:
     jobs = plan.stage_jobs(folder, args.stages, args, code, settings)
     if args.source:
         after = f"JOB_ID_OF_{run.PREPROCESS.upper()}"
+        if note := preprocessing.left_out_note(sites.load(args.site)):
+            print(note, file=sys.stderr)
         print(f"# sbatch script of {run.PREPROCESS}\n{script.script(plan.preprocessing_job(folder, args, code))}")
     if settings.folds:
         training = [stage for stage in args.stages if stage != run.EVALUATE]

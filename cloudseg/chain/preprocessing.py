@@ -92,6 +92,16 @@ def job(source: Source, site: Site, folder: Path, exports: tuple[tuple[str, str]
     )
 
 
+def left_out_note(site: Site) -> str:
+    """Line for the user if preprocessing does not get all sbatch options of the site; "" if it does."""
+    if not (left_out := site.left_out(site.preprocess)):
+        return ""
+    return (
+        f"note: preprocess: {' '.join(left_out)} of the site file left out, because its jobs have no GPUs; name "
+        "its own options in the file: [preprocess] sbatch = []"
+    )
+
+
 def run_here(source: Source) -> None:
     """Make the shards on this machine.
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
 from collections.abc import Iterator
 
-from cloudseg.chain import launch_options, plan, snapshot
+from cloudseg.chain import launch_options, plan, preprocessing, snapshot
 from cloudseg.core import atomic, lock, run
 from cloudseg.core.errors import to_type
 from cloudseg.core.run import Run
@@ -43,6 +44,8 @@ def queue_preprocessing(prepared: Run, args: argparse.Namespace, code: str) -> s
     """Submit the preprocessing array if `args.source` is set; returns its id, else ""."""
     if not args.source:
         return ""
+    if note := preprocessing.left_out_note(sites.load(args.site)):
+        print(note, file=sys.stderr)
     job = plan.preprocessing_job(prepared.path, args, code)
     number = sbatch.submit(job, prepared.jobs / f"{run.PREPROCESS}.sbatch")
     atomic.write_json(prepared.jobs / "queued.json", {**prepared.queued(), run.PREPROCESS: number})

@@ -119,9 +119,15 @@ def jobs(study: Study, indices: list[int], args: argparse.Namespace, stage_jobs:
         log=str(study.log("%a")),
         array=",".join(map(str, indices)),
     )
-    small = dataclasses.replace(sites.load(args.site).preprocess, cpus_per_task=1)
+    site = sites.load(args.site)
+    small = dataclasses.replace(site.preprocess, cpus_per_task=1, mem="")
     comparison = dataclasses.replace(
-        training, name="study-table", resources=small, command=command, log=str(study.jobs / "table.log")
+        training,
+        name="study-table",
+        resources=small,
+        command=command,
+        log=str(study.jobs / "table.log"),
+        sbatch=site.options(small),
     )
     return [array, comparison]
 

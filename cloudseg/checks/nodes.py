@@ -27,7 +27,7 @@ def check(site_name: str | None, changes: Mapping[str, Any], folder: Path, patie
     job_folder = folder.resolve() / time.strftime("%Y%m%d-%H%M%S")
     job_folder.mkdir(parents=True)
     exports = plan.job_exports(site_name, snapshot.code(job_folder, live=False))
-    batch = script.Job("doctor", need, "", str(job_folder / "doctor.log"), site.sbatch, exports)
+    batch = script.Job("doctor", need, "", str(job_folder / "doctor.log"), site.options(need), exports)
     number = job.submit(job_folder, batch)
     print(f"job {number}: {need.nodes} x {need.tasks_per_node} ranks, {need.partition}; log {batch.log}", flush=True)
     job.wait(job_folder, number, patience_s, lambda line: print(line, flush=True))

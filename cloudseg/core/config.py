@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import tomllib
+import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -251,6 +252,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             raise UsageError(f"{where}: must be a table, not {value!r}")
         return build(typing.cast(type, hint), value, where)
     origin = typing.get_origin(hint)
+    if origin is types.UnionType:  # of a type and None, which TOML cannot hold
+        return _value(typing.get_args(hint)[0], value, where)
     if origin in (dict, Mapping):
         if not isinstance(value, Mapping):
             raise UsageError(f"{where}: must be a table, not {value!r}")

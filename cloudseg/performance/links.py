@@ -69,7 +69,7 @@ def conditions(site: Site, partition: str | None = None) -> dict[str, Any]:
         "partition": partition or site.train.partition,
         "environment": {**variables, **site.environment},
         "modules": list(site.modules),
-        "sbatch": list(site.sbatch),
+        "sbatch": list(site.options(site.train)),
         "srun": list(site.srun),
         "horovod": stamp.read_text().split() if stamp.exists() else [],
     }

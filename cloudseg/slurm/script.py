@@ -71,7 +71,8 @@ def script(job: Job) -> str:
         f"--nodes={'1-' * elastic}{need.nodes}",
         *([] if elastic and need.tasks_per_node == 1 else [f"--ntasks-per-node={need.tasks_per_node}"]),
         f"--cpus-per-task={need.cpus_per_task}",
-        *([f"--gres=gpu:{need.gpus_per_node}"] if need.gpus_per_node else []),
+        *([f"--gres=gpu:{need.gpu_type and f'{need.gpu_type}:'}{need.gpus_per_node}"] if need.gpus_per_node else []),
+        *([f"--mem={need.mem}"] if need.mem else []),
         f"--time={need.time}",
         *([f"--array={job.array}"] if job.array else []),
         f"--output={job.log}",
@@ -110,7 +111,7 @@ def stage_job(stage: str, site: Site, run: str, log: str, **changes: int | str) 
         resources=dataclasses.replace(resources, **changes),  # type: ignore[arg-type]
         command=f"python -m cloudseg.job --run {run} --stage {stage}",
         log=log,
-        sbatch=site.sbatch,
+        sbatch=site.options(resources),
     )
 
 
@@ -126,7 +127,7 @@ def preprocess_job(site: Site, array: str) -> Job:
             '  --shards "${CLOUDSEG_SHARDS:-$SLURM_ARRAY_TASK_COUNT}" --shard-index "$SLURM_ARRAY_TASK_ID"'
         ),
         log="cloudseg-preprocess-%A_%a.log",
-        sbatch=site.sbatch,
+        sbatch=site.options(site.preprocess),
         array=array,
     )
 

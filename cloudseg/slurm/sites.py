@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,12 @@ class Resources:
     tasks_per_node: int = 1
     cpus_per_task: int = 1
     gpus_per_node: int = 0
+    gpu_type: str = ""
+    """Type of GPU in Slurm's configuration, for example v100; "" for any."""
+    mem: str = ""
+    """Memory per node in the format of sbatch, for example 40G; "" for the partition's default."""
+    sbatch: tuple[str, ...] | None = None
+    """Further sbatch options of this kind of job; None for those of the site, see `Site.options`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +69,7 @@ class Site:
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
     """Environment variables that env/activate.sh exports in every job."""
     sbatch: tuple[str, ...] = ()
-    """Further sbatch options of every job, for example --constraint=v100-32g."""
+    """Further sbatch options of each kind of job that does not have its own, for example --hint=nomultithread."""
     srun: tuple[str, ...] = ()
     """Further srun options of every step."""
     account: str = ""
@@ -71,6 +78,29 @@ class Site:
     """Maximum number of GPUs of all running jobs of a user; 0 for no limit."""
     partitions: dict[str, Partition] = dataclasses.field(default_factory=dict)
     links: Links = Links()
+
+    def options(self, need: Resources) -> tuple[str, ...]:
+        """The further sbatch options of a job that requests `need`: its own, or those of the site.
+
+        Without `left_out`: a constraint or a quality of service for GPUs would keep a job without GPUs from starting.
+        """
+        if need.sbatch is not None:
+            return need.sbatch
+        left_out = self.left_out(need)
+        return tuple(option for option in self.sbatch if option not in left_out)
+
+    def left_out(self, need: Resources) -> tuple[str, ...]:
+        """Options of the site that select nodes with GPUs, and that a job without GPUs does not get."""
+        if need.sbatch is not None or need.gpus_per_node or not self.train.gpus_per_node:
+            return ()
+        return tuple(option for option in self.sbatch if _SELECTS_NODES.match(option))
+
+
+_SELECTS_NODES = re.compile(
+    r"--(constraint|qos|partition|gres|gpus|gpu-|reservation|nodelist|cpus-per-gpu|mem-per-gpu|ntasks-per-gpu|tres-)"
+    r"|-[CqpGw]"
+)
+"""Start of the sbatch options that select nodes, their GPUs, or a quality of service for them."""
 
 
 def check_limits(site: Site, need: Resources) -> None:
@@ -148,8 +178,9 @@ def shorter(limit: str, walltime: str) -> str:
 
 def require_account(site: Site) -> None:
     """Raises UsageError, with what to type, if the site charges jobs to a project and no account is named."""
-    named = os.environ.get("SBATCH_ACCOUNT") or any(option.startswith(("--account", "-A")) for option in site.sbatch)
-    if site.account and not named:
+    kinds = (site.options(need) for need in (site.train, site.evaluate, site.preprocess))
+    named = all(any(option.startswith(("--account", "-A")) for option in options) for options in kinds)
+    if site.account and not (named or os.environ.get("SBATCH_ACCOUNT")):
         raise UsageError(f"this site charges jobs to a project; type first: {site.account}")
 
 

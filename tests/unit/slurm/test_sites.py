@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from cloudseg import launch
+from cloudseg.chain import preprocessing
 from cloudseg.core.errors import UsageError
-from cloudseg.slurm import sites
+from cloudseg.slurm import script, sites
+from cloudseg.slurm.sites import Resources, Site
 
 GOLDEN = Path(__file__).with_name("golden")
 RUCHE = sites.load("ruche")
@@ -61,6 +63,49 @@ def test_more_nodes_or_cpus_than_there_are_are_refused():
     for changes, said in ({"nodes": 11, "gpus_per_node": 0}, "10 nodes"), ({"cpus_per_task": 11}, "40 CPUs per node"):
         with pytest.raises(UsageError, match=f"partition gpu has {said}"):
             sites.check_limits(RUCHE, dataclasses.replace(RUCHE.train, **changes))
+
+
+def own_site(tmp_path: Path, common: str, **of_kinds: str) -> Site:
+    """Ruche's file with other sbatch options: `common` ones, and further lines in the tables of kinds of jobs."""
+    text = (sites.FOLDER / "ruche.toml").read_text().replace("sbatch = []", f"sbatch = {common}")
+    for kind, line in of_kinds.items():
+        text = text.replace(f"[{kind}]\n", f"[{kind}]\n{line}\n")
+    file = tmp_path / "own.toml"
+    file.write_text(text)
+    return sites.load(str(file))
+
+
+@pytest.mark.parametrize("site", ["ruche", "jeanzay", "local", "template"])
+def test_preprocessing_asks_for_no_gpu_nowhere(site):
+    text = script.script(script.preprocess_job(sites.load(site), "0-3"))
+    assert not re.search(r"#SBATCH --(constraint|qos|gres)", text)
+
+
+def test_options_for_gpus_in_a_file_of_before_do_not_reach_jobs_without_them(tmp_path):
+    common = ["--constraint=v100-32g", "-Cv100", "--hint=nomultithread", "--qos=qos_gpu-t3", "--account=a", "-qlong"]
+    site = own_site(tmp_path, str(common))
+    assert site.options(site.train) == site.options(site.evaluate) == tuple(common)
+    assert site.options(site.preprocess) == ("--hint=nomultithread", "--account=a")
+    assert "note: preprocess: --constraint=v100-32g -Cv100 --qos=" in preprocessing.left_out_note(site)
+    assert preprocessing.left_out_note(RUCHE) == ""
+
+
+def test_on_a_site_without_gpus_all_jobs_get_all_options(tmp_path):
+    site = dataclasses.replace(own_site(tmp_path, '["--qos=normal"]'), train=Resources("cpu", "1:00:00"))
+    assert site.options(site.preprocess) == ("--qos=normal",)
+
+
+def test_each_kind_of_job_has_options_of_its_own(tmp_path):
+    site = own_site(
+        tmp_path, '["--hint=nomultithread"]', train='sbatch = ["--qos=long"]\nmem = "160G"\ngpu_type = "v100"',
+        preprocess="sbatch = []",
+    )  # fmt: skip
+    train, evaluate = (script.script(script.stage_job(stage, site, "r", "log")) for stage in ("full", "evaluate"))
+    assert "#SBATCH --gres=gpu:v100:4\n#SBATCH --mem=160G\n" in train
+    assert "--qos=long" in train and "--hint" not in train
+    assert "--hint=nomultithread" in evaluate and "--gres=gpu:4\n" in evaluate and "--mem" not in evaluate
+    assert "--hint" not in script.script(script.preprocess_job(site, "0-3"))
+    assert preprocessing.left_out_note(site) == ""
 
 
 def test_a_partition_of_which_nothing_is_known_is_not_refused():
