@@ -63,12 +63,12 @@ def main() -> int | None:
 def check_site(args: argparse.Namespace) -> int | None:
     """Run all checks and print the table of findings; returns FAILED if there is a fault."""
     site = sites.load(args.site)
-    findings = list(login_node.check(site, args.partition, slurm_needed=not args.here))
+    changes = {"nodes": args.nodes, "tasks_per_node": args.tasks_per_node, "partition": args.partition}
+    if args.tasks_per_node and site.train.gpus_per_node:
+        changes["gpus_per_node"] = args.tasks_per_node
+    given = {key: value for key, value in changes.items() if value is not None}
+    findings = list(login_node.check(site, str(sites.file(args.site)), given, slurm_needed=not args.here))
     if not args.here and not any(each.state == FAULT for each in findings):
-        changes = {"nodes": args.nodes, "tasks_per_node": args.tasks_per_node, "partition": args.partition}
-        if args.tasks_per_node and site.train.gpus_per_node:
-            changes["gpus_per_node"] = args.tasks_per_node
-        given = {key: value for key, value in changes.items() if value is not None}
         findings += nodes.check(args.site, given, args.folder, patience_s=60 * args.wait)
     rows = [("", "what", "found", "what to do"), *((each.state, each.what, each.found, each.todo) for each in findings)]
     print("\n".join(tables.table(rows)))

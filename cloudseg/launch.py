@@ -3,6 +3,7 @@
   python -m cloudseg.launch --stages all --data DATA                   frozen, partial, full, evaluate
   python -m cloudseg.launch --stages all --data DATA --plan            show the jobs as a table
   python -m cloudseg.launch --stages all --data DATA --dry-run         show the sbatch scripts
+  python -m cloudseg.launch --stages all --data DATA --check           ask Slurm whether it would accept the jobs
   python -m cloudseg.launch --stages full,evaluate --run runs/NAME     the last stages of a run
   python -m cloudseg.launch --stages all --folds 0-4 --data DATA       cross-validation: one chain per fold
   python -m cloudseg.launch --stages preprocess,all --csv train.csv --images train_images --data DATA
@@ -25,6 +26,7 @@ from cloudseg.chain import (
     plan,
     preprocessing,
     selection,
+    slurm_check,
     stages,
     study,
     trials,
@@ -48,6 +50,9 @@ def parser() -> argparse.ArgumentParser:
     )
     out.add_argument("--plan", action="store_true", help="show the jobs as a table; submits and writes nothing")
     out.add_argument("--dry-run", action="store_true", help="print the sbatch scripts; submits and writes nothing")
+    out.add_argument(
+        "--check", action="store_true", help="ask Slurm whether it would accept the jobs; submits and writes nothing"
+    )
     config.add_arguments(out)
     study.add_arguments(out)
     out.set_defaults(run=None)  # the default depends on --study
@@ -61,6 +66,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     args.run = args.run or Path(trials.DEFAULT if args.study else run.DEFAULT)
     in_slurm = args.cluster == "slurm" or (args.cluster == "auto" and sbatch.is_there())
     if study.requested(args):
+        if args.check:
+            slurm_check.require_slurm(in_slurm)
+            slurm_check.show(args, study.planned_jobs(args, plan.stage_jobs))
+            return
         study.launch(args, in_slurm, plan.stage_jobs)
         return
     settings = selection.settings_of(args)
@@ -68,6 +77,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args.source = preprocessing.source_of(args, settings)
     if args.plan:
         show_plan(args, settings)
+    elif args.check:
+        slurm_check.require_slurm(in_slurm)
+        slurm_check.show(args, [job for _, job in dry_run.jobs(args, settings)])
     elif args.dry_run:
         dry_run.show(args, settings)
     else:

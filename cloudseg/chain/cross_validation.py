@@ -55,6 +55,8 @@ def _queue(parent: Run, remaining: dict[int, list[str]], evaluating: bool, args:
     jobs = plan.stage_jobs(
         parent.path, [*training, *([run.EVALUATE] if evaluating else [])], args, code, parent.settings
     )
+    arrays = [job for _, job in folds.scripts(parent.path, remaining, jobs, "")]
+    queueing.require_limits(parent, args, code, arrays)
     folds.submit(parent, remaining, jobs, queueing.announce, queueing.queue_preprocessing(parent, args, code))
     queueing.epilogue(
         parent, args, "each stage of a fold starts when the one before has succeeded, the evaluation after all folds"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from cloudseg.chain import launch_options, plan, preprocessing, snapshot
 from cloudseg.core import atomic, lock, run
 from cloudseg.core.errors import to_type
 from cloudseg.core.run import Run
 from cloudseg.core.signals import stop
-from cloudseg.slurm import sbatch, script, sites
+from cloudseg.slurm import limits, sbatch, script, sites
 
 
 @contextlib.contextmanager
@@ -34,10 +34,16 @@ def announce(name: str, job: script.Job, number: str) -> None:
     need = job.resources
     shape = f"{need.nodes} node{'s' * (need.nodes > 1)} x {need.tasks_per_node} ranks"
     if name == run.PREPROCESS:
-        shape = f"{int(job.array.rpartition('-')[2]) + 1} tasks of {need.cpus_per_task} CPUs"
+        shape = f"{job.tasks} tasks of {need.cpus_per_task} CPUs"
     if planned := dict(job.exports).get(script.PLANNED_RANKS):
         shape += f" that do the work of {planned} ranks"
     print(f"{name:9} job {number}: {shape}, {need.partition}, at most {need.time}; log {job.log}", flush=True)
+
+
+def require_limits(prepared: Run, args: argparse.Namespace, code: str, jobs: Iterable[script.Job]) -> None:
+    """Raises UsageError if `jobs`, with preprocessing if `args.source` is set, exceed limits of the cluster."""
+    together = [*([plan.preprocessing_job(prepared.path, args, code)] if args.source else []), *jobs]
+    limits.require(together, limits.read(together))
 
 
 def queue_preprocessing(prepared: Run, args: argparse.Namespace, code: str) -> str:
@@ -65,6 +71,7 @@ def queue_chain(prepared: Run, stages: list[str], args: argparse.Namespace) -> N
         return
     code = snapshot.code(prepared.path, args.no_snapshot)
     jobs = plan.stage_jobs(prepared.path, stages, args, code, prepared.settings)
+    require_limits(prepared, args, code, jobs.values())
     after = queue_preprocessing(prepared, args, code)
     submission.submit(prepared, jobs, lambda stage, number: announce(stage, jobs[stage], number), after)
     epilogue(prepared, args, "each job starts when the one before has succeeded")

@@ -15,7 +15,7 @@ from cloudseg.chain import preflight, snapshot, trials
 from cloudseg.chain.trials import Study
 from cloudseg.core import atomic, config, run
 from cloudseg.core.errors import CloudsegError, Stopped, UsageError
-from cloudseg.slurm import commands, queue, sbatch, script, sites
+from cloudseg.slurm import commands, limits, queue, sbatch, script, sites
 from cloudseg.slurm.script import Job
 
 StageJobs = Callable[[Path, list[str], argparse.Namespace, str], dict[str, Job]]
@@ -132,6 +132,14 @@ def jobs(study: Study, indices: list[int], args: argparse.Namespace, stage_jobs:
     return [array, comparison]
 
 
+def planned_jobs(args: argparse.Namespace, stage_jobs: StageJobs) -> list[Job]:
+    """The jobs that `launch` would submit for the trials that are not done, as if none were queued."""
+    rates = trials.parse_rates(args.values)
+    study = trials.plan(args.run, rates, config.from_arguments(args))
+    code = snapshot.code(study.path, args.no_snapshot, dry_run=True)
+    return jobs(study, indices, args, stage_jobs, code) if (indices := remaining(study, rates)) else []
+
+
 def after(job: Job, array: str) -> Job:
     """`job` with a dependency on the end of all tasks of the array, whether they succeed or fail."""
     return dataclasses.replace(job, dependency=f"afterany:{array}")
@@ -166,6 +174,7 @@ def submit(study: Study, indices: list[int], args: argparse.Namespace, stage_job
         print(f"to stop them: scancel {' '.join(active.values())}")
         return
     array, comparison = jobs(study, indices, args, stage_jobs, snapshot.code(study.path, args.no_snapshot))
+    limits.require([array, comparison], limits.read([array, comparison]))
     study.jobs.mkdir(exist_ok=True)
     number = sbatch.submit(array, study.jobs / "study.sbatch")
     atomic.write_json(study.jobs / "arrays.json", [*arrays(study), number])

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cloudseg.performance.links import Measured
-from cloudseg.slurm import durations
+from cloudseg.slurm import durations, refusals
+from cloudseg.slurm.sbatch import Answer
+from cloudseg.slurm.script import Job
 from cloudseg.slurm.sites import Resources, Site
 
 FINE, NOTE, FAULT = "fine", "note", "FAULT"
@@ -60,6 +62,15 @@ def of_partition(site: Site, need: Resources, partition: Mapping[str, str]) -> I
             f"has {known.time} for {need.partition}, Slurm has {partition['MaxTime']}",
             "correct the file",
         )
+
+
+def of_answer(kind: str, job: Job, answer: Answer, file: str) -> Finding:
+    """What sbatch says of a `job` of the table `kind` in the site `file`."""
+    what = f"{kind} job"
+    if not answer.accepted:
+        return Finding(what, FAULT, f"Slurm refuses it: {answer.said}", refusals.advice(answer.said, kind, file))
+    start = f", could start at {answer.said}" if answer.said else ""
+    return Finding(what, FINE, f"Slurm would accept it in {job.resources.partition}{start}")
 
 
 def of_ranks(ranks: Sequence[Mapping[str, Any]], need: Resources, login: Mapping[str, str]) -> Iterator[Finding]:

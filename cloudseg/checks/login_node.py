@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from cloudseg.checks import findings, job
 from cloudseg.checks.findings import FAULT, FINE, NOTE, Finding
@@ -13,14 +14,15 @@ from cloudseg.core.config import Settings
 from cloudseg.core.errors import DataError, UsageError
 from cloudseg.nets import names, weights
 from cloudseg.slurm import commands, sbatch, sites
+from cloudseg.slurm.script import Job
 from cloudseg.slurm.sites import Site
 
 
-def check(site: Site, partition: str | None, slurm_needed: bool) -> Iterator[Finding]:
-    """Check the environment, the encoder's weights, Slurm, the account and the partition.
+def check(site: Site, file: str, changes: Mapping[str, Any], slurm_needed: bool) -> Iterator[Finding]:
+    """Check the environment, the encoder's weights, Slurm, the account, the partition, and what sbatch says of jobs.
 
-    `partition` replaces that of the site file. Without Slurm on this machine the checks end, with a fault if
-    `slurm_needed`.
+    `file` is that of the `site`; `changes` replace resources of training in it. Without Slurm on this machine the
+    checks end, with a fault if `slurm_needed`.
     """
     yield Finding("environment", FINE, f"Python {provenance.versions()['python']} in {sys.prefix}")
     yield _weights()
@@ -33,8 +35,13 @@ def check(site: Site, partition: str | None, slurm_needed: bool) -> Iterator[Fin
         sites.require_account(site)
     except UsageError as error:
         yield Finding("account", FAULT, "jobs are charged to a project", str(error).partition("type first: ")[2])
-    need = dataclasses.replace(site.train, partition=partition, time=job.WALLTIME) if partition else site.train
+    need = dataclasses.replace(site.train, **changes)
+    if "partition" in changes:
+        need = dataclasses.replace(need, time=job.WALLTIME)
     yield from findings.of_partition(site, need, job.partition(need.partition))
+    for kind, resources in {"train": need, "evaluate": site.evaluate, "preprocess": site.preprocess}.items():
+        asked = Job(kind, resources, "true", "/dev/null", site.options(resources))
+        yield findings.of_answer(kind, asked, sbatch.ask(asked), file)
 
 
 def _weights() -> Finding:

@@ -55,13 +55,21 @@ def ignored(environ: Mapping[str, str]) -> list[str]:
     return sorted(name for name in environ if name.startswith("SBATCH_") and name not in KEPT)
 
 
-def run(command: Sequence[str], timeout_s: float | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a Slurm command to its end, with its output as text.
+def run(
+    command: Sequence[str], timeout_s: float | None = None, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a Slurm command to its end, with `stdin` as its input and its output as text.
 
     Raises OSError if it cannot be started, subprocess.TimeoutExpired if it takes longer than `timeout_s`.
     """
     return subprocess.run(
-        command, env=environment(os.environ), capture_output=True, text=True, check=False, timeout=timeout_s
+        command,
+        env=environment(os.environ),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout_s,
     )
 
 

@@ -1,9 +1,12 @@
-"""Submits jobs with sbatch."""
+"""Submits jobs with sbatch, or asks whether it would accept them."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -29,6 +32,33 @@ def require(site: Site) -> None:
     sites.require_account(site)
     if ignored := commands.ignored(os.environ):
         print(f"note: {', '.join(ignored)}: ignored; options and the site file apply", file=sys.stderr)
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What Slurm says of a job that is not submitted."""
+
+    accepted: bool
+    said: str
+    """Why it is refused; if it is accepted, when it would start, or "" if Slurm does not say."""
+
+
+def ask(job: Job) -> Answer:
+    """Ask Slurm whether it would accept `job`, without its dependency. Nothing is written or submitted.
+
+    Raises CloudsegError if sbatch does not answer.
+    """
+    text = script.script(dataclasses.replace(job, dependency=""))
+    try:
+        answer = commands.run(["sbatch", "--test-only"], commands.TIMEOUT_S, text)
+    except subprocess.TimeoutExpired:
+        raise CloudsegError(f"sbatch does not answer within {commands.TIMEOUT_S:.0f} s") from None
+    lines = [line.strip() for line in answer.stderr.splitlines() if line.strip()]
+    if answer.returncode:
+        reasons = [line.partition("allocation failure: ")[2] or line for line in lines if line.count(":")]
+        return Answer(False, (reasons or lines or ["without a reason"])[-1].removeprefix("sbatch: error: "))
+    start = re.search(r"to start at (\S+)", answer.stderr)
+    return Answer(True, start[1] if start else "")
 
 
 def submit(job: Job, file: Path) -> str:

@@ -51,6 +51,17 @@ class Job:
     def ranks(self) -> int:
         return self.resources.nodes * self.resources.tasks_per_node
 
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """Indices of the tasks of the array; () if the job is none."""
+        parts = [part.partition("-") for part in self.array.split(",") if part]
+        return tuple(index for first, _, last in parts for index in range(int(first), int(last or first) + 1))
+
+    @property
+    def tasks(self) -> int:
+        """Number of jobs that Slurm counts: the tasks of an array, else 1."""
+        return len(self.indices) or 1
+
 
 def script(job: Job) -> str:
     """The text of the sbatch script. Raises UsageError for option values that a #SBATCH line cannot hold."""

@@ -131,7 +131,7 @@ def slurm(tmp_path: Path) -> StandIn:
     folder = tmp_path / "slurm"
     (folder / "bin").mkdir(parents=True)
     script = f"#!{sys.executable}\n" + Path(__file__).with_name("stand_ins.py").read_text()
-    for name in ("sbatch", "squeue", "sacct", "scancel", "scontrol", "srun"):
+    for name in ("sbatch", "squeue", "sacct", "scancel", "scontrol", "sacctmgr", "srun"):
         (folder / "bin" / name).write_text(script)
         (folder / "bin" / name).chmod(0o755)
     for name in ("jobs", "accounts", "calls"):
