@@ -13,9 +13,10 @@ from cloudseg.core.run import Run
 LAUNCHED = "launched.json"
 KEPT = (
     "cluster", "site", "nodes", "tasks_per_node", "partition", "time", "elastic", "mail", "hook", "no_snapshot",
+    "reservation", "exclude", "throttle",
     "csv", "images", "size", "shards",
 )  # fmt: skip
-"""Names of the options that `resume` uses again."""
+"""Names of the options that `resume` uses again; not --begin, a time that has passed."""
 
 
 def as_json(args: argparse.Namespace) -> dict[str, Any]:

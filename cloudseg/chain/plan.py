@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cloudseg.chain import preprocessing
+from cloudseg.chain import job_options, preprocessing
 from cloudseg.core import run, tables
 from cloudseg.core.config import Settings
 from cloudseg.core.errors import UsageError, to_type
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="walltime of each stage (default: 1.5 times the duration of a comparable stage in a run in the same "
         "folder, at most the walltime in the site file)",
     )
-    group.add_argument("--mail", metavar="ADDRESS", help="Slurm sends a mail to it when a stage ends or fails")
+    job_options.add_arguments(group)
     group.add_argument(
         "--hook",
         metavar="COMMAND",
@@ -80,8 +80,7 @@ def stage_jobs(
         if settings and not args.time and (seconds := estimated(stage, settings, job, folder)):
             time = estimate.walltime(seconds, job.resources.time)
             job = dataclasses.replace(job, resources=dataclasses.replace(job.resources, time=time))
-        if args.mail:
-            job = dataclasses.replace(job, sbatch=(*job.sbatch, f"--mail-user={args.mail}", "--mail-type=END,FAIL"))
+        job = dataclasses.replace(job, sbatch=(*job.sbatch, *job_options.of_stages(args)), throttle=args.throttle or 0)
         command = script.submitit_command(run.jobs_folder(folder) / "submitit")
         sites.check_limits(site, job.resources)
         ranks = rank_exports(folder, stage, settings, job) if settings and stage != run.EVALUATE else ()
@@ -133,7 +132,9 @@ def job_exports(site: str | None, code: str) -> tuple[tuple[str, str], ...]:
 
 def preprocessing_job(folder: Path, args: argparse.Namespace, code: str) -> script.Job:
     """The preprocessing array of the run in `folder`."""
-    return preprocessing.job(args.source, sites.load(args.site), folder, job_exports(args.site, code))
+    job = preprocessing.job(args.source, sites.load(args.site), folder, job_exports(args.site, code))
+    options = (*job.sbatch, *job_options.of_every_job(args))
+    return dataclasses.replace(job, sbatch=options, throttle=args.throttle or 0)
 
 
 def estimated(stage: str, settings: Settings, job: script.Job, folder: Path) -> float | None:

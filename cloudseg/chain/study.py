@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from cloudseg.chain import preflight, snapshot, trials
+from cloudseg.chain import job_options, preflight, snapshot, trials
 from cloudseg.chain.trials import Study
 from cloudseg.core import atomic, config, run
 from cloudseg.core.errors import CloudsegError, Stopped, UsageError
@@ -127,7 +127,7 @@ def jobs(study: Study, indices: list[int], args: argparse.Namespace, stage_jobs:
         resources=small,
         command=command,
         log=str(study.jobs / "table.log"),
-        sbatch=site.options(small),
+        sbatch=(*site.options(small), *job_options.of_every_job(args), *job_options.of_mail(args)),
     )
     return [array, comparison]
 

@@ -188,7 +188,7 @@ REASONS = {
     "Resources": "waits for nodes to become free",
     "Nodes required for job are DOWN": "waits: nodes that it needs are down, drained or reserved",
     "NvidiaImexChannels": "waits for a channel between NVIDIA nodes to become free",
-    "BeginTime": "waits for the delay of Slurm before a requeued job starts",
+    "BeginTime": "waits for the delay of Slurm before a requeued job starts, or for the time of --begin",
     "DependencyNeverSatisfied": "can never start: a job that it depends on failed; cancel it",
     "JobHoldMaxRequeue": "held: it was requeued as often as the cluster allows; to release it: scontrol release JOB",
     "JobHeldAdmin": "held by an administrator; ask the site's support",

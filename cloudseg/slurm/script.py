@@ -41,7 +41,9 @@ class Job:
     dependency: str = ""
     """Value of sbatch --dependency."""
     array: str = ""
-    """Value of sbatch --array."""
+    """Value of sbatch --array, without the throttle."""
+    throttle: int = 0
+    """Maximum number of tasks of the array that run at the same time; 0 for no limit."""
     comment: tuple[str, ...] = ()
     """Comment lines at the top of the script."""
     elastic: bool = False
@@ -85,7 +87,7 @@ def script(job: Job) -> str:
         *([f"--gres=gpu:{need.gpu_type and f'{need.gpu_type}:'}{need.gpus_per_node}"] if need.gpus_per_node else []),
         *([f"--mem={need.mem}"] if need.mem else []),
         f"--time={need.time}",
-        *([f"--array={job.array}"] if job.array else []),
+        *([f"--array={job.array}{f'%{job.throttle}' if job.throttle else ''}"] if job.array else []),
         f"--output={job.log}",
         "--open-mode=append",
         "--requeue",
@@ -175,7 +177,8 @@ _PREPROCESS_USAGE = (
     "",
     "  CLOUDSEG_CSV=train.csv CLOUDSEG_IMAGES=train_images CLOUDSEG_DATA=DATA sbatch jobs/preprocess.slurm",
     "",
-    "As many shards as array tasks; to do single ones again: CLOUDSEG_SHARDS=32 sbatch --array=5,9 ...",
+    "As many shards as array tasks; to do single ones again: CLOUDSEG_SHARDS=32 sbatch --array=5,9 ...;",
+    "to do at most 8 at the same time: sbatch --array=0-31%8 ...",
     "CLOUDSEG_SIZE (default 320x480) is height x width. Submitted again, it makes what is missing.",
 )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cloudseg import launch, resume
-from cloudseg.chain import begin, plan, preflight, selection, submission
+from cloudseg.chain import begin, launch_options, plan, preflight, selection, submission
 from cloudseg.core import errors, lock, provenance, run, signals
 from cloudseg.core.errors import UsageError
 from cloudseg.slurm import sites
@@ -215,6 +215,44 @@ def test_preprocessing_is_an_array_at_the_head_of_the_chain(head, slurm, tmp_pat
     assert f'--out {tmp_path}/shards --size 320x480 --shards 4 --shard-index "$SLURM_ARRAY_TASK_ID"\n' in text
     assert "#SBATCH --dependency=afterok:JOB_ID_OF_PREPROCESS\n" in text
     assert not (tmp_path / "r").exists()
+
+
+def options(text: str) -> list[list[str]]:
+    """The sbatch options of each script in the output of a dry run."""
+    scripts = text.split("#!/usr/bin/env bash")[1:]
+    return [[line.split()[1] for line in script.splitlines() if line.startswith("#SBATCH")] for script in scripts]
+
+
+def test_reservation_excluded_nodes_and_begin_reach_the_jobs_that_they_are_for(head, capsys):
+    head("--reservation", "clouds", "--exclude", "n[1-2]", "--begin", "now+2hours", "--throttle", "8", "--dry-run")
+    preprocess, *stages = options(capsys.readouterr().out)
+    assert {"--exclude=n[1-2]", "--begin=now+2hours", "--array=0-31%8"} <= set(preprocess)
+    assert "--reservation=clouds" not in preprocess  # it may have no node of this partition
+    assert all({"--reservation=clouds", "--exclude=n[1-2]", "--begin=now+2hours"} <= set(each) for each in stages)
+    assert not any(option.startswith("--array") for each in stages for option in each)
+
+
+def test_arrays_of_folds_and_trials_have_the_throttle_too(head, tmp_path, capsys):
+    head("--folds", "0-4", "--throttle", "2", "--dry-run")
+    arrays = [option for each in options(capsys.readouterr().out) for option in each if option.startswith("--array")]
+    assert arrays == ["--array=0-31%2", *["--array=0,1,2,3,4%2"] * 3]
+    launch.main(["--study", "lr", "--values", "1,2", "--throttle", "1", "--dry-run", "--run", str(tmp_path / "s")])
+    assert "--array=0,1%1" in options(capsys.readouterr().out)[0]
+
+
+def test_resume_asks_again_for_the_throttle_and_the_reservation_but_not_for_the_begin(head, tmp_path, monkeypatch):
+    head("--folds", "0,1", "--throttle", "8", "--reservation", "clouds", "--begin", "20:00")
+    words = launch_options.load(tmp_path / "r" / "jobs")
+    assert "--begin" not in words
+    assert words[words.index("--throttle") + 1] == "8" and words[words.index("--reservation") + 1] == "clouds"
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "x"])
+def test_a_throttle_is_a_number_of_tasks(number, capsys):
+    with pytest.raises(SystemExit) as ended:
+        launch.parser().parse_args(["--stages", "all", f"--throttle={number}"])
+    assert ended.value.code == 2
+    assert "is not a whole number from 1 on" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("folds", [(), ("--folds", "0,1")])
