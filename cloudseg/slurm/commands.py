@@ -56,15 +56,18 @@ def ignored(environ: Mapping[str, str]) -> list[str]:
 
 
 def run(
-    command: Sequence[str], timeout_s: float | None = None, stdin: str | None = None
+    command: Sequence[str],
+    timeout_s: float | None = None,
+    stdin: str | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a Slurm command to its end, with `stdin` as its input and its output as text.
+    """Run a Slurm command to its end, with `stdin` as its input, further `variables`, and its output as text.
 
     Raises OSError if it cannot be started, subprocess.TimeoutExpired if it takes longer than `timeout_s`.
     """
     return subprocess.run(
         command,
-        env=environment(os.environ),
+        env={**environment(os.environ), **(variables or {})},
         input=stdin,
         capture_output=True,
         text=True,
@@ -73,13 +76,13 @@ def run(
     )
 
 
-def query(command: Sequence[str]) -> str | None:
+def query(command: Sequence[str], variables: Mapping[str, str] | None = None) -> str | None:
     """The standard output of a Slurm command; None if it does not exist, fails, or takes longer than TIMEOUT_S.
 
     If squeue does not know the only job in its options any more, it fails with "Invalid job id"; the result is "".
     """
     try:
-        answer = run(command, TIMEOUT_S)
+        answer = run(command, TIMEOUT_S, variables=variables)
     except (OSError, subprocess.TimeoutExpired):
         return None
     if answer.returncode and "Invalid job id" not in answer.stderr:

@@ -10,6 +10,8 @@ from cloudseg.core.errors import CloudsegError
 from cloudseg.slurm import commands
 
 SQUEUE = ("%i", "%T", "%r", "%M", "%L", "%N", "%E")
+EPOCH = {"SLURM_TIME_FORMAT": "%s"}
+"""Has sacct print times as seconds since 1970: its default is local time, in which an hour occurs twice in autumn."""
 SACCT = ("JobID", "State", "ExitCode", "Eligible", "Start", "End", "ElapsedRaw", "AllocTRES")
 
 # Sources of the job states: `job_state_string` in src/common/slurm_protocol_defs.c of Slurm 26.05, and the manuals of
@@ -74,7 +76,8 @@ class AccountingRecord:
     state: str
     exit_code: str
     eligible: str
-    """Time from which the job could have started: 2026-11-25T22:11:24, or Unknown; `start` and `end` likewise."""
+    """Time from which the job could have started, in seconds since 1970 or as 2026-11-25T22:11:24 (local time); or
+    Unknown or None; `start` and `end` likewise."""
     start: str
     end: str
     seconds: int
@@ -84,11 +87,8 @@ class AccountingRecord:
     @property
     def queued_s(self) -> float:
         """Seconds in the queue between `eligible` and `start`; 0 if the job never started."""
-        try:
-            waited = datetime.datetime.fromisoformat(self.start) - datetime.datetime.fromisoformat(self.eligible)
-        except ValueError:
-            return 0.0
-        return max(0.0, waited.total_seconds())
+        eligible, start = seconds_since_1970(self.eligible), seconds_since_1970(self.start)
+        return 0.0 if eligible is None or start is None else max(0.0, start - eligible)
 
 
 def squeue(ids: Sequence[str]) -> dict[str, QueuedJob] | None:
@@ -113,7 +113,7 @@ def sacct(ids: Sequence[str]) -> dict[str, list[AccountingRecord]] | None:
     if not ids:
         return {}
     output = commands.query(["sacct", "--noheader", "--parsable2", "--allocations", "--duplicates",
-                           f"--jobs={','.join(ids)}", f"--format={','.join(SACCT)}"])  # fmt: skip
+                           f"--jobs={','.join(ids)}", f"--format={','.join(SACCT)}"], EPOCH)  # fmt: skip
     return None if output is None else parse_sacct(output)
 
 
@@ -150,6 +150,19 @@ def parse_sacct(text: str) -> dict[str, list[AccountingRecord]]:
         account = AccountingRecord(short, exit_code, eligible, start, end, _number(seconds), gpus(tres))
         records.setdefault(job, []).append(account)
     return records
+
+
+def seconds_since_1970(time: str) -> float | None:
+    """The seconds since 1970 of a time that sacct printed; None for Unknown and None.
+
+    A local time, of a Slurm that does not know the format EPOCH, is the first of the two that it may be in autumn.
+    """
+    if time.isdecimal():
+        return float(time)
+    try:
+        return datetime.datetime.fromisoformat(time).timestamp()
+    except ValueError:
+        return None
 
 
 def gpus(tres: str) -> int:

@@ -7,13 +7,16 @@ partition, `accounts` what sacct says; what is called is noted in `calls`, what 
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
 FOLDER = Path(os.environ["STAND_IN"])
 FIELDS = ("%i", "%T", "%r", "%M", "%L", "%N", "%E", "%P")
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d"
 SLURMS = ("SLURM_", "SBATCH_", "SRUN_", "SQUEUE_", "SACCT_", "SCANCEL_")
 
 
@@ -62,9 +65,11 @@ def squeue(arguments: list[str]) -> int:
 
 
 def sacct(arguments: list[str]) -> int:
-    """Times as SLURM_TIME_FORMAT has them: of its values, `relative` is no ISO time."""
-    text = (FOLDER / "accounts").read_text()
-    print(text.replace("2026-11-25T", "") if os.environ.get("SLURM_TIME_FORMAT") == "relative" else text, end="")
+    """Times as SLURM_TIME_FORMAT has them: %s, or `relative`, which is no ISO time."""
+    text, form = (FOLDER / "accounts").read_text(), os.environ.get("SLURM_TIME_FORMAT")
+    if form == "%s":
+        text = re.sub(TIME, lambda time: f"{datetime.datetime.fromisoformat(time[0]).timestamp():.0f}", text)
+    print(text.replace("2026-11-25T", "") if form == "relative" else text, end="")
     return 0
 
 

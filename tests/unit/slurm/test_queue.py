@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -105,3 +108,44 @@ def test_a_state_that_is_not_simply_pending_is_named():
 )
 def test_gpus_are_counted_once_whether_sites_account_for_types_or_not(tres, gpus):
     assert queue.gpus(tres) == gpus
+
+
+@pytest.fixture
+def paris(monkeypatch):
+    monkeypatch.setenv("TZ", "Europe/Paris")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+BEFORE, AFTER = 1792889400, 1792890600
+"""2026-10-25 02:50 in summer time, and 20 minutes later, 02:10 in winter time."""
+
+
+def test_time_in_the_queue_is_right_in_the_night_in_which_clocks_are_set_back(paris, monkeypatch, tmp_path):
+    print_time = "date --date=@%d +${SLURM_TIME_FORMAT:-%%Y-%%m-%%dT%%H:%%M:%%S}"
+    times = "|".join(f"$({print_time % each})" for each in (BEFORE, AFTER, AFTER + 3600))
+    (tmp_path / "sacct").write_text(f'#!/bin/sh\necho "7|COMPLETED|0:0|{times}|3600|gres/gpu=4"\n')
+    (tmp_path / "sacct").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    local = subprocess.run(["sacct"], capture_output=True, text=True, check=True).stdout
+    assert "|2026-10-25T02:50:00|2026-10-25T02:10:00|" in local
+    monkeypatch.setenv("SLURM_TIME_FORMAT", "relative")  # the user's, which does not reach sacct
+    (record,) = (queue.sacct(["7"]) or {})["7"]
+    assert record.queued_s == 1200
+
+
+@pytest.mark.parametrize(
+    ("eligible", "start", "waited"),
+    [
+        ("1000", "1300", 300),
+        ("2026-11-25T22:00:00", "2026-11-25T22:05:00", 300),
+        ("2026-03-29T01:50:00", "2026-03-29T03:10:00", 1200),  # summer time begins
+        ("Unknown", "1300", 0),
+        ("1000", "None", 0),
+        ("1300", "1000", 0),
+    ],
+)
+def test_time_in_the_queue_of_every_form_of_times(paris, eligible, start, waited):
+    assert AccountingRecord("COMPLETED", "0:0", eligible, start, "Unknown", 0, 0).queued_s == waited
