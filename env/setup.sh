@@ -1,24 +1,32 @@
 #!/usr/bin/env bash
 # Makes the Python environment: the locked packages, Horovod compiled for them, and this project with its C++ library.
 #
-#   env/setup.sh [--gpu] [--no-mpi] [--help]
+#   env/setup.sh [--gpu [--allow-cpu-allreduce]] [--no-mpi] [--as-job] [--help]
 #
-#   --gpu      TensorFlow with CUDA; Horovod with NCCL if nvcc exists
+#   --gpu      TensorFlow with CUDA, Horovod with NCCL. It stops, before it writes anything, if there is no nvcc that can
+#              compile for the GPUs of the site (compute_capability in its file)
+#   --allow-cpu-allreduce   go on without such an nvcc: Horovod without NCCL, which sums gradients on the CPU
 #   --no-mpi   Horovod without MPI, even if mpicxx exists
+#   --as-job   download here, and compile in a Slurm job with the sbatch options `compile` of the site's file
 #
+# CLOUDSEG_SITE    name of a file in env/sites, or a path of one (default: ruche)
 # PYTHON           the Python 3.11 to use (default: python3.11)
 # CLOUDSEG_VENV    the environment's folder (default: .venv in the project)
 # CLOUDSEG_CACHE   folder of compiled Horovod wheels (default: ~/.cache/cloudseg)
 #
 # It can be run again at any time: it does only the missing steps, also after an interruption.
-# Exit codes: 0 ready, 1 failed, 2 wrong usage.
+# Exit codes: 0 ready, or with --as-job its job is queued; 1 failed, 2 wrong usage.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$(realpath -m "${CLOUDSEG_VENV:-$root/.venv}")
 cache=${CLOUDSEG_CACHE:-$HOME/.cache/cloudseg}
+sources=$cache/sources
 gpu=no
 no_mpi=no
+allow_cpu_allreduce=no
+as_job=no
+options=("$@")
 horovod_flags=()
 
 # Modules of the cluster and pip settings of the user must not add packages to the environment or install outside it.
@@ -92,6 +100,7 @@ find_digests() {  # digests of the inputs of Horovod and of the whole environmen
       facts=${facts/$name=none/$name=$(recorded $name)}
     fi
   done
+  cuda=${facts##*cuda=}
   horovod_digest=$({
     echo "$(base_of "$python") $facts"
     grep -hE '^(tensorflow|numpy|setuptools)' "$lock"
@@ -105,6 +114,39 @@ find_digests() {  # digests of the inputs of Horovod and of the whole environmen
 
 is_ready() {
   [ "$(cat "$venv/setup.stamp" 2>/dev/null)" = "$everything_digest" ] && is_python_311 "$venv/bin/python"
+}
+
+find_site() {
+  site=${CLOUDSEG_SITE:-ruche}
+  case $site in
+    *.toml) ;;
+    *) site=$root/env/sites/$site.toml ;;
+  esac
+  [ -r "$site" ] || wrong_usage "CLOUDSEG_SITE: $site is not there; there are: $(ls "$root/env/sites")"
+}
+
+of_site() {  # of_site KEY: a text, or the items of a list, at the top of the site's file
+  sed -n -e '/^\[/q' -e "s/^$1 *= *\[\{0,1\}\([^]]*\)\]\{0,1\} *$/\1/p" "$site" | tr -d '",'
+}
+
+require_nccl() {  # on GPUs, a Horovod without NCCL is slow for as long as the environment is used
+  local nvcc home=${HOROVOD_CUDA_HOME:-${CUDA_HOME:-${CUDA_PATH:-}}} wanted reason
+  [ $gpu = yes ] && [ $allow_cpu_allreduce = no ] || return 0
+  # as build_horovod.sh finds it
+  if [ -n "$home" ] && [ -x "$home/bin/nvcc" ]; then nvcc=$home/bin/nvcc; else nvcc=$(command -v nvcc || true); fi
+  wanted=$(of_site compute_capability)
+  if [ "$cuda" = none ] && [ -z "$nvcc" ]; then
+    reason="there is no nvcc here"
+  elif [ "$cuda" = none ]; then
+    reason="$nvcc cannot compile for V100; for other GPUs name them, for example: export HOROVOD_BUILD_CUDA_CC_LIST=90"
+  elif [ -n "$nvcc" ] && [ -n "$wanted" ] && ! "$nvcc" --list-gpu-arch 2>/dev/null | grep -qx "compute_${wanted/./}"; then
+    reason="$nvcc cannot compile for the GPUs of $site, which have compute capability $wanted"
+  else
+    return 0
+  fi
+  die "$reason. Without NCCL, Horovod sums gradients on the CPU, which makes every training slow. Load CUDA 11.8 or 12" \
+    "(for example: module load cuda/12.2; module avail cuda shows the names) and type the same again; or, to go on" \
+    "without NCCL: env/setup.sh ${options[*]} --allow-cpu-allreduce"
 }
 
 # ---------------------------------------------------------------- the steps
@@ -173,6 +215,32 @@ install_horovod() {
   echo "digest=$horovod_digest" >>"$venv/horovod.stamp"
 }
 
+fetch_sources() {  # what build_horovod.sh downloads, for nodes without internet
+  local VERSION SDIST_SHA256 CMAKE_PIN CMAKE_SHA256
+  eval "$(grep -E '^(VERSION|SDIST_SHA256|CMAKE_PIN|CMAKE_SHA256)=' "$root/env/build_horovod.sh")"
+  say "downloading the sources of Horovod and cmake to $sources"
+  mkdir -p "$sources"
+  printf 'horovod==%s --hash=sha256:%s\n' "$VERSION" "$SDIST_SHA256" >"$sources/horovod.txt"
+  printf '%s --hash=sha256:%s\n' "$CMAKE_PIN" "$CMAKE_SHA256" >"$sources/cmake.txt"
+  logged horovod-source "$venv/bin/python" -m pip download --no-deps --no-build-isolation --no-binary horovod \
+    --require-hashes -d "$sources" -r "$sources/horovod.txt"
+  logged cmake-source "$venv/bin/python" -m pip download --no-deps --only-binary :all: --require-hashes -d "$sources" \
+    -r "$sources/cmake.txt"
+}
+
+queue_build() {  # the job types the same without --as-job; sbatch gives it this environment, with the loaded modules
+  local option job words=()
+  for option in ${options[@]+"${options[@]}"}; do [ "$option" = --as-job ] || words+=("$option"); done
+  # shellcheck disable=SC2046 # one word per option
+  job=$(printf '#!/usr/bin/env bash\nexec %s\n' "$(printf '%q ' "$root/env/setup.sh" ${words[@]+"${words[@]}"})" |
+    PIP_NO_INDEX=1 PIP_FIND_LINKS=$sources CLOUDSEG_VENV=$venv PYTHON=$python sbatch --parsable --export=ALL \
+      --job-name=cloudseg-setup --output="$venv/setup-job-%j.log" $(of_site compile)) ||
+    die "sbatch refused the job; change \`compile\` in $site, or compile here: env/setup.sh ${words[*]-}"
+  job=${job%%;*}
+  say "job $job compiles Horovod and completes the environment; it is ready when the log ends with 'next: source ...'"
+  say "follow: tail -F $venv/setup-job-$job.log"
+}
+
 build_native() {
   local library=$venv/lib/libcloudseg-native.so compiler source
   compiler=$("$root/env/build_horovod.sh" --compiler) || exit 1
@@ -219,6 +287,8 @@ main() {
   while [ $# -gt 0 ]; do
     case $1 in
       --gpu) gpu=yes ;;
+      --allow-cpu-allreduce) allow_cpu_allreduce=yes ;;
+      --as-job) as_job=yes ;;
       --no-mpi) no_mpi=yes; horovod_flags+=(--no-mpi) ;;
       -h | --help) usage; exit 0 ;;
       *) wrong_usage "unknown option $1 (env/setup.sh --help shows them)" ;;
@@ -232,15 +302,24 @@ main() {
     horovod_flags+=(--gpu)
     package_time="3 GB, about 5 minutes"
   fi
+  find_site
+  [ $as_job = no ] || command -v sbatch >/dev/null ||
+    wrong_usage "--as-job: there is no sbatch on this machine; leave it out"
   find_python
   find_digests
   if is_ready; then say "nothing to do, $venv is ready"; return 0; fi
+  require_nccl
   check_machine
   one_at_a_time
   find_digests
   if is_ready; then say "$venv is ready"; return 0; fi
   make_environment
   install_packages
+  if [ $as_job = yes ] && [ "$(recorded digest)" != "$horovod_digest" ]; then
+    fetch_sources
+    queue_build
+    return 0
+  fi
   install_horovod
   build_native
   install_project

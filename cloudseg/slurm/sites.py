@@ -74,6 +74,10 @@ class Site:
     """Further srun options of every step."""
     account: str = ""
     """Command to type if the site charges jobs to a project, for example export SBATCH_ACCOUNT=PROJECT@v100."""
+    compile: tuple[str, ...] = ()
+    """sbatch options of the job in which `env/setup.sh --as-job` compiles Horovod; setup.sh reads this line."""
+    compute_capability: str = ""
+    """Of the site's GPUs, for example 7.0 of V100; `env/setup.sh --gpu` requires an nvcc that compiles for it."""
     gpus_per_user: int = 0
     """Maximum number of GPUs of all running jobs of a user; 0 for no limit."""
     partitions: dict[str, Partition] = dataclasses.field(default_factory=dict)
