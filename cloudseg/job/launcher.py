@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from cloudseg.core import attempt
+from cloudseg.core import attempt, variables
 from cloudseg.core.attempt import Attempt
 from cloudseg.core.errors import DONE, STOPPED, UsageError
 from cloudseg.core.signals import blocked, stop
@@ -36,7 +36,7 @@ def srun(arguments: Sequence[str], extra: Sequence[str], key: str, timeout: floa
 
 
 def srun_command(environ: Mapping[str, str], extra: Sequence[str]) -> list[str]:
-    """srun and its options; nodes and tasks come from the job."""
+    """srun and its options; nodes and tasks come from the job. Raises UsageError if CLOUDSEG_RANKS is no number."""
     command = [
         "srun",
         # Ranks that stop exit one after the other, rank 0 last, after the checkpoint. So the exit of a rank must not
@@ -52,7 +52,7 @@ def srun_command(environ: Mapping[str, str], extra: Sequence[str]) -> list[str]:
     # Since Slurm 22.05 srun does not inherit this option from the job.
     if "SLURM_CPUS_PER_TASK" in environ:
         command.append(f"--cpus-per-task={environ['SLURM_CPUS_PER_TASK']}")
-    if planned := int(environ.get("CLOUDSEG_RANKS") or 0):
+    if planned := variables.whole_number(environ, "CLOUDSEG_RANKS"):
         nodes, per_node = int(environ["SLURM_JOB_NUM_NODES"]), int(environ.get("SLURM_NTASKS_PER_NODE", 1))
         used = usable_nodes(planned, nodes, per_node)
         command += [f"--nodes={used}", f"--ntasks={used * per_node}"]

@@ -18,9 +18,9 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cloudseg.core import atomic
+from cloudseg.core import atomic, variables
 from cloudseg.core.attempt import FAILED, LOST, Attempt, End
-from cloudseg.core.errors import STOPPED, UsageError
+from cloudseg.core.errors import STOPPED
 
 LIMIT_S = 300.0
 """Default of CLOUDSEG_SILENCE_S: seconds without progress after which a rank is ended. Writing a checkpoint must fit
@@ -169,11 +169,4 @@ def _last_heartbeat(table: dict[str, Any] | None) -> str:
 
 def watchdog_limit(environ: Mapping[str, str]) -> float:
     """Read CLOUDSEG_SILENCE_S in seconds. Raises UsageError if it is not a positive number."""
-    text = environ.get("CLOUDSEG_SILENCE_S", "")
-    try:
-        value = float(text) if text else LIMIT_S
-    except ValueError:
-        value = 0.0
-    if not value > 0:
-        raise UsageError(f"CLOUDSEG_SILENCE_S={text}: must be seconds, above 0")
-    return value
+    return variables.seconds(environ, "CLOUDSEG_SILENCE_S") or LIMIT_S

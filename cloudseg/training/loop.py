@@ -80,6 +80,7 @@ class Trainer:
         self.training_samples = np.concatenate([labelled, self.shards.manifest.without_fold()])
         validation_samples = self.shards.manifest.indices(self.settings.fold, training=False)
         ranks = placement.planned_ranks(os.environ, self.comm.size)
+        self._lead_s = placement.signal_lead_s(os.environ)
         self._micro_batches = self.recipe.accumulate * ranks // self.comm.size
 
         tf.keras.utils.set_random_seed(self.settings.seed)
@@ -247,7 +248,7 @@ class Trainer:
             f"{validation.loss:.4f}, dice {row['dice']:.4f}, {row['images_per_s']:.1f} images/s",
         )
         if self._saver is not None and (
-            warning := placement.late_signal_warning(os.environ, validation_s, self._saver.seconds)
+            warning := placement.late_signal_warning(self._lead_s, validation_s, self._saver.seconds)
         ):
             log_line(self.comm, warning)
 

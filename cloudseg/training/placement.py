@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 
+from cloudseg.core import variables
 from cloudseg.core.attempt import typed_in_pty_shell
 from cloudseg.core.errors import UsageError
 
@@ -47,11 +48,14 @@ class Placement:
 def read(environ: Mapping[str, str]) -> Placement | None:
     """Read the placement that `cloudseg.job.launcher` or srun sets; None for a single process.
 
-    Raises UsageError if the ranks are not distributed to the nodes in blocks.
+    Raises UsageError if the ranks are not distributed to the nodes in blocks, or if a variable is no number.
     """
-    if "CLOUDSEG_RANK" in environ:
-        rank = int(environ["CLOUDSEG_RANK"])
-        return Placement(rank, rank, node=0, tasks_per_node=(int(environ["CLOUDSEG_SIZE"]),))
+    rank = variables.whole_number(environ, "CLOUDSEG_RANK", least=0)
+    if rank is not None:
+        size = variables.whole_number(environ, "CLOUDSEG_SIZE")
+        if size is None or rank >= size:
+            raise UsageError("CLOUDSEG_RANK is set by the launcher of ranks, with a size; type: unset CLOUDSEG_RANK")
+        return Placement(rank, rank, node=0, tasks_per_node=(size,))
     # A batch script has SLURM_PROCID too, but only a job step of srun has SLURM_STEP_TASKS_PER_NODE.
     if "SLURM_STEP_TASKS_PER_NODE" not in environ or "SLURM_PROCID" not in environ or typed_in_pty_shell(environ):
         return None
@@ -80,9 +84,9 @@ def parse_tasks_per_node(text: str) -> tuple[int, ...]:
 def planned_ranks(environ: Mapping[str, str], size: int) -> int:
     """Number of ranks whose batches make a step: `size`, or CLOUDSEG_RANKS in an elastic job that started with fewer.
 
-    Raises UsageError if the batches cannot be distributed evenly to `size` ranks.
+    Raises UsageError if CLOUDSEG_RANKS is no number, or if the batches cannot be distributed evenly to `size` ranks.
     """
-    planned = int(environ.get("CLOUDSEG_RANKS") or size)
+    planned = variables.whole_number(environ, "CLOUDSEG_RANKS") or size
     if planned % size:
         raise UsageError(
             f"CLOUDSEG_RANKS={planned}: the batches of {planned} ranks cannot be distributed evenly to {size}"
@@ -90,13 +94,21 @@ def planned_ranks(environ: Mapping[str, str], size: int) -> int:
     return planned
 
 
-def late_signal_warning(environ: Mapping[str, str], validation_s: float, save_s: float) -> str:
+def signal_lead_s(environ: Mapping[str, str]) -> float:
+    """Seconds before the walltime at which Slurm's signal comes, from CLOUDSEG_LEAD_S of the job's script.
+
+    Infinite without it. Raises UsageError if it is no positive number.
+    """
+    return variables.seconds(environ, "CLOUDSEG_LEAD_S") or math.inf
+
+
+def late_signal_warning(lead: float, validation_s: float, save_s: float) -> str:
     """Return a warning if Slurm's signal before the walltime may leave too little time to save, else "".
 
     The signal may arrive at the start of validation, which takes `validation_s`; saving takes `save_s`, or twice as
-    long on a busy file system. CLOUDSEG_LEAD_S is the time that the job's script asks for.
+    long on a busy file system. `lead`: see `signal_lead_s`. All are in seconds.
     """
-    need, lead = validation_s + 2 * save_s, float(environ.get("CLOUDSEG_LEAD_S") or math.inf)
+    need = validation_s + 2 * save_s
     if need <= lead:
         return ""
     return (
@@ -110,10 +122,8 @@ def feed_workers(environ: Mapping[str, str], cpus: int) -> int:
 
     CLOUDSEG_FEED_WORKERS overrides it. Raises UsageError if that is not a whole number.
     """
-    asked = environ.get("CLOUDSEG_FEED_WORKERS", "")
-    if asked and not asked.isdecimal():
-        raise UsageError(f"CLOUDSEG_FEED_WORKERS={asked}: must be a whole number, 0 for none")
-    return int(asked) if asked else min(cpus - 1, MAX_FEED_WORKERS)
+    asked = variables.whole_number(environ, "CLOUDSEG_FEED_WORKERS", least=0)
+    return min(cpus - 1, MAX_FEED_WORKERS) if asked is None else asked
 
 
 def threads_per_rank(environ: Mapping[str, str], cpus: int, local_size: int) -> int:
@@ -122,7 +132,8 @@ def threads_per_rank(environ: Mapping[str, str], cpus: int, local_size: int) -> 
     Where Slurm binds tasks, `cpus` is the rank's share; elsewhere all ranks of the node share `cpus`. Ranks that
     `cloudseg.job.launcher` starts as processes may all be within one Slurm task.
     """
-    asked = 0 if "CLOUDSEG_SIZE" in environ else int(environ.get("SLURM_CPUS_PER_TASK", 0))
+    # Not CLOUDSEG_SIZE, which jobs/preprocess.slurm takes as the size of images.
+    asked = 0 if "CLOUDSEG_RANK" in environ else int(environ.get("SLURM_CPUS_PER_TASK", 0))
     if asked and cpus == asked:
         return cpus
     share = max(1, cpus // local_size)

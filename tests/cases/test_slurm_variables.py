@@ -79,6 +79,14 @@ def test_time_in_the_queue_is_known_whatever_the_format_of_times(chain, type_, s
     assert json.loads(said.stdout)["stages"][0]["queued_s"] == 300
 
 
+@pytest.mark.parametrize("variable", ["CLOUDSEG_RANKS", "CLOUDSEG_LEAD_S"])
+def test_a_variable_that_is_no_number_is_a_line_and_no_traceback(type_, tmp_path, data, variable):
+    command = ["cloudseg.train", "--run", tmp_path / "r", "--stage", "frozen", "--data", data]
+    said = type_(*command, *settings(*TINY, *ONE_EPOCH), expect=2, **{variable: "abc"}).stderr
+    assert f"error: {variable}=abc: must be " in said
+    assert "Traceback" not in said
+
+
 @pytest.mark.parametrize("ours", [True, False])
 def test_ranks_train_what_was_asked_for_in_a_job_submitted_from_within_another(type_, slurm, tmp_path, data, ours):
     leaked = {

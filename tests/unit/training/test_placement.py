@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import math
+import re
+
 import pytest
 
 from cloudseg.core import attempt
 from cloudseg.core.errors import UsageError
+from cloudseg.job.launcher import srun_command
 from cloudseg.training import placement
 
 
@@ -69,6 +73,38 @@ def test_an_elastic_job_has_the_work_of_the_ranks_it_was_meant_to_have():
 
 
 def test_a_signal_that_may_come_too_late_is_warned_of():
-    assert placement.late_signal_warning({}, 1000, 1000) == ""
-    assert placement.late_signal_warning({"CLOUDSEG_LEAD_S": "120"}, 60, 20) == ""
-    assert "may take 140 s" in placement.late_signal_warning({"CLOUDSEG_LEAD_S": "120"}, 60, 40)
+    assert placement.late_signal_warning(placement.signal_lead_s({}), 1000, 1000) == ""
+    lead = placement.signal_lead_s({"CLOUDSEG_LEAD_S": "120"})
+    assert placement.late_signal_warning(lead, 60, 20) == ""
+    assert "may take 140 s" in placement.late_signal_warning(lead, 60, 40)
+
+
+def test_the_size_of_images_for_preprocessing_is_no_number_of_ranks():
+    environ = {"SLURM_CPUS_PER_TASK": "10", "CLOUDSEG_SIZE": "320x480"}
+    assert placement.threads_per_rank(environ, 10, 4) == 10
+
+
+@pytest.mark.parametrize("text", ["abc", "0", "-8", "8.0", "²"])
+def test_variables_that_are_no_numbers_are_named(text):
+    for read in (lambda environ: placement.planned_ranks(environ, 4), lambda environ: srun_command(environ, [])):
+        with pytest.raises(UsageError, match=re.escape(f"CLOUDSEG_RANKS={text}: must be a whole number from 1 on")):
+            read({"CLOUDSEG_RANKS": text})
+    with pytest.raises(UsageError, match=re.escape(f"CLOUDSEG_SIZE={text}: must be")):
+        placement.read({"CLOUDSEG_RANK": "0", "CLOUDSEG_SIZE": text})
+
+
+def test_an_empty_variable_is_none():
+    assert placement.planned_ranks({"CLOUDSEG_RANKS": ""}, 4) == 4
+    assert placement.signal_lead_s({"CLOUDSEG_LEAD_S": ""}) == math.inf
+
+
+@pytest.mark.parametrize("text", ["x", "0", "-1", "nan", "inf"])
+def test_a_lead_that_is_no_time_is_named(text):
+    with pytest.raises(UsageError, match=f"CLOUDSEG_LEAD_S={text}: must be seconds, above 0"):
+        placement.signal_lead_s({"CLOUDSEG_LEAD_S": text})
+
+
+@pytest.mark.parametrize("environ", [{"CLOUDSEG_RANK": "1"}, {"CLOUDSEG_RANK": "2", "CLOUDSEG_SIZE": "2"}])
+def test_a_rank_without_its_launcher_is_told_to_unset_it(environ):
+    with pytest.raises(UsageError, match="type: unset CLOUDSEG_RANK"):
+        placement.read(environ)
