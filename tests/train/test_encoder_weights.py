@@ -7,7 +7,8 @@ import pytest
 
 from cloudseg.core.errors import DataError
 from cloudseg.nets import models, weights
-from cloudseg.nets.models import Backbones, sm, tf
+from cloudseg.nets.encoders import Backbones
+from cloudseg.nets.models import sm, tf
 
 SIZE = (96, 96)
 
