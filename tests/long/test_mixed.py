@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cloudseg.models import DECODED, FIVE
+from tests.long.conftest import NETWORKS
 from tests.train.conftest import losses
 from tests.train.test_networks import (
     assert_learns_and_goes_on_exactly,
@@ -16,7 +16,7 @@ SIZE = 64
 """At 32, two images leave BatchNorm two numbers a channel in the deepest layers, and gradients grow a millionfold."""
 
 
-@pytest.fixture(scope="module", params=[*FIVE, *DECODED])
+@pytest.fixture(scope="module", params=NETWORKS)
 def found(request, tmp_path_factory) -> dict:
     (outcome,) = outcomes(tmp_path_factory.mktemp("mixed"), "mixed", SIZE, {request.param: ("bce_dice",)}).values()
     return outcome

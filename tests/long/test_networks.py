@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from cloudseg.models import DECODED, FIVE
 from cloudseg.nets import names
+from tests.long.conftest import NETWORKS
 from tests.train.test_networks import falls, outcomes
 
 
-@pytest.fixture(scope="module", params=[*FIVE, *DECODED])
+@pytest.fixture(scope="module", params=NETWORKS)
 def found(request, tmp_path_factory) -> dict[str, dict]:
     return outcomes(tmp_path_factory.mktemp("plain"), "float32", 64, {request.param: names.LOSSES})
 
