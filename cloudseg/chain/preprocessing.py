@@ -77,7 +77,7 @@ def source_of(args: argparse.Namespace, settings: Settings) -> Source | None:
         data = "" if named else f" --data {NO_DATA}"
         raise UsageError(f"--stages preprocess: from what? add: --csv train.csv --images train_images{data}")
     for path in (args.csv, args.images):
-        if not path.exists() and not (args.plan or args.dry_run):
+        if not path.exists() and not (args.plan or args.check or args.dry_run):
             raise UsageError(f"{path} is not there")
     return Source(args.csv, args.images, args.size, args.shards, settings.data)
 

@@ -36,9 +36,9 @@ def show(args: argparse.Namespace, jobs: Sequence[Job]) -> None:
         for kind, job, answer in asked
         if not answer.accepted
     ]
+    limits.require(jobs, limits.read(jobs))  # first: of a large array Slurm says only that it is invalid
     if todo:
         raise UsageError(f"Slurm refuses {len(todo)} of {len(asked)} kinds of jobs; {'; '.join(todo)}")
-    limits.require(jobs, limits.read(jobs))
 
 
 def kinds(jobs: Sequence[Job]) -> dict[str, Job]:
@@ -53,6 +53,5 @@ def row(kind: str, job: Job, answer: Answer) -> tuple[str, str, str]:
     """The line of one kind of job: its name, what it requests, and the answer."""
     need = job.resources
     shape = f"{need.nodes} x {need.tasks_per_node}" if need.gpus_per_node else f"{need.cpus_per_task} CPUs"
-    start = f"; could start at {answer.said}" if answer.said else ""
-    said = f"accepted{start}" if answer.accepted else f"refused: {answer.said}"
+    said = "; ".join(filter(None, ["accepted", answer.said])) if answer.accepted else f"refused: {answer.said}"
     return kind, f"{need.partition}, {shape}, {need.time}", said

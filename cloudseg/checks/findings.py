@@ -69,7 +69,7 @@ def of_answer(kind: str, job: Job, answer: Answer, file: str) -> Finding:
     what = f"{kind} job"
     if not answer.accepted:
         return Finding(what, FAULT, f"Slurm refuses it: {answer.said}", refusals.advice(answer.said, kind, file))
-    start = f", could start at {answer.said}" if answer.said else ""
+    start = f"; {answer.said}" if answer.said else ""
     return Finding(what, FINE, f"Slurm would accept it in {job.resources.partition}{start}")
 
 

@@ -11,6 +11,7 @@ CAUSES = (
     ("partition configuration", "partition, nodes or time", "--partition"),
     ("not permitted to use this partition", "partition", "--partition"),
     ("reservation", "--reservation in sbatch", "--reservation"),
+    ("begin specification", "--begin in sbatch", "--begin"),
     ("node name", "--exclude or --nodelist in sbatch", "--exclude"),
     ("accounting/qos policy", "nodes, time or --qos in sbatch, to the limits of your account and QOS", "--nodes"),
     ("qos", "--qos in sbatch", ""),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cloudseg.core import atomic
 from cloudseg.core.errors import CloudsegError, UsageError
-from cloudseg.slurm import commands, script, sites
+from cloudseg.slurm import commands, nodes, script, sites
 from cloudseg.slurm.script import Job
 from cloudseg.slurm.sites import Site
 
@@ -40,7 +40,7 @@ class Answer:
 
     accepted: bool
     said: str
-    """Why it is refused; if it is accepted, when it would start, or "" if Slurm does not say."""
+    """Why it is refused; if it is accepted, when it could start, or "" if Slurm does not say."""
 
 
 def ask(job: Job) -> Answer:
@@ -56,9 +56,13 @@ def ask(job: Job) -> Answer:
     lines = [line.strip() for line in answer.stderr.splitlines() if line.strip()]
     if answer.returncode:
         reasons = [line.partition("allocation failure: ")[2] or line for line in lines if line.count(":")]
-        return Answer(False, (reasons or lines or ["without a reason"])[-1].removeprefix("sbatch: error: "))
+        reason = (reasons or lines or ["without a reason"])[-1].removeprefix("sbatch: error: ")
+        # sbatch without --test-only accepts a job for nodes that are down, and the job waits for them.
+        if "node configuration" in reason and (waits := nodes.missing(job.resources)):
+            return Answer(True, waits)
+        return Answer(False, reason)
     start = re.search(r"to start at (\S+)", answer.stderr)
-    return Answer(True, start[1] if start else "")
+    return Answer(True, f"could start at {start[1]}" if start else "")
 
 
 def submit(job: Job, file: Path) -> str:

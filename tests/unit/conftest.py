@@ -9,7 +9,8 @@ import pytest
 def slurm(tmp_path, monkeypatch):
     """Commands of Slurm that note how they are called; `squeue` says what is in the file `queue`, of which a line may
     end after job and state. `sbatch --test-only` refuses partitions in lines "PARTITION MESSAGE" of the file `refused`,
-    and notes its scripts in `asked`; `config`, `associations` and `qos` are what scontrol and sacctmgr say."""
+    and notes its scripts in `asked`; `config`, `associations` and `qos` are what scontrol and
+    sacctmgr say, `nodes` what sinfo says."""
     folder = tmp_path / "bin"
     folder.mkdir()
     commands = {
@@ -25,6 +26,7 @@ else
 fi
 """,
         "scontrol": '[ "$2" = config ] && cat config\n',
+        "sinfo": "cat nodes\n",
         "sacctmgr": 'case $4 in associations | qos) cat "$4" ;; esac\n',
         "squeue": "awk -F'|' -v OFS='|' '{ $7 = $7; print }' queue\n",
         "scancel": 'echo "scancel $*" >>calls\n',
@@ -32,7 +34,7 @@ fi
     for name, text in commands.items():
         (folder / name).write_text(f"#!/bin/sh\ncd {tmp_path}\n{text}")
         (folder / name).chmod(0o755)
-    for name in ("calls", "queue", "refused", "asked", "config", "associations", "qos"):
+    for name in ("calls", "queue", "refused", "asked", "config", "associations", "qos", "nodes"):
         (tmp_path / name).touch()
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     return tmp_path

@@ -78,6 +78,24 @@ def test_what_the_cluster_takes_at_most_is_told_before_the_queue(source, slurm):
         check(*PREPROCESS, "--shards", "16")
 
 
+NOT_AVAILABLE = "gpu Requested node configuration is not available\n"
+
+
+def test_a_job_for_nodes_that_are_down_is_accepted_as_sbatch_does(slurm, capsys):
+    (slurm / "refused").write_text(NOT_AVAILABLE)
+    (slurm / "nodes").write_text("1 idle\n1 down*\n8 drained\n")
+    check("--stages", "frozen")
+    assert "accepted; starts when 2 nodes are up: 1 of 10 are now (sinfo -R says why)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("nodes", ["2 mixed\n8 down*\n", "1 idle\n", ""])
+def test_a_job_for_nodes_that_there_are_not_is_refused_however_many_are_down(slurm, nodes):
+    (slurm / "refused").write_text(NOT_AVAILABLE)
+    (slurm / "nodes").write_text(nodes)
+    with pytest.raises(UsageError, match="type another --nodes"):
+        check("--stages", "frozen")
+
+
 def test_folds_and_studies_are_asked_for_too(slurm, capsys):
     check("--stages", "all", "--folds", "0-2")
     assert "#SBATCH --array=0,1,2\n" in (slurm / "asked").read_text()
@@ -99,7 +117,7 @@ def test_doctor_asks_for_each_table_of_the_site(slurm):
     found = {each.what: each for each in login_node.check(sites.load("ruche"), "FILE", {}, slurm_needed=True)}
     assert [found[f"{kind} job"].state for kind in ("train", "evaluate", "preprocess")] == [FINE, FINE, FAULT]
     assert found["preprocess job"].todo == "change --qos in sbatch under [preprocess] in FILE"
-    assert found["train job"].found == "Slurm would accept it in gpu, could start at 2026-11-28T10:00:00"
+    assert found["train job"].found == "Slurm would accept it in gpu; could start at 2026-11-28T10:00:00"
 
 
 # Messages of src/common/slurm_errno.c.
@@ -114,6 +132,7 @@ def test_doctor_asks_for_each_table_of_the_site(slurm):
         ("Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)", "of your account"),
         ("Requested reservation is invalid", "type another --reservation"),
         ("Invalid node name specified", "--exclude"),
+        ("Invalid --begin specification", "type another --begin"),
         ("Unable to contact slurm controller (connect failure)", "when sinfo does"),
         ("Something of a plugin", "change its values under [train] in FILE"),
     ],
