@@ -19,8 +19,9 @@ these strides."""
 def build(encoder: str, size: encoders.Size, classes: int, batchnorm: bool) -> tf.keras.Model:
     """Build the model: float32 (n, H, W, 3) -> logits float32 (n, H, W, classes). It has no BatchNorm of its own.
 
-    Score layers begin with zeros, and the two that double the size with bilinear interpolation, as in the paper
-    (section 4); the last upsampling, by 8, is fixed.
+    The two layers that double the size begin as bilinear interpolation, and the last upsampling, by 8, is fixed, as in
+    the paper (section 4). Score layers begin with random weights. The paper's begin with zeros, which give the
+    encoder no gradient in the first step; a random encoder then learns more slowly.
     """
     layers = tf.keras.layers
     model = encoders.build(encoder, size)
@@ -38,7 +39,7 @@ def build(encoder: str, size: encoders.Size, classes: int, batchnorm: bool) -> t
 
 
 def _score(features: tf.Tensor, classes: int, stride: int) -> tf.Tensor:
-    return tf.keras.layers.Conv2D(classes, 1, kernel_initializer="zeros", name=f"fcn_score{stride}")(features)
+    return tf.keras.layers.Conv2D(classes, 1, name=f"fcn_score{stride}")(features)
 
 
 def _bilinear(shape: tuple[int, int, int, int], dtype: tf.DType | None = None) -> tf.Tensor:
